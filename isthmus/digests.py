@@ -79,8 +79,8 @@ class TextKeys:
     def _grow(self, length: int) -> None:
         missing = length - len(self._table)
         if missing > 0:
-            drawn = self._rng.integers(0, 2**64, (missing, 256), np.uint64)
-            self._table = np.concatenate([self._table, drawn])
+            numbers = self._rng.integers(0, 2**64, (missing, 256), np.uint64)
+            self._table = np.concatenate([self._table, numbers])
 
 
 class DigestIndex:

@@ -17,7 +17,7 @@ POOLED = ("faiss", "torch", "numpy")
 
 @cache
 def survive_forks() -> None:
-    """Let every later child of this process answer, on one thread."""
+    """Make every later child of this process compute on one thread."""
     if hasattr(os, "register_at_fork"):
         import_module("threadpoolctl")  # not in the child: an import may wait for a lock
         os.register_at_fork(after_in_child=_use_one_thread)

@@ -18,11 +18,13 @@ from pydantic import BeforeValidator
 
 from isthmus.errors import InvalidInput
 
-ALLOWED = "an id is text or a whole number"
+ALLOWED = "is text or a whole number"
 
 
-def id_problem(value: Any) -> str | None:
+def id_problem(value: Any, what: str = "an id") -> str | None:
     r"""Return why a value is no id, in words that follow its name; None where it is one.
+
+    Kinds of event and domains follow the same rule; `what` names what the value should be.
 
     Examples
     --------
@@ -30,18 +32,20 @@ def id_problem(value: Any) -> str | None:
     (None, None)
     >>> id_problem(7.0)
     'is 7.0 (float); an id is text or a whole number'
+    >>> id_problem(True, "a kind of event")
+    'is True (bool); a kind of event is text or a whole number'
     >>> id_problem("a\tb")
     "is 'a\\tb', which holds a control character; an id is text or a whole number"
     """
     if isinstance(value, str):
-        return _text_problem(value)
+        return _text_problem(value, what)
     if value is None:
-        return f"is missing; {ALLOWED}"
+        return f"is missing; {what} {ALLOWED}"
     if is_whole(value):
         return None
     name = type(value).__name__
     remedy = f"; give str(...), {str(value)!r}" if name == "UUID" else ""
-    return f"is {value!r} ({name}); {ALLOWED}{remedy}"
+    return f"is {value!r} ({name}); {what} {ALLOWED}{remedy}"
 
 
 def to_id(value: Any, what: str = "id") -> str:
@@ -109,13 +113,13 @@ def is_whole(value: Any) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool)
 
 
-def _text_problem(text: str) -> str | None:
+def _text_problem(text: str, what: str) -> str | None:
     if not text.strip():
-        return f"is empty; {ALLOWED}"
+        return f"is empty; {what} {ALLOWED}"
     if not text.isprintable():
         kinds = {unicodedata.category(character) for character in text}
         if "Cc" in kinds:
-            return f"is {text!r}, which holds a control character; {ALLOWED}"
+            return f"is {text!r}, which holds a control character; {what} {ALLOWED}"
         if "Cs" in kinds:
             return f"is {text!r}, which is no valid Unicode"
     return None

@@ -74,6 +74,11 @@ def fields_of(model: type) -> dict[str, FieldInfo]:
     return fields
 
 
+def values_of(settings: object, model: type) -> dict[str, Any]:
+    """Return the values that settings have for the fields of a model."""
+    return {name: getattr(settings, name) for name in fields_of(model)}
+
+
 def first_problem(error: ValidationError, fields: Mapping[str, FieldInfo]) -> str:
     """Return the first problem of a validation, with the name and the value of the argument."""
     problem = error.errors()[0]

@@ -59,6 +59,8 @@ MANIFEST_FILE: Final = "manifest.json"
 RELEASE_ALIGNMENT_FOLDER: Final = "alignment"
 RECOMMENDER_FOLDER: Final = "recommender"
 
+# In the mask of modalities: the item has a vector that was given with it.
+GIVEN_BIT: Final = 128
 CONTENT_HASH: Final[dict[Modality, str]] = {m: f"_{m}_hash" for m in MODALITIES}
 CONTENT_VERSION: Final = "_content_version"  # at which the vectors of the item last changed
 MODALITY_MASK: Final = "_modalities"
@@ -153,3 +155,14 @@ def modalities_in(mask: int) -> list[Modality]:
     ['text', 'image']
     """
     return [modality for modality in MODALITIES if mask & modality_bit(modality)]
+
+
+def contents_in(mask: int) -> list[str]:
+    """Return what an item is found by: modalities, and ``vector`` where one was given with it.
+
+    Examples
+    --------
+    >>> contents_in(1 | GIVEN_BIT), contents_in(0)
+    (['text', 'vector'], [])
+    """
+    return [*modalities_in(mask), *([VECTOR] if mask & GIVEN_BIT else [])]

@@ -58,10 +58,12 @@ from isthmus.operations.request import (
     RenameAttributeRequest,
     UpdateRequest,
     UpsertRequest,
+    VectorsRequest,
     VerifyRequest,
 )
 from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
+from isthmus.operations.vectors import read_vectors
 from isthmus.operations.verbs import as_verbs
 from isthmus.operations.verify import VerifyReport, verify
 from isthmus.retrieval.recommend.request import (
@@ -152,6 +154,7 @@ class Space:
         image_encoder: str | Encoder | None = None,
         audio_encoder: str | Encoder | None = None,
         alignment: AlignmentLike = "auto",
+        vectors: Mapping[str, int] | None = None,
         weights: ModalityWeights | None = None,
         recall: float = 0.95,
         device: str = "auto",
@@ -160,8 +163,8 @@ class Space:
         """Create an empty space in a folder that does not exist yet, or is empty.
 
         An encoder of text and image puts both into one named vector; different encoders, such as
-        those of ``local`` (MiniLM and EfficientNet-Lite0), have a named vector each. See
-        `CreateRequest`.
+        those of ``local`` (MiniLM and EfficientNet-Lite0), have a named vector each. Vectors of
+        one's own, named in `vectors`, come with the items and are not encoded. See `CreateRequest`.
 
         Raises
         ------
@@ -177,6 +180,7 @@ class Space:
         Examples
         --------
         ``Space.create("shop.space", text_encoder="local/text", weights={"text": 2})``
+        ``Space.create("mine.space", "none", vectors={"embedding": 768})``
         """
         request = CreateRequest.of(locals())
         encoders = item_operations.create_space(request)
@@ -299,6 +303,8 @@ class Space:
         text: str | None = None,
         image: str | None = None,
         audio: str | None = None,
+        vector: Any = None,
+        vectors: Mapping[str, Any] | None = None,
         columns: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] = (),
         delimiter: str | None = None,
@@ -321,8 +327,8 @@ class Space:
         pandas or polars frames, or dicts. Only contents that this space has never encoded go
         through a model. Columns that are not mapped are kept as typed attributes. An item that is
         there keeps what the input has no column for, unless `replace` is true. Which columns made
-        the id, the text and the media of a domain is remembered, and holds for its next input. See
-        `UpsertRequest`.
+        the id, the text, the media and the vectors of a domain is remembered, and holds for its
+        next input. See `UpsertRequest`.
 
         Returns
         -------
@@ -344,6 +350,7 @@ class Space:
         Examples
         --------
         ``space.upsert("films.parquet", domain="films", text="{title}. {genres}")``
+        ``space.upsert("films.parquet", domain="films", vectors={"plot": "plot_embedding"})``
         """
         request = UpsertRequest.of(locals())
         return item_operations.upsert_items(self.opened, request, progress=progress)
@@ -354,6 +361,8 @@ class Space:
         *,
         id: str | None = None,
         domain: str | None = None,
+        vector: Any = None,
+        vectors: Mapping[str, Any] | None = None,
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
@@ -465,6 +474,32 @@ class Space:
         request, view = FilterOptions.of(locals()), self.opened.view()
         selected = view.select(request.domains, request.where)
         return len(view) if selected is None else selected.count
+
+    def vectors(
+        self,
+        domain: Names | None = None,
+        where: str | None = None,
+        names: Names | None = None,
+        attributes: bool = False,
+    ) -> pa.RecordBatchReader:
+        """Return the vectors of items as a stream of Arrow batches, of some items if filtered.
+
+        Columns are ``item_id``, ``domain``, and for each named vector one such as ``text_vector``:
+        float32 lists of fixed size at unit norm, null where an item has none. The catalog is read
+        as it was at the call, in batches of some megabytes. See `VectorsRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such named vector, or domain.
+        InvalidFilter
+            If the predicate is refused.
+
+        Examples
+        --------
+        ``for batch in space.vectors("films", names="text"): ...``
+        """
+        return read_vectors(self.opened, VectorsRequest.of(locals()))
 
     def attributes(self, domain: Names | None = None) -> list[dict[str, Any]]:
         """Return the attributes of each domain: name, type, share of items filled, examples.

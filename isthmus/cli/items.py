@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,12 +23,18 @@ from isthmus.cli.options import (
     refuse_given,
 )
 from isthmus.cli.show import show_item, show_line, show_quarantine, show_report, show_stats
-from isthmus.operations.request import CreateRequest, DeleteRequest, UpdateRequest, UpsertRequest
+from isthmus.operations.request import (
+    CreateRequest,
+    DeleteRequest,
+    UpdateRequest,
+    UpsertRequest,
+    VectorsRequest,
+)
 from isthmus.retrieval.search.request import FilterOptions
 from isthmus.terminal import say, say_json
 
 LISTED = dict.fromkeys(("columns", "exclude", "null_values"), str)  # a,b,c
-ITEM_TYPES = {"items": list[str], **LISTED}
+ITEM_TYPES = {"items": list[str], "vector": str, **LISTED}
 
 
 @generate_options
@@ -55,7 +63,7 @@ def upsert(
 ) -> None:
     """Add new items and change those that are there; only unseen contents are encoded.
 
-    With --sync or --remap, what would be done is shown first, and asked.
+    With --sync or --remap, what would be done is shown first and has to be confirmed.
     """
     opened = open_space(space, device=device, wait_s=wait_s)
     if (request.get("sync") or request.get("remap")) and not (yes or request.get("dry_run")):
@@ -90,9 +98,9 @@ def delete(
 ) -> None:
     """Delete items, at once; those that a filter selects, after asking."""
     opened = open_space(space, wait_s=wait_s)
-    asked = DeleteRequest(**request)
-    if asked.selects and not asked.names:
-        selected = sum(1 for _ in opened.ids(asked.domain, asked.where))
+    parsed = DeleteRequest(**request)
+    if parsed.selects and not parsed.names:
+        selected = sum(1 for _ in opened.ids(parsed.domain, parsed.where))
         confirm(f"delete {selected:,} items?", yes=yes)
     show_line({"deleted": opened.delete(**request)}, as_json=as_json)
 
@@ -134,6 +142,22 @@ def count(
 ) -> None:
     """Count searchable items."""
     show_line({"count": open_space(space).count(**request)}, as_json=as_json)
+
+
+@generate_options
+def export(
+    space: SpaceOption,
+    vectors: Annotated[
+        Path, typer.Option("--vectors", help="File to write: .parquet, .npy (one name) or .lance.")
+    ],
+    request: Annotated[Values, OptionsOf(VectorsRequest)],
+    as_json: JsonOption = False,
+) -> None:
+    """Write the vectors of items, with their ids and domains, for other programs."""
+    from isthmus.operations.vectors import export_vectors
+
+    report = export_vectors(open_space(space).opened, vectors, VectorsRequest(**request))
+    show_line({**asdict(report), "names": ",".join(report.names)}, as_json=as_json)
 
 
 def quarantine(space: SpaceOption, as_json: JsonOption = False) -> None:

@@ -32,6 +32,7 @@ COMMANDS = (
     items.get,
     items.ids,
     items.count,
+    items.export,
     items.quarantine,
     items.retry_quarantine,
     releases.publish,

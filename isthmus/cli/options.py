@@ -56,6 +56,7 @@ AllOption = Annotated[
 METAVARS = {
     **dict.fromkeys(("columns", "exclude", "null_values"), "A,B,C"),
     "weights": "MODALITY=N",
+    "vectors": "NAME=VALUE",
     "quotas": "DOMAIN=N",
     "event_weights": "EVENT=N",
     "like": "ID",
@@ -68,6 +69,7 @@ EXAMPLES = {
     "event_weights": "EVENT=0.5, such as view=0.1",
     "weights": "MODALITY=2, such as image=2",
     "quotas": "DOMAIN=3 for places or DOMAIN=0.5 for a share",
+    "vectors": "NAME=384 for a length or NAME=COLUMN",
 }
 
 Values = dict[str, Any]
@@ -108,7 +110,9 @@ class OptionsOf:
             value = None if name in self.omit else given.get(name)
             if value is None or value == []:
                 continue
-            values[name] = parse_mapping(name, value) if _is_mapping(info.annotation) else value
+            if _is_mapping(info.annotation):
+                value = parse_mapping(name, value, texts_too=_holds_anything(info.annotation))
+            values[name] = value
         return values
 
 
@@ -167,8 +171,8 @@ def option_type(annotation: Any) -> Any:
     return kind if kind in (bool, int, float, str, Path) else str  # a Literal is checked later
 
 
-def parse_mapping(name: str, texts: Iterable[str]) -> dict[str, int | float]:
-    """Parse the values of an option of the form ``KEY=NUMBER``.
+def parse_mapping(name: str, texts: Iterable[str], *, texts_too: bool = False) -> dict[str, Any]:
+    """Parse the values of an option of the form ``KEY=NUMBER``, or also ``KEY=TEXT``.
 
     Raises
     ------
@@ -180,13 +184,16 @@ def parse_mapping(name: str, texts: Iterable[str]) -> dict[str, int | float]:
     >>> parse_mapping("quotas", ["films=3", "books=0.5"])
     {'films': 3, 'books': 0.5}
     """
-    values: dict[str, int | float] = {}
+    values: dict[str, Any] = {}
     for text in texts:
-        key, _, number = text.rpartition("=")
+        key, _, number = text.partition("=") if texts_too else text.rpartition("=")
         if key in values:
             raise InvalidInput(f"{option_name(name)} {text}: {key!r} is given twice")
         try:
-            values[key] = int(number) if number.isdecimal() else float(number)
+            if texts_too and number:
+                values[key] = number
+            else:
+                values[key] = int(number) if number.isdecimal() else float(number)
         except ValueError:
             key = ""
         if not key:
@@ -236,6 +243,11 @@ def _plain(annotation: Any) -> Any:
 def _is_mapping(annotation: Any) -> bool:
     origin = get_origin(_plain(annotation))
     return isinstance(origin, type) and issubclass(origin, Mapping)
+
+
+def _holds_anything(annotation: Any) -> bool:
+    """Return whether the values of a mapping are texts on the command line."""
+    return get_args(_plain(annotation))[-1] is Any
 
 
 def open_space(path: Path, *, device: str = "auto", wait_s: float = 30.0) -> Space:

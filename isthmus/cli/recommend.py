@@ -105,7 +105,7 @@ def events(
     request: Annotated[Values, OptionsOf(EventsRequest)],
     as_json: JsonOption = False,
 ) -> None:
-    """Say how a training would use the stored events, with counts; nothing is trained."""
+    """Show how a training would use the stored events, with counts; nothing is trained."""
     show_events(open_space(space).events(**request), as_json=as_json)
 
 

@@ -127,13 +127,13 @@ def map_space(
     """Draw the items by domain and modality, similar ones close together (UMAP)."""
     from isthmus.data.files import write_parquet
 
-    drawn = open_space(space).map(**request)
-    drawn.save(out)
+    drawing = open_space(space).map(**request)
+    drawing.save(out)
     if table is not None:
-        write_parquet(drawn.table(), table)
+        write_parquet(drawing.table(), table)
     counts = {
-        "vector_name": drawn.vector_name,
-        "items": len(set(drawn.item_ids)),
-        "points": len(drawn),
+        "vector_name": drawing.vector_name,
+        "items": len(set(drawing.item_ids)),
+        "points": len(drawing),
     }
     show_line({**counts, "out": str(out)}, as_json=as_json)

@@ -178,7 +178,7 @@ def _show_notes(notes: Sequence[str]) -> None:
 
 
 def _show_separate(named_vectors: Mapping[str, Any]) -> None:
-    """Say that modalities do not meet, and what would bring them together."""
+    """Print that modalities cannot be compared, and the command that aligns them."""
     meeting = [{"text", "image"} & {*vector["modalities"]} for vector in named_vectors.values()]
     apart = sum(map(bool, meeting)) == 2
     remedy = "; bring text and pictures together with: isthmus align" if apart else ""
@@ -203,7 +203,7 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
             shown = "\n".join(f"{key}: {_flat(item)}" for key, item in value.items())
         table.add_row(name, "-" if shown is None else str(shown))
     print_table(table)
-    if not stats["aligned"]:
+    if stats["encoders"] and not stats["aligned"]:
         _show_separate(stats["named_vectors"])
     for name, health in stats["index"].items():
         if health["retrain"]:

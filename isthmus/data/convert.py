@@ -239,8 +239,8 @@ def fit(value: Any, type_: pa.DataType, time_unit: str | None = None, *, spell: 
     if types.is_date(type_) or types.is_timestamp(type_):
         return _fit_time(value, type_, time_unit)
     expected = {"time64": time, "duration": timedelta, "binary": bytes}
-    wanted = expected.get(str(type_).partition("[")[0])
-    if wanted is not None and isinstance(value, wanted):
+    expected_type = expected.get(str(type_).partition("[")[0])
+    if expected_type is not None and isinstance(value, expected_type):
         return value
     raise _misfit(value, type_)
 

@@ -19,8 +19,8 @@ import pyarrow as pa
 from charset_normalizer import from_bytes
 
 from isthmus.data.convert import Values
-from isthmus.data.csv_options import DEFAULTS, NO_QUOTE, CsvOptions
 from isthmus.data.csv_plain import count_plain_rows, plain_chunks
+from isthmus.data.request import DEFAULTS, NO_QUOTE, CsvOptions
 from isthmus.data.sources import BATCH_ROWS, Chunk, Chunks, Source, check_names
 from isthmus.errors import InvalidInput
 

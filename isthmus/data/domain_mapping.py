@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, fields
 
 from isthmus.errors import InvalidMapping
 
-OPTIONS = {"id": "--id", "text": "--text", "image": "--image", "audio": "--audio"}
+VECTOR_ROLE = "vector "  # followed by the name of a named vector
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,27 @@ class DomainMapping:
         Column or template of the id and of the text.
     image, audio : str or None
         Columns of media.
+    vectors : mapping of str to str
+        By name of the named vector, the columns of vectors that are given.
     """
 
     id: str | None = None
     text: str | None = None
     image: str | None = None
     audio: str | None = None
+    vectors: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, stored: str) -> DomainMapping:
         """Read what `as_json` wrote."""
-        return cls(**json.loads(stored))
+        return cls.of_roles(json.loads(stored))
+
+    @classmethod
+    def of_roles(cls, roles: Mapping[str, str]) -> DomainMapping:
+        """Return the mapping with these roles; see `roles`."""
+        plain = {role: c for role, c in roles.items() if not role.startswith(VECTOR_ROLE)}
+        vectors = {r.removeprefix(VECTOR_ROLE): c for r, c in roles.items() if r not in plain}
+        return cls(**plain, vectors=vectors)
 
     def as_json(self) -> str:
         """Return the mapping as text."""
@@ -50,8 +60,12 @@ class DomainMapping:
         --------
         >>> DomainMapping("item_id", "{title}").roles
         {'id': 'item_id', 'text': '{title}'}
+        >>> DomainMapping(vectors={"plot": "embedding"}).roles
+        {'vector plot': 'embedding'}
         """
-        return {role: column for role, column in asdict(self).items() if column is not None}
+        plain = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "vectors"}
+        given = {role: column for role, column in plain.items() if column is not None}
+        return given | {f"{VECTOR_ROLE}{name}": column for name, column in self.vectors.items()}
 
     def contradicted_by(self, other: DomainMapping) -> list[str]:
         """Return the roles for which another mapping names another column.
@@ -66,7 +80,20 @@ class DomainMapping:
 
     def joined(self, other: DomainMapping) -> DomainMapping:
         """Return this mapping with the roles of another one in place of its own."""
-        return replace(self, **other.roles)
+        return self.of_roles({**self.roles, **other.roles})
+
+
+def option_of(role: str) -> str:
+    """Return the option that names the column of a role.
+
+    Examples
+    --------
+    >>> option_of("text"), option_of("vector plot")
+    ('--text', '--vectors plot=COLUMN')
+    """
+    if role.startswith(VECTOR_ROLE):
+        return f"--vectors {role.removeprefix(VECTOR_ROLE)}=COLUMN"
+    return f"--{role}"
 
 
 def agreed(mappings: Iterable[DomainMapping], role: str) -> str | None:
@@ -93,7 +120,7 @@ def require_agreement(source: str, domain: str, stored: DomainMapping, used: Dom
         before, now = stored.roles[role], used.roles[role]
         raise InvalidMapping(
             f"{source}: the {role} of {domain} is made of {before!r}, and not of {now!r}; leave "
-            f"{OPTIONS[role]} out (or give the columns that it reads) to keep that, or give "
+            f"{option_of(role)} out (or give the columns that it reads) to keep that, or give "
             "--remap to change it"
         )
 

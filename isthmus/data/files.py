@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isthmus.data.csv_files import open_csv
-from isthmus.data.csv_options import DEFAULTS, CsvOptions
+from isthmus.data.request import DEFAULTS, CsvOptions
 from isthmus.data.sources import BATCH_ROWS, Fault, Row, Source, arrow_source, object_source
 from isthmus.errors import InvalidInput, first_line
 

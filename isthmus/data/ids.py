@@ -44,6 +44,7 @@ class IdTemplate:
 
     def __init__(self, template: str, what: str = "item id") -> None:
         self.template, self.what = template, what
+        self._kind = "an id" if what.endswith("id") else f"a {what}"
         braces = "{" in template or "}" in template
         self._parts = parse_template(template) if braces else [("", template)]
         if not self.fields:
@@ -59,7 +60,7 @@ class IdTemplate:
         made: dict[str, pa.Array] = {}
         problems: Misfits = []
         for name in self.fields:
-            made[name], found = to_id_column(columns[name])
+            made[name], found = to_id_column(columns[name], self._kind)
             problems += [(row, self._problem(name, why)) for row, why in found]
         if len(self._parts) == 1 and self._parts[0][0] == "":
             return made[self.fields[0]], problems
@@ -76,8 +77,10 @@ class IdTemplate:
         return f"column {column!r} {why}"
 
 
-def to_id_column(values: Values) -> tuple[pa.StringArray, Misfits]:
+def to_id_column(values: Values, what: str = "an id") -> tuple[pa.StringArray, Misfits]:
     """Return ids as text, null where a value is no id, and why, shape (n,).
+
+    `what` names what a value should be, for the messages.
 
     Examples
     --------
@@ -88,7 +91,7 @@ def to_id_column(values: Values) -> tuple[pa.StringArray, Misfits]:
     fast = _fast(values)
     if fast is not None:
         return fast, []
-    return _one_by_one([unwrap(value) for value in to_objects(values)])
+    return _one_by_one([unwrap(value) for value in to_objects(values)], what)
 
 
 def _fast(values: Values) -> pa.StringArray | None:
@@ -113,11 +116,11 @@ def _fast(values: Values) -> pa.StringArray | None:
     return None if pc.any(bad).as_py() else texts
 
 
-def _one_by_one(objects: Sequence[Any]) -> tuple[pa.StringArray, Misfits]:
+def _one_by_one(objects: Sequence[Any], what: str) -> tuple[pa.StringArray, Misfits]:
     ids: list[str | None] = []
     problems: Misfits = []
     for row, value in enumerate(objects):
-        problem = id_problem(value)
+        problem = id_problem(value, what)
         if problem is not None:
             problems.append((row, problem))
         ids.append(None if problem else value if isinstance(value, str) else str(int(value)))

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from isthmus.data.census import TypeCensus
 from isthmus.data.convert import Values, convert, unwrap
-from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.files import FORMATS, open_file
 from isthmus.data.paths import local_path
+from isthmus.data.request import DEFAULTS, CsvOptions
 from isthmus.data.sources import (
     Chunk,
     Chunks,
@@ -41,7 +41,7 @@ def open_sources(
     Parameters
     ----------
     data : path, glob, list of those, pyarrow table, reader or batch, pandas or polars frame,
-            Lance dataset, mapping, or iterable of mappings
+            Lance dataset, mapping, iterable of mappings, or Source
         Files may be Parquet, CSV, TSV, JSON lines, JSON, Arrow/Feather, or a Lance folder. A
         folder may hold folders such as ``domain=films``, which name a column and its value.
     options : CsvOptions
@@ -64,6 +64,8 @@ def open_sources(
             with_constants(open_file(path, options, verbatim), constants)
             for path, constants in _expand(data)
         ]
+    if isinstance(data, Source):
+        return [data]
     if isinstance(data, list | tuple) and all(isinstance(i, str | Path) for i in data):
         return [source for path in data for source in open_sources(path, options, verbatim)]
     return [_open_in_memory(data)]

@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field, SkipValidation
 
 from isthmus.data.convert import Misfits
-from isthmus.data.domain_mapping import DomainMapping, Mappings, agreed
+from isthmus.data.domain_mapping import VECTOR_ROLE, DomainMapping, Mappings, agreed
 from isthmus.data.ids import MISSING, IdTemplate, to_id_column
+from isthmus.data.own_vectors import GIVEN_COLUMN
+from isthmus.data.request import ItemColumns
 from isthmus.data.sources import Chunk
 from isthmus.data.template import TextTemplate
 from isthmus.errors import InvalidMapping, listed
@@ -20,6 +23,7 @@ from isthmus.schema import (
     DOMAIN,
     INTERNAL_PREFIX,
     ITEM_ID,
+    MODALITIES,
     RESERVED,
     TEXT,
     Modality,
@@ -29,49 +33,23 @@ from isthmus.schema import (
 DEFAULT_TEXT_COLUMNS = ("title", "name", "attributes", "genres", "category", "description")
 
 
-@dataclass(frozen=True)
-class FieldMapping:
-    """The roles of columns; every other column becomes a typed attribute.
+class FieldMapping(ItemColumns):
+    """The roles of columns, with what is remembered of the domains that are there."""
 
-    Parameters
-    ----------
-    id : str, optional
-        Column of the item id, or a template such as ``"film-{movie_id}"``. Default: that of the
-        domain, if the input has its columns, else ``item_id``.
-    domain : str, optional
-        One domain for the whole input, instead of `domain_column`.
-    domain_column : str, optional
-        Column of the domain; default ``domain``.
-    text : str, optional
-        Template or column of the text. Default: that of the domain; for a new domain the column
-        ``text`` if there is one, else the columns title, name, attributes, genres, category and
-        description, those that exist.
-    image : str, optional
-        Column of the image: a path (relative to the file that names it), bytes, a data URI or,
-        where allowed, an http(s) address. Default: that of the domain, else the column ``image``
-        if there is one.
-    audio : str, optional
-        Column of the audio, likewise; only in a space that encodes audio.
-    columns : sequence of str, optional
-        Columns to store as attributes, of those without a role; all by default.
-    exclude : sequence of str, default ()
-        Columns not to store as attributes; a template may read them all the same.
-    remembered : mapping of str to DomainMapping
-        What made the items of each domain that is there.
-    update : bool, default False
-        The input has changes of known items: it needs no domain, and makes no new decisions.
-    """
-
-    id: str | None = None
-    domain: str | None = None
-    domain_column: str | None = None
-    text: str | None = None
-    image: str | None = None
-    audio: str | None = None
-    columns: Sequence[str] | None = None
-    exclude: Sequence[str] = ()
-    remembered: Mappings = field(default_factory=dict)
-    update: bool = False
+    remembered: SkipValidation[Mappings] = Field(
+        default_factory=dict, description="What made the items of each domain that is there."
+    )
+    vectors: Mapping[str, str] = Field(
+        default_factory=dict,
+        description="By name of a named vector, the column of its vectors. By default those of "
+        "the domain, else for a named vector that is called as a column, but not as a modality, "
+        "this column.",
+    )
+    update: bool = Field(
+        default=False,
+        description="The input has changes of known items: it needs no domain, and makes no new "
+        "decisions.",
+    )
 
     @property
     def id_columns(self) -> tuple[str, ...]:
@@ -80,7 +58,11 @@ class FieldMapping:
         return tuple(f for template in templates if template for f in IdTemplate(template).fields)
 
     def resolve(
-        self, names: Sequence[str], source: str, modalities: Collection[str]
+        self,
+        names: Sequence[str],
+        source: str,
+        modalities: Collection[str],
+        vector_names: Collection[str] = (),
     ) -> ResolvedMapping:
         """Return the mapping for an input with these columns, with the defaults filled in.
 
@@ -92,6 +74,8 @@ class FieldMapping:
             Name of the input, for error messages.
         modalities : collection of str
             Modalities that the space encodes.
+        vector_names : collection of str
+            Named vectors whose vectors are given.
 
         Raises
         ------
@@ -109,8 +93,9 @@ class FieldMapping:
             names=tuple(names),
             own_ids=self._has_own_ids(names),
             media=self._media(names, columns),
-            columns=None if self.columns is None else tuple(self.columns),
-            exclude=tuple(self.exclude),
+            columns=self.columns,
+            exclude=self.exclude,
+            vectors=self._vectors(names, vector_names),
         )
         for column in resolved.columns_needed:
             if column not in names:
@@ -134,6 +119,23 @@ class FieldMapping:
         named: dict[Modality, str | None] = {"image": self.image, "audio": self.audio}
         by_modality = {m: named[m] or self._medium(m, names) for m in columns}
         return {m: column for m, column in by_modality.items() if column}
+
+    def _vectors(self, names: Sequence[str], vector_names: Collection[str]) -> dict[str, str]:
+        for name in self.vectors:
+            if name not in vector_names:
+                raise InvalidMapping(
+                    f"the space takes no vectors for {name!r}, only for "
+                    f"{listed(sorted(vector_names), name) or 'none'}; name them when the space is "
+                    f"created: isthmus create --vectors {name}=DIM"
+                )
+        found: dict[str, str] = {}
+        for name in vector_names:
+            default = None if name in MODALITIES else name
+            stored = (self._agreed(f"{VECTOR_ROLE}{name}"), default)
+            column = self.vectors.get(name) or next((c for c in stored if c in names), None)
+            if column:
+                found[name] = column
+        return found
 
     def _medium(self, modality: Modality, names: Sequence[str]) -> str | None:
         remembered = self._agreed(modality)
@@ -228,11 +230,13 @@ class ResolvedMapping:
     own_ids: bool = False  # the ids of the space, where those of a domain are made of other columns
     columns: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    vectors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def columns_needed(self) -> tuple[str, ...]:
         """Columns that the input must have."""
-        named = [*self.id.fields, self.domain_column, *self.media.values()]
+        media = [*self.media.values(), *self.vectors.values()]
+        named = [*self.id.fields, self.domain_column, *media]
         return tuple(
             dict.fromkeys([n for n in named if n] + list(self.text.fields if self.text else ()))
         )
@@ -263,6 +267,7 @@ class ResolvedMapping:
             text=template.template if template else None,
             image=self.media.get("image"),
             audio=self.media.get("audio"),
+            vectors={n: c for n, c in self.vectors.items() if not c.startswith(GIVEN_COLUMN)},
         )
 
     def render_texts(self, chunk: Chunk, domains: pa.Array) -> tuple[list[str | None], list[bool]]:
@@ -293,14 +298,14 @@ class ResolvedMapping:
         """
         if self.domain_column is None:
             return pa.repeat(pa.scalar(self.domain, pa.string()), len(chunk)), []
-        names, problems = to_id_column(chunk.columns[self.domain_column])
+        names, problems = to_id_column(chunk.columns[self.domain_column], "a domain")
         column = f"column {self.domain_column!r}"
         return pc.utf8_trim_whitespace(names), [
             (
                 row,
                 f"no domain in {self.domain_column!r}"
                 if why.startswith(MISSING)
-                else f"{column} {why.replace('an id', 'a domain')}",
+                else f"{column} {why}",
             )
             for row, why in problems
         ]
@@ -311,7 +316,7 @@ class ResolvedMapping:
         Columns that a template reads stay attributes; a column that is the id or ``text`` as it
         stands does not.
         """
-        taken = {*self.media.values(), self.domain_column}
+        taken = {*self.media.values(), *self.vectors.values(), self.domain_column}
         if self.id.template in names:
             taken.add(self.id.template)
         if TEXT in [template.template for template in self._templates]:

@@ -31,11 +31,12 @@ from isthmus.data.convert import (
     type_of,
     unwrap,
 )
-from isthmus.data.csv_options import DEFAULTS, CsvOptions
-from isthmus.data.domain_mapping import OPTIONS, DomainMapping
+from isthmus.data.domain_mapping import DomainMapping, option_of
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.media import is_reference
+from isthmus.data.own_vectors import read_vectors, require_vectors
 from isthmus.data.paths import local_path, scheme_of
+from isthmus.data.request import TableOptions
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
 from isthmus.data.types import UTC_TIME, is_bytes, is_file_struct, is_text, type_name, widen
@@ -51,6 +52,7 @@ from isthmus.schema import (
     WHOLE_TEXT,
     inline_column,
     media_columns,
+    vector_column,
 )
 
 # Given item ids and domains (Arrow arrays), returns further problems by row.
@@ -77,12 +79,12 @@ class ItemReader(TableReader[ResolvedMapping]):
         Which columns are what.
     modalities : frozenset of str, default {"text", "image"}
         Modalities that can be encoded; an item needs one of them.
-    options : CsvOptions, optional
-        How a CSV is written, where that is known.
-    time_unit : str, optional
-        What numbers count in attributes that are dates or times, see `isthmus.data.times`.
+    options : TableOptions, optional
+        How a CSV is written, and what numbers count in attributes that are dates or times.
     space : Path, optional
         The space that the items are for, for the commands in messages.
+    vector_dims : mapping of str to int, optional
+        By name, the length of vectors that come with the items.
 
     Attributes
     ----------
@@ -105,11 +107,12 @@ class ItemReader(TableReader[ResolvedMapping]):
         items: Any,
         mapping: FieldMapping | None = None,
         modalities: frozenset[str] = frozenset({"text", "image"}),
-        options: CsvOptions = DEFAULTS,
-        time_unit: str | None = None,
+        options: TableOptions | None = None,
         space: Path | None = None,
+        vector_dims: Mapping[str, int] | None = None,
     ) -> None:
-        mapping = mapping or FieldMapping()
+        mapping, options = mapping or FieldMapping(), options or TableOptions()
+        self._vector_dims = dict(vector_dims or {})
         self._space = space
         self.modalities = modalities
         self.used: dict[str, DomainMapping] = {}
@@ -119,10 +122,11 @@ class ItemReader(TableReader[ResolvedMapping]):
         self._update = mapping.update
         self.types: dict[str, dict[str, pa.DataType]] = {}
         self._known: Mapping[str, Types] = {}
-        self._time_unit = time_unit
+        self._time_unit = options.time_unit
 
         def resolve(source: Source) -> ResolvedMapping:
-            resolved = mapping.resolve(source.columns, source.name, modalities)
+            names = self._vector_dims
+            resolved = mapping.resolve(source.columns, source.name, modalities, names)
             check_column_types(source, resolved)
             return resolved
 
@@ -219,7 +223,7 @@ class ItemReader(TableReader[ResolvedMapping]):
             for role in before.contradicted_by(used):
                 raise InvalidMapping(
                     f"{self.name}: the {role} of {domain} is made of {before.roles[role]!r} in one "
-                    f"file and of {used.roles[role]!r} in another; give {OPTIONS[role]}"
+                    f"file and of {used.roles[role]!r} in another; give {option_of(role)}"
                 )
             self.used[domain] = before.joined(used)
 
@@ -240,7 +244,8 @@ class ItemReader(TableReader[ResolvedMapping]):
             Columns item_id and domain; and, as far as the input has them, text and
             ``_whole_text`` (whether the row has all columns that the text is made of), the
             attributes, image and ``_image_bytes``, the same of audio where that is encoded, and
-            ``_kept`` (the columns of the table that the row, unlike others, does not have).
+            the columns of given vectors, ``_kept`` (the columns of the table that the row, unlike
+            others, does not have).
         """
 
         def convert_chunk(chunk: Chunk, mapping: ResolvedMapping, source: Source) -> pa.Table:
@@ -251,7 +256,7 @@ class ItemReader(TableReader[ResolvedMapping]):
     @property
     def has_contents(self) -> bool:
         """Whether the input may change a content, which would have to be encoded."""
-        return any(mapping.gives_text or mapping.media for _, mapping in self._sources)
+        return any(m.gives_text or m.media or m.vectors for _, m in self._sources)
 
     def media_references(self) -> Iterator[str]:
         """Yield the paths, addresses and data URIs of all rows."""
@@ -346,10 +351,29 @@ class ItemReader(TableReader[ResolvedMapping]):
             problems += [(row, f"column {name!r} {why}") for row, why in found]
             if modality in self.modalities:
                 empty = [e and file is None for e, file in zip(empty, files, strict=True)]
+        for vector_name, dim in self._vector_dims.items():
+            if vector_name not in mapping.vectors:
+                keeps |= known
+                continue
+            name = mapping.vectors[vector_name]
+            keeps[chunk.absent.get(name, [])] |= known[chunk.absent.get(name, [])]
+            read = read_vectors(chunk.columns[name], dim)
+            problems += [
+                (row, f"column {name!r} {why}, as vector {vector_name!r} has")
+                if why.endswith(f"not {dim}")
+                else (row, f"column {name!r} {why}")
+                for row, why in read.misfits
+            ]
+            refused = {row for row, _ in read.misfits}
+            empty = [
+                e and not there and row not in refused
+                for row, (e, there) in enumerate(zip(empty, read.present.tolist(), strict=True))
+            ]
         empty = (np.array(empty, bool) & ~keeps).tolist()
         if self._update:
             empty = (np.array(empty, bool) & known).tolist()
-        lacking = f"has no {' and no '.join(sorted(self.modalities, reverse=True))}"
+        contents = [*(["vector"] if self._vector_dims else []), *self.modalities]
+        lacking = f"has no {' and no '.join(sorted(contents, reverse=True))}"
         return problems + [(row, lacking) for row, is_empty in enumerate(empty) if is_empty]
 
     def _find_duplicates(self, ids: pa.ChunkedArray) -> None:
@@ -381,6 +405,9 @@ class ItemReader(TableReader[ResolvedMapping]):
             if modality in mapping.media:
                 values = chunk.columns[mapping.media[modality]]
                 columns |= _file_columns(values, modality, source.folder)
+        for vector_name, name in mapping.vectors.items():
+            read = read_vectors(chunk.columns[name], self._vector_dims[vector_name])
+            columns[vector_column(vector_name)] = read.as_column()
         columns |= self._place_attributes(chunk, mapping, domains, placement)
         if chunk.absent:
             columns[KEPT] = _kept_columns(chunk, mapping, domains.to_pylist(), placement)
@@ -421,6 +448,7 @@ def _kept_columns(
     """Return for each row the columns of the table for which it has nothing to say."""
     kept: list[list[str]] = [[] for _ in domains]
     media = {name: str(modality) for modality, name in mapping.media.items()}
+    media |= {name: vector_column(vector) for vector, name in mapping.vectors.items()}
     for name, rows in chunk.absent.items():
         for row in rows:
             field = placement.get(domains[row] or "", {}).get(name)
@@ -453,6 +481,8 @@ def check_column_types(source: Source, mapping: ResolvedMapping) -> None:
                 f"{source.name}: column {name!r} is {type_}, which no attribute can be; make it "
                 f"text or a struct, or leave it out: --exclude {shlex.quote(name)}"
             )
+    for name in mapping.vectors.values():
+        require_vectors(source, name)
     for modality, name in mapping.media.items():
         type_ = source.types.get(name, _ANY_TEXT)
         if not (is_text(type_) or is_bytes(type_) or is_file_struct(type_)):

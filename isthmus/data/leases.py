@@ -54,6 +54,9 @@ class LeaseScope:
         for folder in list(self._files):
             self.release(folder)
 
+    def __del__(self) -> None:  # of a stream that nobody began to read
+        self.close()
+
 
 _scope: ContextVar[LeaseScope | None] = ContextVar("lease_scope", default=None)
 

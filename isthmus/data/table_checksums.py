@@ -179,7 +179,7 @@ def table_identity(table: Path) -> str | None:
 
 
 class TableStamp(NamedTuple):
-    """Tells a version of a table from every other that was there before or will be.
+    """Identifies a version of a table among all that were there before or will be.
 
     Attributes
     ----------

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.data.columns import Problems
-from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.inputs import open_sources
+from isthmus.data.request import DEFAULTS, CsvOptions
 from isthmus.data.sources import Chunk, Source, joint_name, total_rows
 from isthmus.errors import InvalidInput, InvalidRows, first_line
 from isthmus.progress import Advance, ignore_progress

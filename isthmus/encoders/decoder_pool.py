@@ -106,7 +106,7 @@ class DecoderPool:
             process.end()
 
     def forget(self) -> None:
-        """Let go of the processes without ending them: they belong to the parent of a fork."""
+        """Forget the processes without ending them: they belong to the parent of a fork."""
         for process in self._idle:
             process.close_files()
         self._idle = []

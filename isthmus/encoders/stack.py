@@ -8,19 +8,23 @@ that they share. A query is answered from the named vectors that it has.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder, digest_components
 from isthmus.encoders.registry import load_encoder
-from isthmus.errors import FingerprintMismatch, UnknownEncoder, UnsupportedModality
+from isthmus.errors import FingerprintMismatch, InvalidInput, UnknownEncoder, UnsupportedModality
 from isthmus.schema import MODALITIES, Modality, vector_column
 
 ALIGNED: Final = "aligned"
 ALIGNMENT: Final = "alignment"
+GIVEN_PREFIX: Final = "vectors."  # of the components of named vectors whose vectors are given
+MAX_GIVEN_DIM: Final = 65_536
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class NamedVector:
     variant : str
         Digest of the fusion weights of its modalities, and of its encoders, if these changed
         since the space was created; empty otherwise.
+    given : bool
+        Whether the vectors of items are given with them. Its modalities are then those that
+        queries are encoded from; there may be none.
     """
 
     name: str
@@ -49,6 +56,7 @@ class NamedVector:
     modalities: tuple[Modality, ...]
     alignment: str = ""
     variant: str = ""
+    given: bool = False
 
     @property
     def column(self) -> str:
@@ -67,11 +75,17 @@ class EncoderStack:
         Fusion weight of each modality within a named vector, default 1.
     alignment : Alignment, optional
         Projects the vectors of different encoders into one more named vector.
+    given : mapping of str to int, optional
+        Length of the vectors, by name, of the named vectors whose vectors are given with the items.
+        One that is called as a named vector of the encoders takes its place: queries are encoded,
+        items are not.
 
     Raises
     ------
     FingerprintMismatch
         If the alignment was trained for other encoders.
+    InvalidInput
+        If a given vector has no valid name or length, or another length than its encoder.
     """
 
     def __init__(
@@ -79,10 +93,11 @@ class EncoderStack:
         encoders: Mapping[Modality, Encoder],
         weights: Mapping[Modality, float] | None = None,
         alignment: Alignment | None = None,
+        given: Mapping[str, int] | None = None,
     ) -> None:
         self.encoders = dict(encoders)
         self.weights = {m: float((weights or {}).get(m, 1.0)) for m in self.encoders}
-        self.named_vectors = _named_vectors(self.encoders)
+        self.named_vectors = _with_given(_named_vectors(self.encoders), given or {})
         self.alignment = alignment
         if alignment is not None:
             alignment.require(self.encoders)
@@ -97,6 +112,8 @@ class EncoderStack:
             for name, value in encoder.components.items()
         }
         for named_vector in self.named_vectors:
+            if named_vector.given:
+                named |= given_components(named_vector.name, named_vector.dim)
             if len(named_vector.modalities) > 1:
                 named |= {f"fusion.{m}": str(self.weights[m]) for m in named_vector.modalities}
         if self.alignment is not None:
@@ -114,13 +131,67 @@ def aligned_vector(alignment: Alignment) -> NamedVector:
     return NamedVector(ALIGNED, alignment.dim, alignment.modalities, alignment.fingerprint)
 
 
+def given_components(name: str, dim: int) -> dict[str, str]:
+    """Return what identifies a named vector whose vectors are given: its name and length."""
+    return {f"{GIVEN_PREFIX}{name}": str(dim)}
+
+
+def given_vector(name: str, dim: int) -> NamedVector:
+    """Return a named vector whose vectors are given, and which no query is encoded for.
+
+    Raises
+    ------
+    InvalidInput
+        If the name or the length is not valid.
+    """
+    if not _NAME.fullmatch(name) or name == ALIGNED:
+        raise InvalidInput(
+            f"a named vector cannot be called {name!r}; give a letter and then letters, digits, "
+            f"_ or - (and not {ALIGNED!r})"
+        )
+    if isinstance(dim, bool) or not isinstance(dim, int) or not 0 < dim <= MAX_GIVEN_DIM:
+        raise InvalidInput(
+            f"the length of named vector {name!r} is {dim!r}; give a whole number from 1 to "
+            f"{MAX_GIVEN_DIM}"
+        )
+    return NamedVector(name, dim, (), given=True)
+
+
 def named_vector_of(named_vectors: tuple[NamedVector, ...], modality: str) -> NamedVector:
     """Return the named vector of a modality's encoder, or raise `UnsupportedModality`."""
     for named_vector in named_vectors:
         if modality in named_vector.modalities:
             return named_vector
-    known = ", ".join(m for named_vector in named_vectors for m in named_vector.modalities)
-    raise UnsupportedModality(f"this space has no {modality} encoder, only {known}")
+    raise UnsupportedModality(_no_encoder(named_vectors, modality))
+
+
+def _no_encoder(named_vectors: tuple[NamedVector, ...], modality: str) -> str:
+    known = list(dict.fromkeys(m for vector in named_vectors for m in vector.modalities))
+    if known:
+        return f"this space has no {modality} encoder, only {', '.join(known)}"
+    given = ", ".join(f"{v.name} ({v.dim} numbers)" for v in named_vectors) or "none yet"
+    return (
+        f"this space has no {modality} encoder: its vectors are given ({given}). Search by "
+        f"vector, by like or similar; or build the space with an encoder of queries: isthmus "
+        f"create --{modality}-encoder SPEC --vectors NAME=DIM"
+    )
+
+
+def _with_given(
+    encoded: tuple[NamedVector, ...], given: Mapping[str, int]
+) -> tuple[NamedVector, ...]:
+    """Return named vectors, those with a given name marked as given, and the other given ones."""
+    checked = {name: given_vector(name, dim) for name, dim in given.items()}
+    for vector in encoded:
+        if vector.name in checked and checked[vector.name].dim != vector.dim:
+            raise InvalidInput(
+                f"the vectors given for {vector.name!r} have {checked[vector.name].dim} numbers, "
+                f"and those of its encoder {vector.dim}: they are of another model; give the "
+                "encoder that made them, or another name"
+            )
+    replaced = tuple(replace(v, given=True) if v.name in checked else v for v in encoded)
+    names = {vector.name for vector in encoded}
+    return replaced + tuple(vector for name, vector in checked.items() if name not in names)
 
 
 def _named_vectors(encoders: Mapping[Modality, Encoder]) -> tuple[NamedVector, ...]:
@@ -193,9 +264,8 @@ class LazyEncoders:
             If the loaded encoder differs from the one that made the space.
         """
         if modality not in self._specs:
-            raise UnsupportedModality(
-                f"this space has no {modality} encoder, only {', '.join(self._specs)}"
-            )
+            only = f", only {', '.join(self._specs)}" if self._specs else "; search by vector"
+            raise UnsupportedModality(f"this space has no {modality} encoder{only}")
         with self._lock:
             if modality not in self._loaded:
                 encoder = self._load(modality)

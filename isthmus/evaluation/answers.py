@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from isthmus.digests import digest
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.attribution import attribute, generator_coverage
-from isthmus.evaluation.buckets import Bucket, by_evidence, by_truth
+from isthmus.evaluation.buckets import Bucket, by_attributes, by_evidence, by_truth
 from isthmus.evaluation.lists import (
     ItemVectors,
     Lists,
@@ -115,6 +115,8 @@ class SystemRunner:
         What is measured.
     vectors : ItemVectors, optional
         Content of the items, for the diversity of lists.
+    user_attributes : mapping of str to mapping of str to str
+        For each attribute of users, the value of each user that has one.
     cache : ResultCache, optional
         Holds the answers of systems whose settings are known.
     advance : callable
@@ -123,6 +125,7 @@ class SystemRunner:
 
     settings: EvaluationSettings
     vectors: ItemVectors | None = None
+    user_attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     cache: ResultCache | None = None
     advance: Advance = ignore_progress
 
@@ -173,6 +176,7 @@ class SystemRunner:
             "system settings": system_settings,
             "evaluation settings": self.settings.model_dump(exclude=COMPARISON_SETTINGS),
             "vectors": None if self.vectors is None else self.vectors.digest,
+            "user attributes": digest(repr(self.user_attributes)).hex(),
         }
         text = cache.get(key)
         if text is not None:
@@ -197,10 +201,58 @@ class SystemRunner:
                 raise InvalidInput("it recommends nothing; it has no method recommend(task, n)")
             lists = fitted.recommend(task, self.settings.n)
             seconds = _since(start)
-            return _measure_lists(task, name, lists, seconds, self.settings, self.vectors)
+            return self._measure_lists(task, name, lists, seconds)
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
             return Answer(result=SystemResult(name=name, seconds=_since(start), error=message))
+
+    def _measure_lists(self, task: Task, name: str, lists: Lists, seconds: float) -> Answer:
+        settings, vectors = self.settings, self.vectors
+        items = clean_lists(task, lists.items, settings.n)
+        truths = [user.truth for user in task.users]
+        hits = hit_matrix(items, truths, settings.n)
+        values = ranking_metrics(hits, np.array([len(t) for t in truths], np.int64), settings.ks)
+        resampled = resampled_means(
+            np.stack(list(values.values()), axis=1), settings.resamples, settings.seed
+        )
+        metrics = {
+            metric: to_metric_value(
+                Estimate(float(of_users.mean()), *interval(resampled[:, column]))
+            )
+            for column, (metric, of_users) in enumerate(values.items())
+        }
+        coverage = None
+        if lists.generators:
+            generators, union = generator_coverage(task, lists.generators, settings.generator_k)
+            coverage = CoverageResult(
+                k=settings.generator_k,
+                generators=[GeneratorResult(**asdict(generator)) for generator in generators],
+                union=union,
+            )
+        loss = attribute(task, items, lists.generators, settings.found_k)
+        result = SystemResult(
+            name=name,
+            seconds=seconds,
+            metrics=metrics,
+            lists=list_metrics(task, items, settings.found_k, vectors),
+            buckets=self._buckets(task, values, items),
+            coverage=coverage,
+            loss=LossResult(**asdict(loss)),
+        )
+        return Answer(result=result, values=values[settings.metric].tolist())
+
+    def _buckets(
+        self, task: Task, values: Mapping[str, PerUser], items: list[list[str]]
+    ) -> list[BucketResult]:
+        settings, metric = self.settings, self.settings.metric
+        bootstrap = {"resamples": settings.resamples, "seed": settings.seed}
+        ranks = truth_ranks(items, [user.truth for user in task.users])
+        buckets = by_evidence(task, values[metric], metric, **bootstrap)
+        buckets += by_attributes(task, values[metric], metric, self.user_attributes, **bootstrap)
+        modalities = None if self.vectors is None else self.vectors.modalities_of
+        for k in sorted({settings.found_k, max(settings.ks)}):
+            buckets += by_truth(task, ranks, k, modalities, **bootstrap)
+        return [_to_result(bucket) for bucket in buckets]
 
 
 def _rating_metrics(
@@ -220,62 +272,6 @@ def _rating_metrics(
         "rmse": MetricValue(value=means["rmse"], low=rmse[0], high=rmse[1]),
         "mae": MetricValue(value=means["mae"], low=mae[0], high=mae[1]),
     }
-
-
-def _measure_lists(
-    task: Task,
-    name: str,
-    lists: Lists,
-    seconds: float,
-    settings: EvaluationSettings,
-    vectors: ItemVectors | None,
-) -> Answer:
-    items = clean_lists(task, lists.items, settings.n)
-    truths = [user.truth for user in task.users]
-    hits = hit_matrix(items, truths, settings.n)
-    values = ranking_metrics(hits, np.array([len(t) for t in truths], np.int64), settings.ks)
-    resampled = resampled_means(
-        np.stack(list(values.values()), axis=1), settings.resamples, settings.seed
-    )
-    metrics = {
-        metric: to_metric_value(Estimate(float(of_users.mean()), *interval(resampled[:, column])))
-        for column, (metric, of_users) in enumerate(values.items())
-    }
-    coverage = None
-    if lists.generators:
-        generators, union = generator_coverage(task, lists.generators, settings.generator_k)
-        coverage = CoverageResult(
-            k=settings.generator_k,
-            generators=[GeneratorResult(**asdict(generator)) for generator in generators],
-            union=union,
-        )
-    loss = attribute(task, items, lists.generators, settings.found_k)
-    result = SystemResult(
-        name=name,
-        seconds=seconds,
-        metrics=metrics,
-        lists=list_metrics(task, items, settings.found_k, vectors),
-        buckets=_buckets(task, values, items, settings, vectors),
-        coverage=coverage,
-        loss=LossResult(**asdict(loss)),
-    )
-    return Answer(result=result, values=values[settings.metric].tolist())
-
-
-def _buckets(
-    task: Task,
-    values: Mapping[str, PerUser],
-    items: list[list[str]],
-    settings: EvaluationSettings,
-    vectors: ItemVectors | None,
-) -> list[BucketResult]:
-    bootstrap = {"resamples": settings.resamples, "seed": settings.seed}
-    ranks = truth_ranks(items, [user.truth for user in task.users])
-    buckets = by_evidence(task, values[settings.metric], settings.metric, **bootstrap)
-    modalities = None if vectors is None else vectors.modalities_of
-    for k in sorted({settings.found_k, max(settings.ks)}):
-        buckets += by_truth(task, ranks, k, modalities, **bootstrap)
-    return [_to_result(bucket) for bucket in buckets]
 
 
 def _to_result(bucket: Bucket) -> BucketResult:

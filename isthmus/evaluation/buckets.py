@@ -1,15 +1,16 @@
 """Metrics by situation: cold-start, few-shot and warm users; domain, popularity, modality of truth.
 
-Users are grouped by evidence: the number of interactions that a system may see, in the target
-domain and outside it (0 is a cold-start user). Hidden items are grouped by domain, by the number of
-their users in the train table (0 is a cold-start item), and by modalities, which shows whether
-items without a picture are found as well as those with one. The metric of such a bucket is the
-share of its hidden items that are found.
+Users are grouped by evidence: the number of items that a system may see, in the target domain and
+outside it (0 is a cold-start user), and in all; and by their attributes, where users have some.
+Hidden items are grouped by domain, by the number of their users in the train table (0 is a
+cold-start item), and by modalities, which shows whether items without a picture are found as well
+as those with one. The metric of such a bucket is the share of its hidden items that are found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +20,15 @@ from isthmus.numerics.arrays import Counts
 from isthmus.numerics.statistics import Estimate, estimate, ratio_estimate
 
 EVIDENCE = (0, 1, 3, 5, 10)
+LENGTHS = (0, 5, 10, 20, 50, 100)
 POPULARITY = (0, 5, 20, 100)
 TARGET_EVIDENCE = "target interactions"
 SOURCE_EVIDENCE = "source interactions"
+HISTORY_LENGTH = "length of the history"
+USER_ATTRIBUTE = "user attribute "  # before the name of one
+UNKNOWN = "unknown"
+OTHERS = "others"
+MAX_SEGMENTS = 8  # of an attribute; the users of its less frequent values are the others
 TRUTH_DOMAIN = "domain of the truth"
 TRUTH_POPULARITY = "users of the truth"
 TRUTH_MODALITIES = "modalities of the truth"
@@ -68,7 +75,7 @@ def bucket_names(edges: Sequence[int]) -> list[str]:
 def by_evidence(
     task: Task, values: np.ndarray, metric: str, *, resamples: int = 2_000, seed: int = 0
 ) -> list[Bucket]:
-    """Group users by their visible interactions, in the target domain and outside it.
+    """Group users by their visible items, in the target domain, outside it, and in all.
 
     Parameters
     ----------
@@ -83,16 +90,76 @@ def by_evidence(
     """
     target = np.array([task.visible_in_target(user) for user in task.users], np.int64)
     visible = np.array([len(set(u.history).union(u.exclude)) for u in task.users], np.int64)
+    criteria = (
+        (TARGET_EVIDENCE, target, EVIDENCE),
+        (SOURCE_EVIDENCE, visible - target, EVIDENCE),
+        (HISTORY_LENGTH, visible, LENGTHS),
+    )
+    out = []
+    for by, counts, edges in criteria:
+        names = np.array(bucket_names(edges), object)
+        of_users = names[np.searchsorted(edges, counts)]
+        out += _of_users(task, values, metric, by, names, of_users, resamples, seed)
+    return out
+
+
+def by_attributes(
+    task: Task,
+    values: np.ndarray,
+    metric: str,
+    attributes: Mapping[str, Mapping[str, str]],
+    *,
+    resamples: int = 2_000,
+    seed: int = 0,
+) -> list[Bucket]:
+    """Group users by each of their attributes: a bucket a value, the most frequent ones first.
+
+    Parameters
+    ----------
+    task, values, metric, resamples, seed
+        As for `by_evidence`.
+    attributes : mapping of str to mapping of str to str
+        For each attribute, the value of each user that has one.
+    """
+    out = []
+    for attribute, value_of in attributes.items():
+        known = Counter(value_of[user.user_id] for user in task.users if user.user_id in value_of)
+        shown = [value for value, _ in sorted(known.items(), key=lambda pair: (-pair[1], pair[0]))]
+        kept = set(shown[:MAX_SEGMENTS])
+        of_users = np.array(
+            [_segment(value_of.get(user.user_id), kept) for user in task.users], object
+        )
+        names = [*shown[:MAX_SEGMENTS], OTHERS, UNKNOWN]
+        by = f"{USER_ATTRIBUTE}{attribute}"
+        out += _of_users(task, values, metric, by, names, of_users, resamples, seed)
+    return out
+
+
+def _segment(value: str | None, kept: Collection[str]) -> str:
+    if value is None:
+        return UNKNOWN
+    return value if value in kept else OTHERS
+
+
+def _of_users(
+    task: Task,
+    values: np.ndarray,
+    metric: str,
+    by: str,
+    names: Iterable[str],
+    of_users: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> list[Bucket]:
+    """Return the buckets that have users, where `of_users` names the bucket of each user."""
     truths = np.array([len(user.truth) for user in task.users], np.int64)
     out = []
-    for by, counts in ((TARGET_EVIDENCE, target), (SOURCE_EVIDENCE, visible - target)):
-        bucket_of = np.searchsorted(EVIDENCE, counts)
-        for number, name in enumerate(bucket_names(EVIDENCE)):
-            mask = bucket_of == number
-            if mask.any():
-                value = estimate(values[mask], resamples=resamples, seed=seed)
-                n, hidden = int(mask.sum()), int(truths[mask].sum())
-                out.append(Bucket(by, name, n, hidden, metric, value))
+    for name in dict.fromkeys(names):
+        mask = np.asarray(of_users == name, bool)
+        if mask.any():
+            value = estimate(values[mask], resamples=resamples, seed=seed)
+            n, hidden = int(mask.sum()), int(truths[mask].sum())
+            out.append(Bucket(by, name, n, hidden, metric, value))
     return out
 
 

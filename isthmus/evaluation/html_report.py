@@ -12,15 +12,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.buckets import (
+    HISTORY_LENGTH,
     SOURCE_EVIDENCE,
     TARGET_EVIDENCE,
     TRUTH_DOMAIN,
     TRUTH_MODALITIES,
     TRUTH_POPULARITY,
+    USER_ATTRIBUTE,
 )
+from isthmus.evaluation.lists import GROUPS
 from isthmus.evaluation.plots import (
     draw_buckets,
     draw_coverage,
+    draw_exposure,
     draw_losses,
     draw_scatter,
     draw_summary,
@@ -32,10 +36,13 @@ TEMPLATE: Final = "report.html.j2"
 BUCKETS: Final = (
     (TARGET_EVIDENCE, "By what is known of a user in the target domain"),
     (SOURCE_EVIDENCE, "By what is known of a user in other domains"),
+    (HISTORY_LENGTH, "By length of the history"),
     (TRUTH_DOMAIN, "By domain of the hidden items"),
     (TRUTH_POPULARITY, "By popularity of the hidden items"),
     (TRUTH_MODALITIES, "By modalities of the hidden items"),
 )
+
+OF_USERS: Final = (TARGET_EVIDENCE, SOURCE_EVIDENCE, HISTORY_LENGTH)
 
 
 def write_html(evaluation: Evaluation, path: str | Path, title: str = "Evaluation") -> None:
@@ -129,6 +136,7 @@ def _task(evaluation: Evaluation, task: TaskResult) -> _Section:
             *_buckets(evaluation, task),
             *_coverage(task),
             *_losses(task),
+            *_exposure(evaluation, task),
             *_scatters(evaluation, task),
         ],
     )
@@ -197,8 +205,8 @@ def _ablations(task: TaskResult) -> Iterator[_Part]:
 
 def _buckets(evaluation: Evaluation, task: TaskResult) -> Iterator[_Part]:
     found_k = evaluation.settings.found_k
-    for by, heading in BUCKETS:
-        of_users = by in (TARGET_EVIDENCE, SOURCE_EVIDENCE)
+    for by, heading in (*BUCKETS, *_user_attributes(task)):
+        of_users = by in OF_USERS or by.startswith(USER_ATTRIBUTE)
         metric = evaluation.settings.metric if of_users else f"found@{found_k}"
         buckets = [
             (system.name, bucket)
@@ -220,6 +228,12 @@ def _buckets(evaluation: Evaluation, task: TaskResult) -> Iterator[_Part]:
             "intervals."
         )
         yield _Part(heading, [_Plot(draw_buckets(task, by, metric), caption, values)])
+
+
+def _user_attributes(task: TaskResult) -> list[tuple[str, str]]:
+    """Return each attribute of users that buckets are made by, with its heading."""
+    names = dict.fromkeys(bucket.by for system in task.systems for bucket in system.buckets)
+    return [(by, f"By {by}") for by in names if by.startswith(USER_ATTRIBUTE)]
 
 
 def _coverage(task: TaskResult) -> Iterator[_Part]:
@@ -257,6 +271,25 @@ def _losses(task: TaskResult) -> Iterator[_Part]:
     plot = _Plot(draw_losses(systems), caption, "The table below holds the same figures.")
     table = _Table(("system", f"found in {k}", "ranked below", "never a candidate"), rows)
     yield _Part("Where truth is lost", [plot, table])
+
+
+def _exposure(evaluation: Evaluation, task: TaskResult) -> Iterator[_Part]:
+    k = evaluation.settings.found_k
+    shares = {
+        system.name: [system.lists.get(f"{group}@{k}") for group in GROUPS]
+        for system in task.systems
+    }
+    shown = {name: [s for s in of if s is not None] for name, of in shares.items()}
+    shown = {name: of for name, of in shown.items() if len(of) == len(GROUPS)}
+    if not shown:
+        return
+    values = "; ".join(f"{name}: {' / '.join(map(_format, of))}" for name, of in shown.items())
+    caption = (
+        f"Share of the first {k} places by popularity: the head are the most popular candidates "
+        "that have a fifth of all users of candidates, the tail the least popular ones that have "
+        "the last fifth."
+    )
+    yield _Part("Exposure by popularity", [_Plot(draw_exposure(shown, GROUPS), caption, values)])
 
 
 def _scatters(evaluation: Evaluation, task: TaskResult) -> Iterator[_Part]:

@@ -1,7 +1,7 @@
 """Ranked lists: what systems answer, where they hold truth, and the metrics of lists themselves.
 
-Metrics of lists (coverage, Gini, novelty, popularity, diversity) are at the first k places of the
-lists of all users.
+Metrics of lists (coverage, Gini, novelty, popularity, exposure, diversity) are at the first k
+places of the lists of all users.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,9 @@ from isthmus.evaluation.task import Task, TestUser
 from isthmus.numerics.arrays import Counts, FloatArray, Hits
 
 CleanLists = Sequence[Sequence[str]]
+
+GROUPS: Final = ("head", "mid", "tail")  # of candidates, by popularity
+HEAD, TAIL = 0.2, 0.2  # their shares of all users of candidates
 
 ItemLists = Sequence[Sequence[str] | npt.NDArray[Any]]
 
@@ -214,6 +217,39 @@ def shown_popularity(lists: CleanLists, popularity: Mapping[str, int], k: int) -
     return float(np.mean(n_users)) if n_users else None
 
 
+def exposure(
+    lists: CleanLists, popularity: Mapping[str, int], candidates: Sequence[str], k: int
+) -> dict[str, float | None]:
+    """Return the share of the listed places that the head, the middle and the tail have.
+
+    By number of users, the head are the most popular candidates that have a fifth of all users of
+    candidates, the tail the least popular ones that have the last fifth (Abdollahpouri et al.,
+    UMAP 2021). Candidates with equal numbers of users are in one group, the more popular one.
+
+    Returns
+    -------
+    dict of str to float or None
+        For ``head``, ``mid`` and ``tail``; None where all lists are empty, or nobody uses a
+        candidate.
+
+    Examples
+    --------
+    >>> exposure([["a", "b"], ["a", "d"]], {"a": 4, "b": 3, "c": 2, "d": 1}, "abcd", 2)
+    {'head': 0.5, 'mid': 0.25, 'tail': 0.25}
+    """
+    counts = sorted((popularity.get(item, 0) for item in candidates), reverse=True)
+    total, above = sum(counts), 0
+    group_of: dict[int, int] = {}  # of a number of users
+    for count in counts:
+        group_of.setdefault(count, int(above >= HEAD * total) + int(above >= (1 - TAIL) * total))
+        above += count
+    groups = [group_of[popularity.get(item, 0)] for items in lists for item in items[:k]]
+    if not groups or not total:
+        return dict.fromkeys(GROUPS)
+    shares = np.bincount(groups, minlength=len(GROUPS)) / len(groups)
+    return dict(zip(GROUPS, shares.tolist(), strict=True))
+
+
 def diversity(lists: CleanLists, items: ItemVectors, k: int) -> float | None:
     """Return the mean over users of 1 minus the mean cosine of the pairs of a list.
 
@@ -249,6 +285,8 @@ def list_metrics(
         f"novelty@{k}": novelty(lists, task.popularity, task.train_users, k),
         f"popularity@{k}": shown_popularity(lists, task.popularity, k),
     }
+    shares = exposure(lists, task.popularity, task.candidates, k)
+    out |= {f"{group}@{k}": share for group, share in shares.items()}
     if items is not None:
         out[f"diversity@{k}"] = diversity(lists, items, k)
     return out

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,24 +108,40 @@ def draw_coverage(system: SystemResult) -> str:
 
 def draw_losses(systems: Sequence[SystemResult]) -> str:
     """Draw what became of the hidden items, as shares, for each system."""
-    losses = [(s.name, s.loss) for s in reversed(systems) if s.loss is not None]
+    shares = {}
+    for system in systems:
+        if system.loss is not None:
+            counts = [getattr(system.loss, field) for field, _, _ in LOSSES]
+            shares[system.name] = [count / sum(counts) for count in counts]
+    parts = [(label, colour) for _, label, colour in LOSSES]
+    return _stacked_bars(shares, parts, "share of the hidden items")
+
+
+def draw_exposure(shares: Mapping[str, Sequence[float]], groups: Sequence[str]) -> str:
+    """Draw the shares of the places of lists that groups of items have, for each system."""
+    colours = [colour for _, _, colour in LOSSES]
+    parts = list(zip(groups, colours, strict=True))
+    return _stacked_bars(shares, parts, "share of the places")
+
+
+def _stacked_bars(
+    shares: Mapping[str, Sequence[float]], parts: Sequence[tuple[str, str]], label: str
+) -> str:
+    """Draw a bar for each name, of shares that sum to 1; parts are labels and colours."""
+    names = list(shares)[::-1]
 
     def draw(axes: Axes) -> None:
-        left = [0.0] * len(losses)
-        for (field, label, colour), hatch in zip(LOSSES, HATCHES, strict=True):
-            shares = [
-                getattr(loss, field) / (loss.found + loss.ranked_below + loss.never_candidate)
-                for _, loss in losses
-            ]
-            names = [name for name, _ in losses]
-            axes.barh(names, shares, left=left, color=colour, label=label, hatch=hatch)
-            left = [start + share for start, share in zip(left, shares, strict=True)]
+        left = [0.0] * len(names)
+        for place, ((part, colour), hatch) in enumerate(zip(parts, HATCHES, strict=True)):
+            widths = [shares[name][place] for name in names]
+            axes.barh(names, widths, left=left, color=colour, label=part, hatch=hatch)
+            left = [start + width for start, width in zip(left, widths, strict=True)]
         axes.set_xlim(0, 1)
-        axes.set_xlabel("share of the hidden items")
+        axes.set_xlabel(label)
         axes.grid(axis="y", visible=False)
         _legend(axes)
 
-    return _svg(draw, 1.5 + 0.36 * len(losses))
+    return _svg(draw, 1.5 + 0.36 * len(names))
 
 
 def draw_scatter(task: TaskResult, metric: str, beside: str, logarithmic: bool = False) -> str:

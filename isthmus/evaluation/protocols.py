@@ -7,7 +7,6 @@ matter, and an added user or item moves no other.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,7 +141,7 @@ def warm(
     hide = _first_of_each(log, held_out, log.pair_hashes(seed + 1, held_out), n_hidden)
     facts = {"hidden": hidden, "min_items": min_items, "share": share, "seed": seed}
     tasks = (
-        _task(log, f"warm {target_domain}", "warm", split, target_domain, ~hide,
+        make_task(log, f"warm {target_domain}", "warm", split, target_domain, ~hide,
               hide & (split_of[log.users] == number), facts)
         for number, split in enumerate(SPLITS)
     )  # fmt: skip
@@ -182,7 +181,7 @@ def cold_item(
         ranked = [item for item in candidates if split_of_item[item] == number]
         hide = (split_of == number) & (log.counts(split_of < 0) > 0)[log.users]
         tasks.append(
-            _task(log, f"cold items of {target_domain}", "cold item", split, target_domain,
+            make_task(log, f"cold items of {target_domain}", "cold item", split, target_domain,
                   split_of < 0, hide, facts, ranked)
         )  # fmt: skip
     return Protocol(*tasks)
@@ -218,58 +217,11 @@ def rating(
     facts = {"share": share, "seed": seed}
     visible = ~(target & (hashes < 2 * share))
     tasks = (
-        _task(log, f"ratings of {target_domain or 'all'}", "rating", split, target_domain, visible,
+        make_task(log, f"ratings of {target_domain or 'all'}", "rating", split, target_domain,
+              visible,
               target & (number * share <= hashes) & (hashes < (number + 1) * share), facts)
         for number, split in enumerate(SPLITS)
     )  # fmt: skip
-    return Protocol(*tasks)
-
-
-def temporal(
-    interactions: pa.Table,
-    domains: Mapping[str, str],
-    target_domain: str | None = None,
-    *,
-    shares: tuple[float, float] = (0.8, 0.9),
-    times: tuple[Any, Any] | None = None,
-) -> Protocol:
-    """Hide all interactions after a cut-off time.
-
-    Val hides the interactions from the first cut-off until before the second, test those from the
-    second on; each trains on all that lie before its cut-off and on nothing later. Items that a
-    user had before are excluded and do not count again. Users and items that start later stay in
-    the task, as they occur when a system is in use; the task's facts count both.
-
-    Parameters
-    ----------
-    interactions, domains
-        As for `cold_user`; every interaction has a time.
-    target_domain : str, optional
-        Where to recommend; by default everywhere.
-    shares : tuple of float
-        The cut-offs, as shares of all interactions that lie before them.
-    times : tuple, optional
-        The cut-offs, as datetimes or numbers like the times.
-
-    Raises
-    ------
-    InvalidInput
-        If the interactions cannot be used, a time is null, or nothing is hidden.
-    """
-    log = InteractionLog(interactions, domains)
-    at = log.times()
-    first, second = (
-        _cutoffs_of_shares(log, at, shares)
-        if times is None
-        else (_cutoff_of_time(log, time) for time in times)
-    )
-    if not first < second:
-        raise InvalidInput(f"the cut-offs {first} and {second} are not ascending")
-    tasks = []
-    for split, start, end in zip(SPLITS, (first, second), (second, None), strict=True):
-        before = at < start
-        after = (at >= start) & (True if end is None else at < end)
-        tasks.append(_temporal_task(log, target_domain, split, before, after, start))
     return Protocol(*tasks)
 
 
@@ -292,37 +244,14 @@ def _cold(
         revealed = _first_of_each(log, held_out, hashes, n_revealed, by_time=True)
     facts = {"min_items": min_items, "share": share, "seed": seed, "shots": shots}
     tasks = (
-        _task(log, name, kind, split, target_domain, ~held_out,
+        make_task(log, name, kind, split, target_domain, ~held_out,
               held_out & ~revealed & (split_of[log.users] == number), facts, revealed=revealed)
         for number, split in enumerate(SPLITS)
     )  # fmt: skip
     return Protocol(*tasks)
 
 
-def _temporal_task(
-    log: InteractionLog,
-    target_domain: str | None,
-    split: Split,
-    before: Mask,
-    after: Mask,
-    start: Any,
-) -> Task:
-    hide = after & log.in_domain(target_domain)
-    hide &= ~log.with_pairs_of(hide, before)
-    users_before = log.counts(before) > 0
-    items_before = np.bincount(log.items[before], minlength=len(log.item_ids)) > 0
-    pairs = log.first_of_pairs(hide)
-    facts = {
-        "from": str(pa.scalar(start, log.table.schema.field(TIME).type).as_py()),
-        "users that start later": len(np.unique(log.users[pairs & ~users_before[log.users]])),
-        "items that start later": len(np.unique(log.items[pairs & ~items_before[log.items]])),
-        "hidden of items that start later": int((pairs & ~items_before[log.items]).sum()),
-    }
-    name = f"temporal {target_domain or 'all'}"
-    return _task(log, name, "temporal", split, target_domain, before, hide, facts)
-
-
-def _task(
+def make_task(
     log: InteractionLog,
     name: str,
     kind: Kind,
@@ -389,22 +318,3 @@ def _first_of_each(
     chosen = np.zeros(len(log), bool)
     chosen[order[np.arange(len(order)) - starts < counts[users]]] = True
     return log.with_pairs_of(mask, chosen)
-
-
-def _cutoffs_of_shares(
-    log: InteractionLog, times: Any, shares: tuple[float, float]
-) -> tuple[Any, Any]:
-    if not 0 < shares[0] < shares[1] < 1 or not len(log):
-        raise InvalidInput(f"{shares} cannot cut {len(log)} interactions; give two rising shares")
-    ordered = np.sort(times)
-    first, second = (ordered[int(share * len(ordered))].item() for share in shares)
-    return first, second
-
-
-def _cutoff_of_time(log: InteractionLog, time: datetime | float) -> Any:
-    kind = log.table.schema.field(TIME).type
-    try:
-        scalar = pa.scalar(time, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError) as error:
-        raise InvalidInput(f"{time!r} is no cut-off for times of type {kind}: {error}") from error
-    return scalar.cast(pa.int64()).as_py() if pa.types.is_temporal(kind) else scalar.as_py()

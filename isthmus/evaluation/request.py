@@ -20,6 +20,7 @@ PROTOCOLS: Final = (
     "cold_item",
     "rating",
     "temporal",
+    "session",
 )
 FEW: Final = re.compile(r"few([1-9]\d*)")
 
@@ -50,8 +51,8 @@ class EvaluationPlan:
         default=None,
         description="What is hidden: cold (all that some users did in the target), few1, few3, "
         "few5 (all but so many), warm (a fifth), cold_item (all of some items), rating (some "
-        "values, to be predicted), temporal (all after a cut-off time); by default all of them, or "
-        "none where folders are given.",
+        "values, to be predicted), temporal (all after a cut-off time), session (the second half "
+        "of a user's session after it); by default all of them, or none where folders are given.",
     )
     folders: tuple[Path, ...] = Field(
         default=(), description="Ready protocols: train, val, test, candidates as Parquet."
@@ -91,8 +92,8 @@ class EvaluationPlan:
                     f"no protocol {name!r}; there are {', '.join(PROTOCOLS)} (few with any number)"
                 )
         for name in self.baselines or ():
-            if name not in _available_baselines():
-                available = ", ".join(_available_baselines())
+            if name not in available_baselines():
+                available = ", ".join(available_baselines())
                 raise InvalidInput(f"no baseline {name!r}; there are {available}")
         if self.targets and not self.protocol_names:
             raise InvalidInput(
@@ -115,10 +116,11 @@ class EvaluationPlan:
     @property
     def baseline_names(self) -> tuple[str, ...]:
         """The baselines, of lists and of values."""
-        return _available_baselines() if self.baselines is None else self.baselines
+        return available_baselines() if self.baselines is None else self.baselines
 
 
-def _available_baselines() -> tuple[str, ...]:
+def available_baselines() -> tuple[str, ...]:
+    """Return the names of the baselines, of lists and of values."""
     from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
 
     return (*default_grids(content=True), *rating_grids())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -62,12 +62,15 @@ class EvaluationData:
         Content of the items; a row of zeros where an item has none.
     systems : mapping of str to System
         The systems beside the baselines, by name.
+    user_attributes : mapping of str to mapping of str to str
+        For each attribute of users, the value of each user that has one.
     """
 
     interactions: pa.Table
     domains: Mapping[str, str]
     contents: ItemVectors
     systems: Mapping[str, System]
+    user_attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def run_evaluation(
@@ -166,7 +169,9 @@ class _Run:
                 of_system = settings_of(system)
                 if of_system is not None:
                     settings[name] = {"settings": of_system, "validation task": val.digest}
-            runner = SystemRunner(self.settings, self.data.contents, self.cache, advance)
+            runner = SystemRunner(
+                self.settings, self.data.contents, self.data.user_attributes, self.cache, advance
+            )
             results = [evaluate_task(t, systems, runner, settings=settings) for t in protocol]
         return results, settings
 

@@ -110,9 +110,9 @@ class TrainedSystem:
     ) -> TrainedSystem:
         """Train on the train table of a task."""
         train = task.train.append_column(WEIGHT, pa.repeat(1.0, len(task.train)))
-        corpus = space_training_data(view, weights, train)
+        data = space_training_data(view, weights, train)
         targets = None if task.target_domain is None else [task.target_domain]
-        trained = train_recommender(corpus, settings, targets, show=show)
+        trained = train_recommender(data, settings, targets, show=show)
         return cls(Serving.of(trained.recommender, view, weights), weights)
 
     def recommend(self, task: Task, n: int) -> Lists:

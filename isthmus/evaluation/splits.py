@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from isthmus.data.interactions.ratings import latest_ratings, rated_events
 from isthmus.errors import InvalidInput
-from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
 from isthmus.evaluation.interaction_log import Positives, select_positives
 from isthmus.evaluation.protocols import (
     Protocol,
@@ -21,16 +20,16 @@ from isthmus.evaluation.protocols import (
     cold_user,
     few_shot,
     rating,
-    temporal,
     warm,
 )
 from isthmus.evaluation.request import FEW, EvaluationPlan
 from isthmus.evaluation.task import read_protocol
+from isthmus.evaluation.time_splits import session, temporal
 from isthmus.schema import EVENT, ITEM_ID, VALUE
 
 Facts = Mapping[str, Any]
 
-BASELINES = (*default_grids(content=True), *rating_grids())
+BY_TIME = {"temporal": temporal, "session": session}
 
 
 class PlannedSplit(NamedTuple):
@@ -123,8 +122,8 @@ def _ranking(
     few = FEW.fullmatch(name)
     if few:
         protocol = few_shot(*data, int(few.group(1)), seed=seed)
-    elif name == "temporal":
-        protocol = temporal(*data)
+    elif name in BY_TIME:
+        protocol = BY_TIME[name](*data)
     else:
         make = {"cold": cold_user, "warm": warm, "cold_item": cold_item}[name]
         protocol = make(*data, seed=seed)

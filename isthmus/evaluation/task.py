@@ -18,7 +18,8 @@ from isthmus.digests import digest
 from isthmus.errors import InvalidInput
 from isthmus.schema import DOMAIN, EXCLUDE, HISTORY, ITEM_ID, TIME, TRUTH, USER_ID, VALUE
 
-Kind = Literal["cold user", "few-shot", "warm", "cold item", "rating", "temporal", "other"]
+Kind = Literal["cold user", "few-shot", "warm", "cold item", "rating", "temporal", "session",
+             "other"]  # fmt: skip
 Split = Literal["val", "test"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 INTERACTION_COLUMNS = (USER_ID, ITEM_ID, VALUE, TIME)
@@ -194,7 +195,8 @@ def read_protocol(
         ``"val"`` or ``"test"``.
     kind : str, optional
         One of `KINDS`; by default inferred from the beginning of the folder's name (``cold_item_``,
-        ``cold_``, ``few``, ``warm``, ``rating``, ``temporal``).
+        ``cold_``, ``few``, ``warm``, ``rating``, ``temporal``,
+        ``session``).
     target_domain : str, optional
         By default the most frequent domain of the candidates in the train table; without any, the
         domain with which the folder's name ends.
@@ -268,6 +270,7 @@ def _kind(name: str) -> Kind:
         "warm": "warm",
         "rating": "rating",
         "temporal": "temporal",
+        "session": "session",
     }
     return next((kind for start, kind in beginnings.items() if re.match(start, name)), "other")
 

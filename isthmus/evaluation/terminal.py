@@ -58,7 +58,9 @@ def _table(task: TaskResult, metric: str, k: int) -> DataTable:
     )
     table = DataTable(title=title)
     others = _other_metrics(task, metric)
-    heads = ("system", metric, "over (b)", *others, f"coverage@{k}", "seconds")
+    properties = [f"{name}@{k}" for name in ("coverage", "novelty", "tail")]
+    shown_properties = properties if any(system.lists for system in task.systems) else []
+    heads = ("system", metric, "over (b)", *others, *shown_properties, "seconds")
     for head in heads:
         table.add_column(head, justify="left" if head == "system" else "right")
     comparisons = {c.system: c for c in task.comparisons}
@@ -66,13 +68,12 @@ def _table(task: TaskResult, metric: str, k: int) -> DataTable:
         name = system.name + (" (b)" if system.name == task.best_baseline else "")
         if system.error is not None:
             continue
-        coverage = system.lists.get(f"coverage@{k}")
         table.add_row(
             name,
             format_value(system.metrics[metric]),
             format_ratio(comparisons.get(system.name)),
             *(f"{system.metrics[other].value:.4f}" for other in others),
-            "-" if coverage is None else f"{coverage:.3f}",
+            *(_format_property(system.lists.get(name)) for name in shown_properties),
             f"{system.seconds:,.1f}",
         )
     return table
@@ -84,3 +85,7 @@ def _other_metrics(task: TaskResult, metric: str) -> list[str]:
     shown = [n for n in names if n.startswith("recall@")]
     shown += [n for n in ("hit_rate@10", "mrr", "mae") if n in names]
     return [name for name in shown if name != metric]
+
+
+def _format_property(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

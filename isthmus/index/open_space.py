@@ -192,7 +192,10 @@ def vector_weights(settings: SpaceSettings) -> dict[str, float]:
     """Return the weight of each named vector: the sum of the fusion weights of its modalities."""
     # The aligned named vector counts once: were it to weigh as its modalities do, the weight of
     # pictures would move items that have none.
+    # A vector that no modality makes counts once too.
     return {
-        b.name: 1.0 if b.alignment else sum(settings.weights.get(m, 1.0) for m in b.modalities)
+        b.name: 1.0
+        if b.alignment or not b.modalities
+        else sum(settings.weights.get(m, 1.0) for m in b.modalities)
         for b in settings.layout
     }

@@ -14,7 +14,15 @@ from isthmus.durable import write_atomically
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import digest_components
 from isthmus.encoders.fusion import ModalityWeights, validated_weights
-from isthmus.encoders.stack import ALIGNMENT, EncoderStack, NamedVector, aligned_vector
+from isthmus.encoders.stack import (
+    ALIGNMENT,
+    GIVEN_PREFIX,
+    EncoderStack,
+    NamedVector,
+    aligned_vector,
+    given_components,
+    given_vector,
+)
 from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat, command_in
 from isthmus.files import CHECKSUM, checksum_of_values
 from isthmus.schema import FORMAT, SPACE_FILE, SPACE_FILE_COPY, Modality
@@ -34,6 +42,7 @@ class NamedVectorSettings(BaseModel):
     modalities: list[Modality]
     alignment: str = ""
     variant: str = ""
+    given: bool = False
 
 
 class Targets(BaseModel):
@@ -157,8 +166,41 @@ class SpaceSettings(BaseModel):
     def layout(self) -> tuple[NamedVector, ...]:
         """The named vectors of an item."""
         return tuple(
-            NamedVector(v.name, v.dim, tuple(v.modalities), v.alignment, v.variant)
+            NamedVector(v.name, v.dim, tuple(v.modalities), v.alignment, v.variant, v.given)
             for v in self.named_vectors
+        )
+
+    @property
+    def given(self) -> dict[str, NamedVector]:
+        """The named vectors whose vectors are given with the items, by name."""
+        return {vector.name: vector for vector in self.layout if vector.given}
+
+    @property
+    def given_dims(self) -> dict[str, int]:
+        """Length of the vectors that are given with the items, by name."""
+        return {name: vector.dim for name, vector in self.given.items()}
+
+    @property
+    def encoded_modalities(self) -> tuple[Modality, ...]:
+        """The modalities whose contents are encoded: those that make the vectors of items."""
+        given = {modality for vector in self.given.values() for modality in vector.modalities}
+        return tuple(modality for modality in self.encoders if modality not in given)
+
+    def with_given(self, dims: Mapping[str, int]) -> SpaceSettings:
+        """Return the settings with further named vectors whose vectors are given.
+
+        Raises
+        ------
+        InvalidInput
+            If a name or a length is not valid.
+        """
+        added = [_vector_settings(given_vector(name, dim)) for name, dim in dims.items()]
+        components = {key: v for n, d in dims.items() for key, v in given_components(n, d).items()}
+        return self.model_copy(
+            update={
+                "named_vectors": [*self.named_vectors, *added],
+                "components": {**self.components, **components},
+            }
         )
 
     @property
@@ -169,7 +211,7 @@ class SpaceSettings(BaseModel):
     def with_alignment(self, alignment: Alignment | None) -> SpaceSettings:
         """Return the settings of the same encoders with another alignment, or none."""
         vectors = [vector for vector in self.named_vectors if not vector.alignment]
-        encoders = tuple(f"{modality}." for modality in self.encoders)
+        encoders = (GIVEN_PREFIX, *(f"{modality}." for modality in self.encoders))
         components = {n: v for n, v in self.components.items() if n.startswith(encoders)}
         components |= self._weight_components(_fused_modalities(vectors))
         if alignment is not None:
@@ -208,7 +250,7 @@ class SpaceSettings(BaseModel):
             return changed
         vectors = [
             vector.model_copy(update={"variant": changed._weights_digest(vector.modalities)})
-            if len(vector.modalities) > 1
+            if len(vector.modalities) > 1 and not vector.given
             else vector
             for vector in self.named_vectors
         ]
@@ -240,6 +282,8 @@ class SpaceSettings(BaseModel):
 
     def _vector_components(self, vector: NamedVectorSettings) -> dict[str, str]:
         """Return everything that changes the vectors of a named vector, by name."""
+        if vector.given:  # whatever encodes the queries
+            return given_components(vector.name, vector.dim)
         fused = vector.modalities if len(vector.modalities) > 1 else []
         return {
             ALIGNMENT: vector.alignment,
@@ -278,6 +322,8 @@ class SpaceSettings(BaseModel):
             for name in ("alignment", "variant"):
                 if not vector[name]:
                     del vector[name]
+            if not vector["given"]:
+                del vector["given"]
         content = tomli_w.dumps({CHECKSUM: _checksum(values), **values}).encode()
         write_atomically(folder / SPACE_FILE, content)
         write_atomically(folder / SPACE_FILE_COPY, content)
@@ -347,12 +393,14 @@ def _vector_settings(vector: NamedVector) -> NamedVectorSettings:
         dim=vector.dim,
         modalities=list(vector.modalities),
         alignment=vector.alignment,
+        given=vector.given,
     )
 
 
 def _fused_modalities(vectors: Collection[NamedVectorSettings]) -> set[Modality]:
     """Return the modalities that share a named vector with others."""
-    return {m for vector in vectors if len(vector.modalities) > 1 for m in vector.modalities}
+    fused = [vector for vector in vectors if len(vector.modalities) > 1 and not vector.given]
+    return {modality for vector in fused for modality in vector.modalities}
 
 
 def _first_problem(error: ValidationError) -> str:

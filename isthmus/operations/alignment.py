@@ -140,12 +140,12 @@ def _switch_and_publish(space: OpenSpace, learned: Alignment, *, progress: bool)
 
 
 def _require_two_encoders(space: OpenSpace) -> None:
-    encoded_vectors = [v for v in space.named_vectors if not v.alignment]
+    encoded_vectors = [v for v in space.named_vectors if not (v.alignment or v.given)]
     encoded = {modality for v in encoded_vectors for modality in v.modalities}
     if not set(MODALITIES) <= encoded:
         raise UnsupportedOperation(
-            f"this space has encoders of {', '.join(sorted(encoded))} alone; an alignment needs "
-            "one of text and one of image"
+            f"this space encodes {', '.join(sorted(encoded)) or 'nothing'} alone; an alignment "
+            "needs an encoder of text and one of images"
         )
     if any(set(MODALITIES) <= set(v.modalities) for v in encoded_vectors):
         raise UnsupportedOperation(

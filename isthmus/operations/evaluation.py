@@ -13,7 +13,7 @@ from isthmus.evaluation.lists import ItemVectors
 from isthmus.evaluation.space_systems import space_systems_of
 from isthmus.index.open_space import OpenSpace
 from isthmus.retrieval.search.examples import item_vectors
-from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, modalities_in
+from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, contents_in
 
 if TYPE_CHECKING:
     from isthmus.evaluation.run import EvaluationData
@@ -51,7 +51,7 @@ def evaluation_data(
     contents = ItemVectors(
         item_ids,
         item_vectors(view, view.find(item_ids), space.vector_weights),
-        [" and ".join(modalities_in(mask)) or "none" for mask in masks],
+        [" and ".join(contents_in(mask)) or "none" for mask in masks],
     )
     available = space_systems_of(view, space.vector_weights)
     for name in names or ():

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.interactions.feedback import EventSummary, canonical
 from isthmus.data.interactions.ingest import InteractionReport, add_interactions
-from isthmus.data.interactions.reader import InteractionMapping, InteractionReader
+from isthmus.data.interactions.reader import InteractionReader
 from isthmus.errors import listed, warn
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
@@ -23,8 +22,7 @@ def store_interactions(
     space: OpenSpace, request: InteractionsRequest, *, progress: bool = False
 ) -> InteractionReport:
     """Add interactions; what is stored already, exactly the same, is not stored again."""
-    columns = {field.name: getattr(request, field.name) for field in fields(InteractionMapping)}
-    reader = InteractionReader(request.source, InteractionMapping(**columns), request.csv)
+    reader = InteractionReader(request.source, request, request)
     with write_lock(space.path, "interactions", space.wait_s):
         return add_interactions(
             space.interactions,

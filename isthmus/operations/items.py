@@ -8,7 +8,7 @@ import glob
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from isthmus.data.item_reader import ItemReader
 from isthmus.data.media import MediaStore
 from isthmus.data.paths import local_path
 from isthmus.durable import make_folder, put_folder
-from isthmus.encoders.alignment import resolve_alignment
+from isthmus.encoders.alignment import AUTO, Alignment, resolve_alignment
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import validated_weights
 from isthmus.encoders.registry import resolve_encoders
@@ -36,6 +36,7 @@ from isthmus.index.catalog.ingest import AddReport, Ingest, WriteOptions, is_sma
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
+from isthmus.operations.given_vectors import GivenVectors, declare_vectors
 from isthmus.operations.request import (
     CreateRequest,
     DeleteRequest,
@@ -43,9 +44,17 @@ from isthmus.operations.request import (
     UpsertRequest,
 )
 from isthmus.retrieval.search.request import FilterOptions
-from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, Modality, modalities_in
+from isthmus.schema import (
+    DOMAIN,
+    ITEM_ID,
+    MODALITIES,
+    MODALITY_MASK,
+    Modality,
+    modalities_in,
+)
 
 LEFT_OVER_S = 60.0
+NO_ENCODER = "none"
 
 
 def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
@@ -60,16 +69,10 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
     exists = SpaceExists(f"{path} exists already; open it, or choose another folder")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise exists
-    encoders = resolve_encoders(
-        request.encoder,
-        request.text_encoder,
-        request.image_encoder,
-        request.audio_encoder,
-        device=request.device,
-        precision=request.precision,
-    )
+    encoders = _encoders_of(request)
     weights = validated_weights(request.weights or {}, encoders)
-    stack = EncoderStack(encoders, weights, resolve_alignment(request.alignment, encoders))
+    given = dict(request.vectors or {})
+    stack = EncoderStack(encoders, weights, _alignment_of(request, encoders), given)
     settings = SpaceSettings.from_stack(
         stack, IndexSettings().with_targets(Targets().replace(recall=request.recall))
     )
@@ -85,6 +88,28 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
             raise exists from error  # another process was faster
         raise
     return stack.encoders
+
+
+def _encoders_of(request: CreateRequest) -> dict[Modality, Encoder]:
+    by_modality = (request.text_encoder, request.image_encoder, request.audio_encoder)
+    if request.encoder == NO_ENCODER and not any(by_modality):
+        return {}
+    return resolve_encoders(
+        request.encoder, *by_modality, device=request.device, precision=request.precision
+    )
+
+
+def _alignment_of(request: CreateRequest, encoders: dict[Modality, Encoder]) -> Alignment | None:
+    """Return the alignment of a new space; none where given vectors replace encoded ones."""
+    replaced = {*MODALITIES, *("joint",)}.intersection(request.vectors or {})
+    if not replaced or not encoders:
+        return resolve_alignment(request.alignment, encoders) if encoders else None
+    if request.alignment not in (AUTO, None):
+        raise InvalidInput(
+            f"an alignment projects what its encoders make, and the vectors of "
+            f"{', '.join(sorted(replaced))} are given; leave --alignment out"
+        )
+    return None
 
 
 @contextmanager
@@ -122,17 +147,9 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
     """Add new items and change those that are there."""
     if request.sync and request.domain is None:
         raise InvalidInput("sync needs the domain whose items the input has; give --domain")
-    mapping = FieldMapping(
-        request.id,
-        request.domain,
-        request.domain_column,
-        request.text,
-        request.image,
-        request.audio,
-        request.columns,
-        request.exclude,
-        {} if request.remap else space.catalog.snapshot().mappings,
-    )
+    given = GivenVectors.of(space.settings, request)
+    remembered = {} if request.remap else space.catalog.snapshot().mappings
+    mapping = FieldMapping.of({**dict(request), "vectors": given.columns, "remembered": remembered})
     options = WriteOptions(
         replace=request.replace,
         remap=request.remap,
@@ -141,33 +158,50 @@ def upsert_items(space: OpenSpace, request: UpsertRequest, *, progress: bool = F
         skip_invalid=request.skip_invalid,
         dry_run=request.dry_run,
     )
-    return _write_items(space, request, mapping, options, progress=progress)
+    return _write_items(space, request, given, mapping, options, progress=progress)
 
 
 def update_items(space: OpenSpace, request: UpdateRequest, *, progress: bool = False) -> AddReport:
     """Change items that are there, in the columns that the input has."""
+    given = GivenVectors.of(space.settings, request)
     mapping = FieldMapping(
-        request.id,
-        request.domain,
+        id=request.id,
+        domain=request.domain,
+        vectors=given.columns,
         remembered=space.catalog.snapshot().mappings,
         update=True,
     )
     options = WriteOptions(update=True, skip_invalid=request.skip_invalid)
-    return _write_items(space, request, mapping, options, progress=progress)
+    return _write_items(space, request, given, mapping, options, progress=progress)
 
 
 def _write_items(
     space: OpenSpace,
     request: UpsertRequest | UpdateRequest,
+    given: GivenVectors,
     mapping: FieldMapping,
     options: WriteOptions,
     *,
     progress: bool,
 ) -> AddReport:
-    modalities = frozenset(m for v in space.named_vectors for m in v.modalities)
+    new_dims = given.new_dims(space, request)
     reader = ItemReader(
-        request.items, mapping, modalities, request.csv, request.time_unit, space.path
+        given.items,
+        mapping,
+        frozenset(space.settings.encoded_modalities),
+        request,
+        space.path,
+        {**space.settings.given_dims, **new_dims},
     )
+    if new_dims:  # nothing is declared by an input that is refused
+        reader.check()
+        if not options.skip_invalid:
+            reader.raise_if_invalid()
+        settings = space.settings.with_given(new_dims)
+        if not options.dry_run:
+            declare_vectors(space, settings)
+    else:
+        settings = space.settings
     media = space.media(http=request.http)
     if request.http and not options.skip_invalid:  # before much is fetched for nothing
         known = space.catalog.snapshot().known_items(lazy=True)
@@ -178,7 +212,7 @@ def _write_items(
         reader.raise_if_invalid()
     with (
         media.downloading(reader.media_references()),
-        _ingesting(space, reader.rows, media) as ingest,
+        _ingesting(space, reader.rows, media, settings) as ingest,
     ):
         return ingest.write(reader, options, progress=progress)
 
@@ -212,23 +246,33 @@ def retry_quarantine(space: OpenSpace, *, http: bool = False) -> AddReport:
 
 
 def get_items(space: OpenSpace, item_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Return items, in this order: id, domain, contents, modalities, attributes."""
+    """Return items, in this order: id, domain, contents, modalities, attributes.
+
+    In a space of vectors that come with the items, also the names of those that each has.
+    """
     snapshot = space.view().snapshot
     attributes = snapshot.attributes
-    columns = [*snapshot.item_columns, MODALITY_MASK, *attributes.schema.names]
+    given = {name: vector.column for name, vector in space.settings.given.items()}
+    columns = [*snapshot.item_columns, MODALITY_MASK, *attributes.schema.names, *given.values()]
     rows = {row[ITEM_ID]: row for row in snapshot.find(item_ids, columns).to_pylist()}
     absent = [item_id for item_id in item_ids if item_id not in rows]
     if absent:
         what = f"no item {absent[0]!r}" if len(absent) == 1 else f"no items {listed(absent)}"
         raise ItemNotFound(f"{what} in this space")
-    return [_to_item(rows[item_id], attributes) for item_id in item_ids]
+    return [_to_item(rows[item_id], attributes, given) for item_id in item_ids]
 
 
-def _to_item(row: dict[str, Any], attributes: Attributes) -> dict[str, Any]:
+def _to_item(
+    row: dict[str, Any], attributes: Attributes, given: Mapping[str, str]
+) -> dict[str, Any]:
     contents = dict(row)
+    held = {name: contents.pop(column) for name, column in given.items()}
     modalities = modalities_in(contents.pop(MODALITY_MASK))
     of_item = attributes.of_row(contents, row[DOMAIN])
-    return {**contents, "modalities": modalities, "attributes": of_item}
+    item = {**contents, "modalities": modalities, "attributes": of_item}
+    if given:
+        item["vectors"] = [name for name, vector in held.items() if vector is not None]
+    return item
 
 
 def compact_space(
@@ -246,7 +290,9 @@ def compact_space(
 
 
 @contextmanager
-def _ingesting(space: OpenSpace, rows: int | None, media: MediaStore) -> Iterator[Ingest]:
+def _ingesting(
+    space: OpenSpace, rows: int | None, media: MediaStore, settings: SpaceSettings | None = None
+) -> Iterator[Ingest]:
     """Hold the lock of the catalog for one batch job."""
     with write_lock(space.path, "catalog", space.wait_s):
         space.live.require_settings()
@@ -256,7 +302,7 @@ def _ingesting(space: OpenSpace, rows: int | None, media: MediaStore) -> Iterato
             space.catalog,
             media,
             caches,
-            space.settings,
+            settings or space.settings,
             space.encoder_of,
             space.alignment,
         )

@@ -76,7 +76,7 @@ def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False
         former = space.fingerprint
         encoders = _encoders_with(space, request)
         chosen = _alignment_for(space, encoders, request.alignment)
-        stack = EncoderStack(encoders, space.settings.weights, chosen)
+        stack = EncoderStack(encoders, space.settings.weights, chosen, space.settings.given_dims)
         settings = SpaceSettings.from_stack(stack).model_copy(
             update={"former_weights": space.settings.former_weights}
         )
@@ -137,6 +137,7 @@ def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, 
             "", by_modality["text"], by_modality["image"], by_modality["audio"], **options
         )
     replaced = {m: one for m, one in chosen.items() if m in space.settings.encoders}
+    _require_encoded(space.settings, replaced)
     if not replaced:
         raise UnsupportedModality(
             f"the encoder takes {', '.join(chosen)}, and this space has "
@@ -147,6 +148,18 @@ def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, 
         for m in MODALITIES
         if m in space.settings.encoders
     }
+
+
+def _require_encoded(settings: SpaceSettings, replaced: Mapping[Modality, Encoder]) -> None:
+    """Refuse another encoder for queries of vectors that were given with the items."""
+    for modality, encoder in replaced.items():
+        is_given = modality not in settings.encoded_modalities
+        if is_given and encoder.fingerprint != settings.encoder_fingerprint(modality):
+            raise UnsupportedOperation(
+                f"the vectors that {modality} queries are compared with were given with the items, "
+                "and cannot be made by another encoder here; build a space with the vectors of "
+                "that encoder: isthmus create --vectors NAME=DIM"
+            )
 
 
 def _alignment_for(

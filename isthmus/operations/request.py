@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
-from isthmus.data.csv_options import CsvOptions
+from isthmus.data.request import IdColumn, InteractionColumns, ItemColumns, TableOptions
 from isthmus.data.times import TimeUnit
 from isthmus.ids import Ids
-from isthmus.requests import ListedNames, Names, Request
+from isthmus.requests import Names, Request
+from isthmus.retrieval.search.request import FilterOptions
 
 POSITIVE_FROM = (
     "Least value that counts as positive; by default 0.8 of the largest where values differ."
@@ -37,7 +39,16 @@ class CreateRequest(EncoderOptions):
     """A new, empty space."""
 
     path: Path = Field(description="Folder to create.")
-    encoder: SkipValidation[Any] = Field(default="local", description="Encoder of every modality.")
+    encoder: SkipValidation[Any] = Field(
+        default="local",
+        description="Encoder of every modality; none for a space of vectors that are given.",
+    )
+    vectors: SkipValidation[Mapping[str, int] | None] = Field(
+        default=None,
+        description="Named vectors that come with the items, and their length (embedding=384); "
+        "nothing is encoded for them. One called text, image or joint takes the place of that of "
+        "the encoder, which then encodes queries alone.",
+    )
     weights: SkipValidation[Any] = Field(
         default=None, description="Weight of each modality (image=2); 1 where not given."
     )
@@ -60,63 +71,21 @@ class ReembedRequest(EncoderOptions):
     http: bool = Field(default=False, description=HTTP)
 
 
-class TableOptions(Request):
-    """How a table is written, where that is not plain; what is None is found out."""
-
-    delimiter: str | None = Field(
-        default=None, description="Character between the values of a CSV; tab for a tab."
-    )
-    encoding: str | None = Field(
-        default=None, description="Encoding of a CSV, such as utf-8 or cp1252."
-    )
-    quote: str | None = Field(
-        default=None,
-        description="Character around values of a CSV, or none where quotes mean nothing.",
-    )
-    null_values: ListedNames = Field(
-        default=(),
-        description="Texts of a CSV that stand for a missing value (NA,-), beside the empty one.",
-    )
-    time_unit: TimeUnit | None = Field(
-        default=None,
-        description="What numbers count that are times: s, ms, us or ns since 1970, or yyyymmdd.",
-    )
-
-    @property
-    def csv(self) -> CsvOptions:
-        """How a CSV is written."""
-        return CsvOptions(self.delimiter, self.encoding, self.quote, self.null_values)
-
-
-class UpsertRequest(TableOptions):
+class UpsertRequest(TableOptions, ItemColumns):
     """Items to add or replace, and which columns are what."""
 
     items: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts."
     )
-    id: str | None = Field(
+    vector: SkipValidation[Any] = Field(
         default=None,
-        description="Column or template of the item id; by default that of the domain, else "
-        "item_id.",
+        description="Column of vectors, for a space with one named vector that comes with the "
+        "items; in Python also an array of shape (n_items, dim).",
     )
-    domain: str | None = Field(default=None, description="Domain of every item.")
-    domain_column: str | None = Field(default=None, description="Column of the domain.")
-    text: str | None = Field(
+    vectors: SkipValidation[Mapping[str, Any] | None] = Field(
         default=None,
-        description='Column or template of the text, such as "{title}. {genres}"; by default that '
-        "of the domain.",
-    )
-    image: str | None = Field(
-        default=None, description="Column of the image; by default that of the domain."
-    )
-    audio: str | None = Field(
-        default=None, description="Column of the audio; by default that of the domain."
-    )
-    columns: ListedNames | None = Field(
-        default=None, description="Columns to store as attributes (a,b,c); by default all."
-    )
-    exclude: ListedNames = Field(
-        default=(), description="Columns not to store as attributes (a,b,c)."
+        description="Columns of vectors by named vector (text=text_emb); in Python also arrays of "
+        "shape (n_items, dim). By default those of the domain.",
     )
     replace: bool = Field(
         default=False,
@@ -143,20 +112,24 @@ class UpsertRequest(TableOptions):
     http: bool = Field(default=False, description=HTTP)
 
 
-class UpdateRequest(TableOptions):
+class UpdateRequest(TableOptions, IdColumn):
     """Changes of items that are there."""
 
     items: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts: an id, and the columns "
         "that change."
     )
-    id: str | None = Field(
-        default=None,
-        description="Column or template of the item id; by default that of the domain, else "
-        "item_id.",
-    )
     domain: str | None = Field(
         default=None, description="Domain of every item; by default each item keeps its own."
+    )
+    vector: SkipValidation[Any] = Field(
+        default=None,
+        description="Column of vectors, or an array; by default that of the domain.",
+    )
+    vectors: SkipValidation[Mapping[str, Any] | None] = Field(
+        default=None,
+        description="Columns of vectors by named vector (text=text_emb), or arrays; by default "
+        "those of the domain.",
     )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
     http: bool = Field(default=False, description=HTTP)
@@ -191,6 +164,15 @@ class DeleteRequest(Request):
         if not (self.names or self.selects):
             raise ValueError("nothing is named to delete; give ids, a file, a domain or where")
         return self
+
+
+class VectorsRequest(FilterOptions):
+    """Which vectors of which items to read."""
+
+    names: Names = Field(default=None, description="Named vectors, such as text; by default all.")
+    attributes: bool = Field(
+        default=False, description="Also text, image, audio and attributes of each item."
+    )
 
 
 class AttributesRequest(Request):
@@ -229,28 +211,11 @@ class DropAttributeRequest(AttributeRequest):
     """An attribute to drop, with all its values."""
 
 
-class InteractionsRequest(TableOptions):
+class InteractionsRequest(TableOptions, InteractionColumns):
     """Interactions to add, and which columns are what."""
 
     source: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts."
-    )
-    user: str = Field(default="user_id", description="Column or template of the user id.")
-    item: str = Field(default="item_id", description="Column or template of the item id.")
-    value: str | None = Field(
-        default=None, description="Column of the value; by default value or rating, else 1."
-    )
-    time: str | None = Field(
-        default=None, description="Column of the time; by default time or timestamp."
-    )
-    weight: str | None = Field(
-        default=None, description="Column of the weight; by default weight, else 1."
-    )
-    event: str | None = Field(
-        default=None, description="Kind of every event, such as view or purchase."
-    )
-    event_column: str | None = Field(
-        default=None, description="Column of the kind of event; by default event."
     )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
 

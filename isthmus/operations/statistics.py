@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.types import type_name
+from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
@@ -49,10 +50,9 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "index": {n: asdict(h) for n, h in assess(view, settings.index, queries).items()},
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
-        "named_vectors": {
-            v.name: {"dim": v.dim, "modalities": v.modalities} for v in view.named_vectors
-        },
-        "aligned": any(everything <= {*v.modalities} for v in view.named_vectors),
+        "named_vectors": {v.name: _describe_vector(v) for v in view.named_vectors},
+        "aligned": bool(everything)
+        and any(everything <= {*v.modalities} for v in view.named_vectors),
         "alignment": settings.alignment or None,
         "path": str(space.path),
         "fingerprint": space.fingerprint,
@@ -60,6 +60,11 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "interactions": _count_interactions(space.interactions, view.snapshot),
         "recommender": _describe_recommender(view, space.interactions),
     }
+
+
+def _describe_vector(vector: NamedVector) -> dict[str, Any]:
+    described: dict[str, Any] = {"dim": vector.dim, "modalities": vector.modalities}
+    return described | {"given": True} if vector.given else described
 
 
 def _types_of_attributes(snapshot: Snapshot) -> dict[str, str]:

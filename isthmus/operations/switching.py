@@ -144,7 +144,7 @@ def switch_vectors(
 
 
 def _follow(space: OpenSpace) -> None:
-    """Let CURRENT follow ``space.toml``; the caller holds the lock of the releases."""
+    """Make CURRENT follow ``space.toml``; the caller holds the lock of the releases."""
     pending = SpaceSettings.read(space.path).pending_release
     if pending is None:
         return

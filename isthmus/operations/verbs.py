@@ -1,4 +1,4 @@
-"""What every verb of a space has in common: it keeps what it reads, and tells damage as damage."""
+"""What every verb of a space has in common: it keeps what it reads, and names damaged files."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class _HasPath(Protocol):
     path: Path
 
 
+Streamed = TypeVar("Streamed")
 SpaceClass = TypeVar("SpaceClass", bound=type[_HasPath])
 
 
@@ -50,22 +51,41 @@ def _verb(method: Callable[..., Any]) -> Callable[..., Any]:
 def _streaming_verb(method: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
     @wraps(method)
     def run(self: _HasPath, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        scope, values = LeaseScope(), method(self, *args, **kwargs)
-        try:
-            while True:
-                with lease_scope(scope):
-                    try:
-                        value = next(values)
-                    except StopIteration:
-                        return
-                    except BaseException as error:
-                        _raise_damage(self.path, error)
-                        raise
-                yield value
-        finally:
-            scope.close()
+        yield from streamed(self.path, lambda: method(self, *args, **kwargs))
 
     return run
+
+
+def streamed(space: Path, begin: Callable[[], Iterator[Streamed]]) -> Iterator[Streamed]:
+    """Return what an iterator yields; what it reads is kept from its beginning to its end.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    begin : callable
+        Returns the iterator; called at once.
+    """
+    scope = LeaseScope()
+    with lease_scope(scope):
+        values = begin()
+    return _kept(space, scope, values)
+
+
+def _kept(space: Path, scope: LeaseScope, values: Iterator[Streamed]) -> Iterator[Streamed]:
+    try:
+        while True:
+            with lease_scope(scope):
+                try:
+                    value = next(values)
+                except StopIteration:
+                    return
+                except BaseException as error:
+                    _raise_damage(space, error)
+                    raise
+            yield value
+    finally:
+        scope.close()
 
 
 def _raise_damage(space: Path, error: BaseException) -> None:

@@ -162,7 +162,7 @@ class _Checker:
 
     def _encode_missing(self) -> None:
         space = self._space
-        modalities: list[Modality] = list(space.settings.encoders)
+        modalities: list[Modality] = list(space.settings.encoded_modalities)
         embeddings = MissingEmbeddings(
             space.path, space.settings, modalities, space.media(), space.encoder_of
         )

@@ -25,9 +25,9 @@ def write_pairs(folder) -> str:
 
 def test_align_lets_text_find_pictures(run, run_json, tmp_path):
     run_json("create", "--space", "shop", *TOYS)
-    wanted = {"item_id": ["a", "b"], "image": ["red1.png", "blue1.png"]}
+    columns = {"item_id": ["a", "b"], "image": ["red1.png", "blue1.png"]}
     pairs = write_pairs(tmp_path)
-    pq.write_table(pa.table(wanted), tmp_path / "items.parquet")
+    pq.write_table(pa.table(columns), tmp_path / "items.parquet")
     run_json("upsert", "items.parquet", "--space", "shop", "--domain", "pictures")
     refused = run("search", "blue", "--space", "shop")
     assert refused.returncode == 1
@@ -43,12 +43,12 @@ def test_align_lets_text_find_pictures(run, run_json, tmp_path):
     assert "left out" in shown.stderr
 
 
-def test_several_files_are_several_sets_and_settings_are_told(run_json, run, tmp_path):
+def test_several_files_are_several_sets_and_settings_are_options(run_json, run, tmp_path):
     pairs = write_pairs(tmp_path)
     (tmp_path / "more.parquet").write_bytes((tmp_path / pairs).read_bytes())
     run_json("create", "--space", "shop", *TOYS)
-    told = ("--epochs", 1, "--batch-size", 512, "--modality-dropout", 0.5, "--no-experts")
-    ask = ("align", "-s", "shop", "--pairs", pairs, "more.parquet", "--text", "title", *told)
+    options = ("--epochs", 1, "--batch-size", 512, "--modality-dropout", 0.5, "--no-experts")
+    ask = ("align", "-s", "shop", "--pairs", pairs, "more.parquet", "--text", "title", *options)
     report = run_json(*ask)
     assert report["pairs"] == {"pairs": 48, "more": 48}
     (made,) = (tmp_path / "shop" / "alignments").iterdir()

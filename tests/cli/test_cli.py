@@ -130,7 +130,7 @@ def test_the_whole_job(shop, run_json, tmp_path):
     )
 
 
-def test_lists_as_they_are_asked_for(shop, run_json):
+def test_options_of_lists(shop, run_json):
     def search(*arguments):
         return run_json("search", *arguments, "--space", "shop")["hits"]
 
@@ -305,7 +305,7 @@ MISRANKED = {
 }
 
 
-def test_a_list_that_is_asked_for_wrongly_is_refused_in_one_line(shop, run):
+def test_invalid_options_of_lists_are_refused_in_one_line(shop, run):
     for name, (arguments, message) in MISRANKED.items():
         result = run(*arguments)
         assert result.returncode == 1, name
@@ -318,7 +318,7 @@ def test_a_list_that_is_asked_for_wrongly_is_refused_in_one_line(shop, run):
     "verb",
     [("search", "x"), ("similar", "f1"), ("learn-fusion",), ("retry-quarantine",), ("rollback",)],
 )
-def test_verbs_that_search_or_encode_are_told_where(verb, shop, run):
+def test_verbs_that_search_or_encode_have_a_device(verb, shop, run):
     refused = run(*verb, "--space", "shop", "--device", "tpu")
     assert refused.returncode == 1
     assert "'tpu'" in refused.stderr
@@ -436,8 +436,8 @@ def test_audio_from_the_command_line(run, run_json, tmp_path):
     assert report["encoded"] == {"text": 0, "audio": 2}
     (failure,) = run_json("quarantine", "--space", "s")
     assert (failure["item_id"], failure["modality"]) == ("b", "audio")
-    (tmp_path / "asked.wav").write_bytes(tone("high", 16_000))
-    (hit,) = run_json("search", "--audio", "asked.wav", "--space", "s", "-k", 1)["hits"]
+    (tmp_path / "query.wav").write_bytes(tone("high", 16_000))
+    (hit,) = run_json("search", "--audio", "query.wav", "--space", "s", "-k", 1)["hits"]
     assert (hit["item_id"], hit["audio"]) == ("h", str(tmp_path / "high.wav"))
     assert ids(run_json("search", "low", "--space", "s", "-k", 1)) == ["l"]
     assert "joint" in run("status", "--space", "s").stdout

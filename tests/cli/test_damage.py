@@ -93,17 +93,17 @@ def test_the_remedy_in_a_message_mends_the_damage(shop, run, situation, how):
     if command is ADD:
         assert run("delete", "b1", "--space", "shop").returncode == 0
     how(newest(shop, pattern))
-    told = run(*command)
-    assert told.returncode == 1
-    assert "Traceback" not in told.stderr
-    said = told.stderr
+    failed = run(*command)
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    shown = failed.stderr
     for _ in range(3):  # verify says in its turn what to do about what it cannot mend
-        results = type_remedies(run, said)
-        said = " ".join(result.stdout + result.stderr for result in results)
+        results = type_remedies(run, shown)
+        shown = " ".join(result.stdout + result.stderr for result in results)
         after = run(*command)
         if after.returncode == 0:
             break
-    assert after.returncode == 0, said
+    assert after.returncode == 0, shown
     if situation not in ("catalog rows", "embedding cache"):
         assert after.stdout == before.stdout
     verified = run("verify", "--space", "shop")
@@ -118,9 +118,9 @@ def test_the_remedy_in_a_message_mends_the_damage(shop, run, situation, how):
 def test_each_alternative_works(shop, run, situation, alternative):
     pattern, command = SITUATIONS[situation]
     newest(shop, pattern).unlink()
-    told = run(*command)
-    assert told.returncode == 1
-    (done,) = type_remedies(run, told.stderr, alternative=alternative)
+    failed = run(*command)
+    assert failed.returncode == 1
+    (done,) = type_remedies(run, failed.stderr, alternative=alternative)
     assert done.returncode == 0, done.stderr
     assert run(*command).returncode == 0
 
@@ -129,9 +129,9 @@ def test_the_remedy_of_a_damaged_recommender(board, run, tmp_path):
     shutil.copytree(board.path, tmp_path / "shop")
     shutil.rmtree(tmp_path / "shop" / "training")
     flip(newest(tmp_path / "shop", "releases/*/recommender/generators.safetensors"))
-    told = run("publish", "--space", "shop")
-    assert told.returncode == 1
-    (trained,) = type_remedies(run, told.stderr)
+    failed = run("publish", "--space", "shop")
+    assert failed.returncode == 1
+    (trained,) = type_remedies(run, failed.stderr)
     assert trained.returncode == 0, trained.stderr
     assert run("publish", "--space", "shop").returncode == 0
     assert run(*RECOMMEND).returncode == 0
@@ -140,7 +140,7 @@ def test_the_remedy_of_a_damaged_recommender(board, run, tmp_path):
 def test_verify_names_what_is_lost_and_exits_with_one(shop, run, run_json):
     assert run_json("verify", "--space", "shop")["sound"] is True
     flip(newest(shop, "catalog.lance/data/*"))
-    told = run("verify", "--space", "shop")
-    assert told.returncode == 1
-    assert "is damaged; lost: 6 items (a0, a1, a2, a3, a4, ...); mend it with:" in told.stdout
-    assert told.stdout.splitlines()[-1].endswith(": 1 damaged")
+    failed = run("verify", "--space", "shop")
+    assert failed.returncode == 1
+    assert "is damaged; lost: 6 items (a0, a1, a2, a3, a4, ...); mend it with:" in failed.stdout
+    assert failed.stdout.splitlines()[-1].endswith(": 1 damaged")

@@ -38,7 +38,7 @@ def test_a_student_and_its_report(items, run, tmp_path):
     assert len(report["losses"]) == 2
 
 
-def test_recommendation_is_measured_where_it_is_told_what_users_like(run, tmp_path):
+def test_recommendation_is_measured_where_interactions_are_given(run, tmp_path):
     names = [(a, b, c) for a in WORDS for b in WORDS for c in WORDS]
     rows = [{"item_id": "".join(n), "title": " ".join(n)} for n in names]
     liked = [{"user_id": a + b, "item_id": a + b + c} for a, b, c in names]

@@ -41,21 +41,21 @@ def rated(shop, run_json):
 
 
 def test_figures_for_people_and_programs(rated, run, run_json, tmp_path):
-    asked = (*ASK, "--protocols", "warm", "rating", "--baselines", "popularity", "item-KNN",
+    arguments = (*ASK, "--protocols", "warm", "rating", "--baselines", "popularity", "item-KNN",
              "offsets", "--quick")  # fmt: skip
-    shown = run(*asked, "--out", "card")
+    shown = run(*arguments, "--out", "card")
     assert shown.returncode == 0, shown.stderr
     for words in (
         "warm books (val)", "warm books (test)", "ratings of books (test)", "item-KNN",
         "interests", "offsets", "over (b) is the ratio to the best baseline", "36 candidates",
     ):  # fmt: skip
         assert words in shown.stdout
-    told = run_json(*asked)
-    assert [task["name"] for task in told["tasks"][1::2]] == ["warm books", "ratings of books"]
-    names = [[system["name"] for system in task["systems"]] for task in told["tasks"][1::2]]
+    printed = run_json(*arguments)
+    assert [task["name"] for task in printed["tasks"][1::2]] == ["warm books", "ratings of books"]
+    names = [[system["name"] for system in task["systems"]] for task in printed["tasks"][1::2]]
     assert names == [["popularity", "item-KNN", "interests"], ["offsets"]]
     kept = json.loads((tmp_path / "card/evaluation.json").read_text())
-    for one, other in zip(kept["tasks"], told["tasks"], strict=True):
+    for one, other in zip(kept["tasks"], printed["tasks"], strict=True):
         assert one["facts"] == other["facts"]
         metrics = [[system["metrics"] for system in task["systems"]] for task in (one, other)]
         assert metrics[0] == metrics[1]
@@ -65,9 +65,9 @@ def test_figures_for_people_and_programs(rated, run, run_json, tmp_path):
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_what_was_skipped_is_told(rated, run, tmp_path):
-    asked = (*ASK, "--protocols", "warm", "--protocols", "few30", "--baselines", "popularity")
-    shown = run(*asked, "--quick", "--out", "card")
+def test_skipped_protocols_are_printed(rated, run, tmp_path):
+    arguments = (*ASK, "--protocols", "warm", "--protocols", "few30", "--baselines", "popularity")
+    shown = run(*arguments, "--quick", "--out", "card")
     assert shown.returncode == 0, shown.stderr
     assert "few30 books skipped: the protocol '30 shots in books' hides nothing" in shown.stdout
     assert "few30 books" in (tmp_path / "card/evaluation.html").read_text()
@@ -97,8 +97,17 @@ def test_without_interactions_it_says_what_to_do(shop, run):
 
 
 def test_a_killed_evaluation_goes_on(rated, run_json, environment, tmp_path):
-    asked = (*ASK, "--protocols", "warm", "cold", "--baselines", "popularity", "item-KNN", "EASE")
-    command = [str(COMMAND), *asked, "--out", "card"]
+    arguments = (
+        *ASK,
+        "--protocols",
+        "warm",
+        "cold",
+        "--baselines",
+        "popularity",
+        "item-KNN",
+        "EASE",
+    )
+    command = [str(COMMAND), *arguments, "--out", "card"]
     folder = tmp_path / "card/cache"
 
     def finished():
@@ -111,11 +120,11 @@ def test_a_killed_evaluation_goes_on(rated, run_json, environment, tmp_path):
     before = finished()
     assert len(before) >= 5
     assert not (tmp_path / "card/evaluation.json").exists()
-    resumed = run_json(*asked, "--out", "card")
+    resumed = run_json(*arguments, "--out", "card")
     after = finished()
     assert {name: after[name] for name in before} == before  # none was written again
     assert len(after) > len(before)
-    fresh = run_json(*asked)
+    fresh = run_json(*arguments)
     for one, other in zip(resumed["tasks"], fresh["tasks"], strict=True):
         assert [s["metrics"] for s in one["systems"]] == [s["metrics"] for s in other["systems"]]
         assert one["comparisons"] == other["comparisons"]

@@ -69,15 +69,15 @@ def test_a_synchronisation_is_shown_before_it_is_done(shop, run_json, tmp_path):
     assert run_json("count", "--space", "shop") == {"count": 19}
 
 
-def test_the_mapping_is_printed_and_a_remap_is_asked_for(shop, run_json, tmp_path):
+def test_the_mapping_is_printed_and_a_remap_has_to_be_confirmed(shop, run_json, tmp_path):
     rows = [{"item_id": f"b{n}", "domain": "books", "title": f"b {n}", "n": n} for n in range(20)]
     (tmp_path / "books.json").write_text(json.dumps(rows))
     command = ("upsert", "books.json", "--space", "shop", "--domain", "books")
     assert "books: id of item_id, text of {title}" in shop(*command).stdout
     refused = shop(*command, "--text", "{title} {n}")
     assert "the text of books is made of '{title}', and not of '{title} {n}'" in refused.stderr
-    asked = shop(*command, "--text", "{title} {n}", "--remap")
-    assert "encode 20 items anew, delete 0 items? Nobody can answer here" in asked.stderr
+    unconfirmed = shop(*command, "--text", "{title} {n}", "--remap")
+    assert "encode 20 items anew, delete 0 items? Nobody can answer here" in unconfirmed.stderr
     done = run_json(*command, "--text", "{title} {n}", "--remap", "--yes")
     assert (done["reencoded"], done["encoded"]["text"]) == (20, 20)
 

@@ -74,15 +74,15 @@ def test_a_file_of_queries(shop, run, run_json, tmp_path):
         {"query_id": "c", "text": "robot"},
     ]
     (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    asked = ("search-file", "q.jsonl", "--out", "out.parquet", "--space", "shop", "-k", 1)
-    result = run(*asked)
+    arguments = ("search-file", "q.jsonl", "--out", "out.parquet", "--space", "shop", "-k", 1)
+    result = run(*arguments)
     assert result.returncode == 0
     assert result.stdout.splitlines()[-1] == "queries 3  answered 2  rows 2  out out.parquet"
     assert "left out row 1, query 'b': nothing to search for" in result.stderr
     assert "warning: 1 of 3 queries left out" in result.stderr
     found = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert [(row["query_id"], row["item_id"]) for row in found] == [("a", "f3"), ("c", "b2")]
-    report = run_json(*asked, "--domain", "films", "--where", "year > 2005")
+    report = run_json(*arguments, "--domain", "films", "--where", "year > 2005")
     assert [problem["query_id"] for problem in report["problems"]] == ["b"]
     assert set(pq.read_table(tmp_path / "out.parquet")["item_id"].to_pylist()) == {"f3"}
 
@@ -111,7 +111,7 @@ def test_options_that_do_not_go_together_are_refused(run, arguments):
         ("--like", "f1"),
     ],
 )
-def test_what_a_file_of_queries_is_not_asked_with_is_refused(run, option):
+def test_options_that_a_file_of_queries_does_not_take_are_refused(run, option):
     refused = run("search-file", "q.parquet", "--out", "o.parquet", "--space", "s", *option)
     assert refused.returncode == 2
     assert f"No such option: {option[0]}" in " ".join(refused.stderr.split())

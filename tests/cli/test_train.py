@@ -27,8 +27,10 @@ def ids(hits):
 def test_lists_and_their_reasons(shop, run, run_json, tmp_path):
     stored = run_json(*ASK, "--user", "u3", "--explain")["hits"]
     assert len(stored) == 4
-    own = stored[0]["explanation"]
-    assert own["popularity"] + own["personal"] == pytest.approx(own["score"], abs=1e-4)
+    explanation = stored[0]["explanation"]
+    assert explanation["popularity"] + explanation["personal"] == pytest.approx(
+        explanation["score"], abs=1e-4
+    )
     shown = run(*ASK, "--user", "u3", "--explain")
     assert shown.returncode == 0, shown.stderr
     for words in ("popularity", "because of", '1. "', ' because of "', "found by", "(rank "):

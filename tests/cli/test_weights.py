@@ -9,7 +9,7 @@ from tests.toy import COLOURS, picture
 
 
 def make_shop(run_json, folder, *encoders) -> None:
-    """Two kinds of thing, told by their first word, with pictures of any colour."""
+    """Two kinds of thing, distinguished by their first word, with pictures of any colour."""
     colours, rows = list(COLOURS), []
     for n in range(80):
         colour = colours[n // 8 % len(colours)]

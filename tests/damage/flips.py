@@ -51,7 +51,7 @@ HEAVY = (
 NUMBERED = re.compile(r"\d|^[0-9a-f]{2}$")  # a version, a release, a digest
 IGNORED = {".lock", ".writer"}
 USERS = 40
-HARMLESS, TOLD, FALSE, RAW, HUNG, DIED = "harmless", "told", "false", "raw", "hung", "died"
+HARMLESS, REPORTED, FALSE, RAW, HUNG, DIED = "harmless", "reported", "false", "raw", "hung", "died"
 
 
 def build(path: Path) -> None:
@@ -112,10 +112,10 @@ def read_all(path: Path) -> dict[str, tuple[str, Any]]:
     if opened[0] != "ok":
         return {"open": opened}
     space = opened[1]
-    asked = {name: _outcome(partial(read, space)) for name, read in READS.items()}
+    outcomes = {name: _outcome(partial(read, space)) for name, read in READS.items()}
     written = _outcome(lambda: space.upsert([item("new", "n", "others")]).added)
     again = {f"{n} after a write": _outcome(partial(READS[n], space)) for n in AFTER_A_WRITE}
-    return {**asked, "write": written, **again}
+    return {**outcomes, "write": written, **again}
 
 
 def _opened(path: Path) -> Space:
@@ -127,7 +127,7 @@ def _outcome(ask: Callable[[], Any]) -> tuple[str, Any]:
     try:
         return "ok", ask()
     except IsthmusError as error:
-        return TOLD, f"{type(error).__name__}: {error}"
+        return REPORTED, f"{type(error).__name__}: {error}"
     except BaseException:  # a panic of Lance is no `Exception`
         return RAW, traceback.format_exc(limit=-4)
 
@@ -188,14 +188,14 @@ def judge(outcome: tuple[str, Any], sound: dict[str, tuple[str, Any]]) -> tuple[
     """Return the verdict on one damaged copy, and what was seen."""
     if outcome[0] != "ok":
         return outcome[0], str(outcome[1])
-    told = False
+    reported = False
     for name, (state, value) in outcome[1].items():
         if state == RAW:
             return RAW, f"{name}: {value}"
         if state == "ok" and (state, value) != sound[name]:
             return FALSE, f"{name}: {str(value)[:300]} instead of {str(sound[name][1])[:300]}"
-        told |= state == TOLD
-    return (TOLD if told else HARMLESS), ""
+        reported |= state == REPORTED
+    return (REPORTED if reported else HARMLESS), ""
 
 
 @contextmanager
@@ -231,7 +231,7 @@ def run(source: Path, flips: int, seed: int) -> tuple[Counter[str], list[str]]:
             done = damage(work / file.relative_to(source), chance)
             verdict, seen = judge(in_fork(lambda: read_all(work)), sound)
             verdicts[verdict] += 1
-            if verdict not in (HARMLESS, TOLD):
+            if verdict not in (HARMLESS, REPORTED):
                 wrong.append(f"{verdict}: {file.relative_to(source)}, {done}: {seen}")
     return verdicts, wrong
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.damage.flips import DIED, FALSE, HARMLESS, HUNG, RAW, TOLD, judge
+from tests.damage.flips import DIED, FALSE, HARMLESS, HUNG, RAW, REPORTED, judge
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,24 +31,24 @@ def flips(count: int, seed: int, *arguments: str) -> dict[str, int]:
 
 def test_a_sample_of_flips(board):
     verdicts = flips(25, 1, "--source", str(board.path))
-    assert set(verdicts) == {TOLD, HARMLESS}
-    assert verdicts[TOLD] >= 6
+    assert set(verdicts) == {REPORTED, HARMLESS}
+    assert verdicts[REPORTED] >= 6
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", range(4))
 def test_a_thousand_flips(seed):
     verdicts = flips(250, seed)
-    assert set(verdicts) == {TOLD, HARMLESS}
-    assert verdicts[TOLD] >= 70
+    assert set(verdicts) == {REPORTED, HARMLESS}
+    assert verdicts[REPORTED] >= 70
 
 
 @pytest.mark.parametrize(
     ("outcome", "verdict"),
     [
         (("ok", {"get": ("ok", 1), "count": ("ok", 2)}), HARMLESS),
-        (("ok", {"get": (TOLD, "CorruptTable: ..."), "count": ("ok", 2)}), TOLD),
-        (("ok", {"get": ("ok", 3), "count": (TOLD, "CorruptTable: ...")}), FALSE),
+        (("ok", {"get": (REPORTED, "CorruptTable: ..."), "count": ("ok", 2)}), REPORTED),
+        (("ok", {"get": ("ok", 3), "count": (REPORTED, "CorruptTable: ...")}), FALSE),
         (("ok", {"get": (RAW, "ValueError: ..."), "count": ("ok", 2)}), RAW),
         ((HUNG, "still running"), HUNG),
         ((DIED, "wait status 11"), DIED),

@@ -41,7 +41,7 @@ def test_publishing_takes_a_damaged_recommender_from_where_it_was_trained_or_ref
     with pytest.raises(CorruptRelease, match=name):
         lists(opened(folder))
     trained = folder / "training"
-    if name == "recommender.json":  # then it cannot be told which recommender it was
+    if name == "recommender.json":  # then it is unknown which recommender it was
         shutil.rmtree(trained)
     else:
         assert opened(shutil.copytree(folder, folder.parent / "copy")).publish().number == 2

@@ -1,4 +1,4 @@
-"""A lost or damaged release is told, with a remedy that works."""
+"""A lost or damaged release is reported, with a remedy that works."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_current_is_told_and_rollback_mends_it(folder, how):
+def test_a_damaged_current_is_reported_and_rollback_mends_it(folder, how):
     reader = opened(folder)
     assert reader.current_release == 2
     DAMAGES[how](folder / "CURRENT")
     for space in (reader, opened(folder)):
-        with pytest.raises(CorruptRelease, match="CURRENT") as told:
+        with pytest.raises(CorruptRelease, match="CURRENT") as raised:
             space.search("word0")
-        assert re.findall("isthmus [^,]*", str(told.value)) == [
+        assert re.findall("isthmus [^,]*", str(raised.value)) == [
             f"isthmus rollback 2 --space {folder}",
             f"isthmus publish --space {folder}",
         ]

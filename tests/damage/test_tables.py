@@ -45,7 +45,7 @@ def files_of(table, part):
 
 @pytest.mark.parametrize("table", TABLES)
 @pytest.mark.parametrize("how", ["flip", "cut", "remove"])
-def test_every_damaged_file_of_a_table_is_told(filled, tmp_path, table, how):
+def test_every_damaged_file_of_a_table_is_reported(filled, tmp_path, table, how):
     space = copied(filled, tmp_path)
     damaged = 0
     for part in ("data", "_versions", "_deletions"):
@@ -122,7 +122,7 @@ def test_a_space_in_the_place_of_another_is_noticed(tmp_path):
     assert former.interactions("u").column("item_id").to_pylist() == ["new"]
 
 
-def test_a_damaged_text_index_is_told_and_publishing_mends_it(filled, tmp_path):
+def test_a_damaged_text_index_is_reported_and_publishing_mends_it(filled, tmp_path):
     def opened():
         return Space.open(space, encoder=two_encoders())
 

@@ -53,7 +53,7 @@ def everything(folder):
     )
 
 
-def test_a_sound_space_is_told_to_be_sound(folder):
+def test_a_sound_space_is_reported_as_sound(folder):
     report = opened(folder).verify()
     assert report.sound
     assert report.damages == []
@@ -91,7 +91,7 @@ def test_what_follows_from_something_else_is_mended(folder, pattern, how):
 
 
 @pytest.mark.parametrize("how", [damage, lambda path: path.unlink()], ids=["flip", "remove"])
-def test_lost_items_are_named_and_given_up_only_if_asked(folder, how):
+def test_lost_items_are_named_and_dropped_only_on_request(folder, how):
     file = files(folder, "catalog.lance/data/*")[0]
     how(file)
     with pytest.raises(CorruptTable, match=file.name):
@@ -113,7 +113,7 @@ def test_lost_items_are_named_and_given_up_only_if_asked(folder, how):
     assert opened(folder).verify().sound
 
 
-def test_lost_events_are_told_with_their_users(folder):
+def test_lost_events_are_reported_with_their_users(folder):
     damage(files(folder, "interactions.lance/data/*")[-1])
     (found,) = opened(folder).verify().damages
     assert found.lost.startswith("4 events")
@@ -122,7 +122,7 @@ def test_lost_events_are_told_with_their_users(folder):
     assert len(opened(folder).interactions()) == 0
 
 
-def test_damaged_media_are_told(folder):
+def test_damaged_media_are_reported(folder):
     file = files(folder, "media/??/*")[0]
     damage(file)
     (found,) = opened(folder).verify(repair=True).damages

@@ -41,7 +41,7 @@ class Answers(BaseHTTPRequestHandler):
 
 @contextmanager
 def answering() -> Iterator[tuple[str, list[str]]]:
-    """Run a server; give its address and the list of paths that it was asked for."""
+    """Run a server; yield its address and the list of requested paths."""
     handler = type("Handler", (Answers,), {"seen": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()

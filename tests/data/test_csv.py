@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus.data.csv_options import CsvOptions
 from isthmus.data.inputs import open_sources
 from isthmus.data.item_reader import ItemReader
+from isthmus.data.request import CsvOptions, TableOptions
 from isthmus.errors import InvalidInput, InvalidItems
 from tests.data.placing import by_name
 
@@ -26,7 +26,7 @@ def write(folder, content, name="t.csv"):
 
 def read(path, **options):
     """Return the rows, the problems by place, and the notes."""
-    reader = ItemReader(path, options=CsvOptions(**options))
+    reader = ItemReader(path, options=TableOptions(**options))
     reader.check()
     rows = [row for table in reader.batches(100, by_name(reader)) for row in table.to_pylist()]
     return rows, reader.listed_problems(), [note.removeprefix(f"{path}: ") for note in reader.notes]

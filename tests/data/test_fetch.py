@@ -98,7 +98,7 @@ def test_a_redirect_is_checked_as_the_first_address_is(monkeypatch):
 
 
 def test_the_address_that_is_checked_is_the_one_connected_to(monkeypatch):
-    """A name that leads elsewhere when it is asked for again is asked for only once."""
+    """A name that resolves to another address the second time is resolved once."""
     with answering() as (address, seen):
         port = int(address.rpartition(":")[2])
         answers = iter(["93.184.216.34", "127.0.0.1"])
@@ -268,11 +268,11 @@ def test_an_address_is_fetched_once_and_nothing_is_left(space, open_network):
 
 def test_what_is_fetched_is_not_fetched_under_the_lock(space, open_network):
     """While a server lets an add wait, another add goes through."""
-    asked, go_on = threading.Event(), threading.Event()
+    requested, go_on = threading.Event(), threading.Event()
 
     def talk(connection):
         connection.recv(65536)
-        asked.set()
+        requested.set()
         go_on.wait(20)
         connection.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
         connection.close()
@@ -284,7 +284,7 @@ def test_what_is_fetched_is_not_fetched_under_the_lock(space, open_network):
             kwargs={"http": True},
         )
         slow.start()
-        assert asked.wait(20)
+        assert requested.wait(20)
         assert space.upsert([item("quick", "b")]).added == 1
         go_on.set()
         slow.join()
@@ -301,7 +301,7 @@ def test_an_input_with_invalid_rows_is_refused_before_anything_is_fetched(space,
 
 
 def test_many_addresses_are_fetched_side_by_side(tmp_path):
-    """A server that answers only when eight have asked gives all of them an answer."""
+    """A server that answers only when it has eight requests answers all of them."""
     eight = threading.Barrier(8)
 
     def talk(connection):

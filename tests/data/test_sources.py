@@ -297,7 +297,7 @@ def test_a_polars_column_of_objects_is_refused_by_name():
         read(frame)
 
 
-def test_batches_have_the_size_asked_for():
+def test_batches_have_the_requested_size():
     reader = ItemReader([{"item_id": str(n), "domain": "d", "text": "t"} for n in range(25)])
     reader.check()
     sizes = [len(table) for table in reader.batches(10, by_name(reader))]

@@ -111,7 +111,7 @@ def test_a_file_that_was_damaged_since_it_was_recorded_never_gets_a_new_checksum
         require_intact(table, 4)
 
 
-def test_files_that_no_record_lists_are_told(table):
+def test_files_that_no_record_lists_are_reported(table):
     assert set(unrecorded_files(table, manifest_of(table, 1))) == set(manifest_of(table, 1).files)
     record_version(table, 1)
     new = set(manifest_of(table, 3).files) - set(manifest_of(table, 1).files)

@@ -27,6 +27,7 @@ from isthmus.operations.request import (
     RenameAttributeRequest,
     UpdateRequest,
     UpsertRequest,
+    VectorsRequest,
     VerifyRequest,
 )
 from isthmus.requests import fields_of
@@ -58,6 +59,7 @@ REQUESTS = {
     "delete": DeleteRequest,
     "ids": FilterOptions,
     "count": FilterOptions,
+    "vectors": VectorsRequest,
     "attributes": AttributesRequest,
     "cast_attribute": CastAttributeRequest,
     "rename_attribute": RenameAttributeRequest,
@@ -90,11 +92,13 @@ SETTINGS = {
     "finetune": ("settings", FinetuneSettings),
     "evaluate": ("plan", EvaluationPlan),
 }
-# In Python these say how a call runs, and not what is asked of it.
+# In Python these say how a call runs, and not what it does.
 HOW = {"self", "cls", "progress", "settings"}
 PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
-# Commands about interactions, and those about attributes, are groups of their own.
+# Commands about interactions, and those about attributes, are groups of their own; `export` writes
+# what `vectors` returns.
 GROUPED = {
+    "vectors": "export",
     "cast_attribute": "attributes cast",
     "rename_attribute": "attributes rename",
     "drop_attribute": "attributes drop",
@@ -105,6 +109,7 @@ GROUPED = {
 PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
 CLI_ONLY = {
     "distill",
+    "export",
     "interactions",
     "add",
     "weights",
@@ -131,7 +136,7 @@ def command_of(verb: str) -> object | None:
 
 
 def arguments(verb: str) -> list[str]:
-    """What a verb is asked with, hyperparameters by name."""
+    """The arguments of a verb, hyperparameters by name."""
     names = [n for n in inspect.signature(getattr(Space, verb)).parameters if n not in HOW]
     if verb in SETTINGS:
         prefix, model = SETTINGS[verb]

@@ -105,7 +105,7 @@ def evil(request, tmp_path, monkeypatch):
     for place in {folder, *(file.parent for file in folder.rglob("*.json"))}:
         (place / "evil.py").write_text(code)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    # Whoever is asked says yes.
+    # Every question is answered with yes.
     monkeypatch.setattr("builtins.input", lambda *_: "y")
     return f"{family}/{folder}", proof
 

@@ -21,9 +21,9 @@ def by_hand(text, image, text_ids, image_ids, scale):
                 for j in range(len(one))
                 if j != i and text_ids[i] != text_ids[j] and image_ids[i] != image_ids[j]
             ]
-            own = scale * float(one[i] @ other[i])
+            positive = scale * float(one[i] @ other[i])
             rest = [scale * float(one[i] @ other[j]) for j in others]
-            total += math.log(sum(math.exp(s) for s in [own, *rest])) - own
+            total += math.log(sum(math.exp(s) for s in [positive, *rest])) - positive
     return total / (2 * len(text))
 
 

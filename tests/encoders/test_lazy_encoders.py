@@ -28,7 +28,7 @@ def loads(monkeypatch):
     return loaded
 
 
-def test_an_encoder_is_loaded_when_it_is_first_asked_for(loads):
+def test_an_encoder_is_loaded_when_it_is_first_used(loads):
     specs = {"text": "two/text", "image": "two/image"}
     encoder_of = LazyEncoders(specs, EncoderStack(two_encoders()).components)
     assert loads == []

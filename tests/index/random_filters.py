@@ -84,9 +84,9 @@ class FilterGenerator:
         arguments = []
         for parameter in FUNCTIONS[name].partition("->")[0].split():
             count = {"?": [0, 1], "*": [0, 1, 2, 3]}.get(parameter[-1], [1])
-            wanted = parameter.rstrip("?*")
+            parameter_kind = parameter.rstrip("?*")
             for _ in range(self._random.choice(count)):
-                of = {"same": kind}.get(wanted, wanted)
+                of = {"same": kind}.get(parameter_kind, parameter_kind)
                 of = self._random.choice(PLAIN) if of in ("any", "element") else of
                 arguments.append(self.value(of, depth - 1))
         return f"{name}({', '.join(arguments)})"

@@ -63,10 +63,10 @@ def test_a_digest_index_is_a_dictionary_to_the_latest_position(batches):
         for key in batch:
             model[key] = position
             position += 1
-    asked = np.arange(41, dtype=np.uint64)
-    assert index.find(asked).tolist() == [model.get(int(key), -1) for key in asked]
+    keys = np.arange(41, dtype=np.uint64)
+    assert index.find(keys).tolist() == [model.get(int(key), -1) for key in keys]
     index._merge()
-    assert index.find(asked).tolist() == [model.get(int(key), -1) for key in asked]
+    assert index.find(keys).tolist() == [model.get(int(key), -1) for key in keys]
 
 
 def test_keys_are_the_first_eight_bytes():

@@ -21,8 +21,8 @@ def filled(space):
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """What the table engine was asked."""
+def evaluated(monkeypatch):
+    """The filters that the table engine evaluated."""
     calls = []
     for name in ("select", "select_from"):
         real = getattr(Snapshot, name)
@@ -35,31 +35,31 @@ def asked(monkeypatch):
     return calls
 
 
-def test_a_repeated_filter_is_evaluated_once_per_segment(filled, asked):
+def test_a_repeated_filter_is_evaluated_once_per_segment(filled, evaluated):
     space = Space.open(filled.path, encoder=two_encoders())
     segments = len(space.opened.view().segments)
     for _ in range(3):
         space.search("word", where="stock > 1")
         space.count("a", where="stock > 1")
     # Once for all domains and once for those of `a`, where names may mean other attributes.
-    assert len(asked) == 2 * segments == 4
+    assert len(evaluated) == 2 * segments == 4
 
 
-def test_after_an_upsert_only_new_items_are_filtered(filled, asked):
+def test_after_an_upsert_only_new_items_are_filtered(filled, evaluated):
     before = {h.item_id for h in filled.search("word", k=99, where="stock > 1")}
     assert "gone" not in before
     assert "i3" not in before
-    del asked[:]
+    del evaluated[:]
     filled.upsert([item("extra", "word", "a", stock=3), item("i2", "word2", "a", stock=0)])
     found = {h.item_id for h in filled.search("word", k=99, where="stock > 1")}
     assert found == before - {"i2"} | {"extra"}
-    assert asked == [("select_from", "stock > 1")] * 2  # the rows of i2 and of extra
+    assert evaluated == [("select_from", "stock > 1")] * 2  # the rows of i2 and of extra
 
 
-def test_a_filter_that_depends_on_the_time_is_never_cached(filled, asked):
+def test_a_filter_that_depends_on_the_time_is_never_cached(filled, evaluated):
     for _ in range(2):
         assert filled.count(where="now() > timestamp '2020-01-01 00:00:00'") == 41
-    assert len(asked) == 2 * len(filled.opened.view().segments)
+    assert len(evaluated) == 2 * len(filled.opened.view().segments)
 
 
 @pytest.mark.parametrize("where", [5, ["stock > 1"], {"stock": 1}])

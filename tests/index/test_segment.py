@@ -25,9 +25,9 @@ def make(rows):
 @pytest.mark.parametrize("without", [[], [0, 7]])
 def test_a_row_that_is_none_has_no_vector(without):
     rows = [row for row in range(ITEMS) if row not in without]
-    asked = np.array([7, -1, 199, 0])
-    found = make(rows).vectors("text", asked)
-    for row, vector, present in zip(asked.tolist(), found.vectors, found.present, strict=True):
+    requested = np.array([7, -1, 199, 0])
+    found = make(rows).vectors("text", requested)
+    for row, vector, present in zip(requested.tolist(), found.vectors, found.present, strict=True):
         assert present == (row in rows)
         at = rows.index(row) if present else -1
         assert vector.tolist() == ([2 * at + 1, 2 * at + 2] if present else [0, 0])

@@ -119,7 +119,7 @@ def test_the_named_vectors_of_the_encoders_stay_as_they_were(aligned, tmp_path):
         np.testing.assert_array_equal(*vectors)
 
 
-def test_another_process_that_has_the_space_open_is_told(aligned):
+def test_another_process_that_has_the_space_open_is_refused(aligned):
     other = Space.open(aligned.path, encoder=two_encoders())
     vector = encode_contents(other.opened, {"text": "red"})["aligned"]
     before = other.fingerprint

@@ -66,10 +66,10 @@ def test_text_finds_audio_and_audio_finds_items(filled):
     assert ids(filled.similar("low", k=1)) == ["text"]
 
 
-def test_audio_is_asked_as_file_bytes_or_waveform(filled, tmp_path):
+def test_an_audio_query_is_a_file_bytes_or_a_waveform(filled, tmp_path):
     (tmp_path / "a.wav").write_bytes(tone("high"))
-    for asked in (tmp_path / "a.wav", str(tmp_path / "a.wav"), tone("high"), sine(1_500)):
-        (hit,) = filled.search(audio=asked, k=1)
+    for query in (tmp_path / "a.wav", str(tmp_path / "a.wav"), tone("high"), sine(1_500)):
+        (hit,) = filled.search(audio=query, k=1)
         assert (hit.item_id, round(hit.score, 5)) == ("high", 1)
     both = filled.search("high", audio=tone("low"), k=2)
     assert set(ids(both)) == {"high", "low"}

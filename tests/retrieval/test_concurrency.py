@@ -93,7 +93,7 @@ def test_readers_never_fail_while_one_writes_and_publishes(space):
     assert problems == []
 
 
-def test_of_several_who_create_a_space_at_once_one_wins_and_the_others_are_told(tmp_path):
+def test_of_several_processes_that_create_a_space_at_once_one_succeeds(tmp_path):
     left_over = tmp_path / ".s.creating-1"
     left_over.mkdir()
     os.utime(left_over, (0, 0))
@@ -112,7 +112,7 @@ def test_of_several_who_create_a_space_at_once_one_wins_and_the_others_are_told(
         thread.start()
     for thread in threads:
         thread.join()
-    told = f"{tmp_path / 's'} exists already; open it, or choose another folder"
-    assert sorted(outcomes) == sorted(["created", told, told])
+    refusal = f"{tmp_path / 's'} exists already; open it, or choose another folder"
+    assert sorted(outcomes) == sorted(["created", refusal, refusal])
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
     assert Space.open(tmp_path / "s", encoder=two_encoders()).upsert([item("a", "x")]).added == 1

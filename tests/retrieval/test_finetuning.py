@@ -23,14 +23,14 @@ KINDS = ("red", "green", "blue", "shoe", "hat")
 def by_the_book(likes: np.ndarray, least: int, most: int) -> list[list[int]]:
     users, items = likes.shape
     kept = set()
-    for own in range(items):
+    for first in range(items):
         scored = []
         for partner in range(items):
-            common = int((likes[:, own] * likes[:, partner]).sum())
-            product = likes[:, own].sum() * likes[:, partner].sum()
-            if partner != own and common >= least and common * users > product:
+            common = int((likes[:, first] * likes[:, partner]).sum())
+            product = likes[:, first].sum() * likes[:, partner].sum()
+            if partner != first and common >= least and common * users > product:
                 scored.append((-common / np.sqrt(product), partner))
-        kept |= {tuple(sorted((own, partner))) for _, partner in sorted(scored)[:most]}
+        kept |= {tuple(sorted((first, partner))) for _, partner in sorted(scored)[:most]}
     return sorted(map(list, kept))
 
 

@@ -219,8 +219,8 @@ def test_centring_takes_off_what_a_domain_scores_on_average(tmp_path):
         d: np.mean([plain[i["item_id"]] for i in rows]) for d, rows in (("s", ships), ("t", trees))
     }
     for name, score in found.items():
-        own = means["t" if name == "odd" else name[0]]
-        assert score == pytest.approx(plain[name] - own, abs=0.03)
+        mean = means["t" if name == "odd" else name[0]]
+        assert score == pytest.approx(plain[name] - mean, abs=0.03)
     assert space.search("ship", k=1, center_scores=True)[0].item_id == "odd"
     with pytest.raises(InvalidInput, match="center_scores and normalize_scores shift"):
         space.search("ship", center_scores=True, normalize_scores=True)

@@ -20,7 +20,7 @@ def as_text(point):
 
 
 def corrected(points, query, hubness):
-    """The correction by its formula: texts at odd places stand for texts that are asked."""
+    """The correction by its formula: texts at odd places stand for queries."""
     unit = points / np.linalg.norm(points, axis=1, keepdims=True)
     near = unit @ unit[1::2].T
     near[np.arange(1, len(unit), 2), np.arange(near.shape[1])] = -2  # an item itself

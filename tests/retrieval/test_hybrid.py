@@ -241,5 +241,5 @@ def test_words_match_the_catalog_after_any_operations(tmp_path_factory, steps):
         elif what == "tidy":
             space.opened.catalog.snapshot()._dataset.optimize.compact_files()
         for word in WORDS:
-            wanted = {name for name, text in truth.items() if word in text.split()}
-            assert ids_with(space, word) == wanted
+            matching = {name for name, text in truth.items() if word in text.split()}
+            assert ids_with(space, word) == matching

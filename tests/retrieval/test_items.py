@@ -16,7 +16,7 @@ def filled(space):
     return space
 
 
-def test_several_items_come_in_the_order_that_was_asked_for(filled):
+def test_several_items_come_in_the_requested_order(filled):
     items = filled.get(["b1", "f3", "b1"])
     assert [one["item_id"] for one in items] == ["b1", "f3", "b1"]
     assert items[1] == filled.get("f3")

@@ -30,9 +30,9 @@ def colours(tmp_path):
 
 
 def test_each_content_is_a_point_near_similar_contents(colours):
-    drawn = colours.map()
-    assert (drawn.vector_name, len(drawn)) == ("joint", 242)
-    rows = drawn.table().to_pylist()
+    drawing = colours.map()
+    assert (drawing.vector_name, len(drawing)) == ("joint", 242)
+    rows = drawing.table().to_pylist()
     assert rows[0].keys() == {"item_id", "domain", "modality", "x", "y"}
     assert [r["modality"] for r in rows if r["item_id"] == "both"] == ["text", "image"]
     assert {(r["domain"], r["modality"]) for r in rows} == {
@@ -41,10 +41,10 @@ def test_each_content_is_a_point_near_similar_contents(colours):
         ("words", "image"),
     }
     colour = np.array(
-        [COLOURS.index("red") if i == "both" else int(i[1:]) % 6 for i in drawn.item_ids]
+        [COLOURS.index("red") if i == "both" else int(i[1:]) % 6 for i in drawing.item_ids]
     )
-    centres = np.stack([drawn.points[colour == n].mean(axis=0) for n in range(6)])
-    far = np.linalg.norm(drawn.points[:, None] - centres, axis=2)
+    centres = np.stack([drawing.points[colour == n].mean(axis=0) for n in range(6)])
+    far = np.linalg.norm(drawing.points[:, None] - centres, axis=2)
     assert (far.argmin(axis=1) == colour).all()
 
 
@@ -62,7 +62,7 @@ def test_the_same_space_and_seed_give_the_same_map(colours, tmp_path):
     assert first._repr_png_() == (tmp_path / "map.png").read_bytes()
 
 
-def test_only_selected_items_are_drawn(colours):
+def test_only_selected_items_are_on_the_map(colours):
     assert set(colours.map(domain="words", where="item_id <> 'both'").modalities) == {"text"}
     few = colours.map(limit=7, seed=1)
     assert len(set(few.item_ids)) == 7
@@ -79,7 +79,7 @@ def test_only_selected_items_are_drawn(colours):
         colours.map(limit=0)
 
 
-def test_a_named_vector_of_one_modality_is_drawn_by_name(tmp_path):
+def test_a_named_vector_of_one_modality_is_mapped_by_name(tmp_path):
     space = Space.create(tmp_path / "s", two_encoders())
     space.upsert([item(f"{n}", f"w{n}", image=picture(COLOURS[n])) for n in range(6)])
     assert space.map().vector_name == "text"
@@ -94,10 +94,10 @@ def test_a_named_vector_of_one_modality_is_drawn_by_name(tmp_path):
 def test_few_items_have_a_map_too(tmp_path, count):
     space = Space.create(tmp_path / "s", text_encoder())
     space.upsert([item(f"{n}", f"word{n}") for n in range(count)])
-    drawn = space.map()
-    assert drawn.points.shape == (count, 2)
-    assert np.isfinite(drawn.points).all()
-    drawn.save(tmp_path / "map.png")
+    drawing = space.map()
+    assert drawing.points.shape == (count, 2)
+    assert np.isfinite(drawing.points).all()
+    drawing.save(tmp_path / "map.png")
 
 
 def test_neighbours_are_taken_equally_from_each_modality():
@@ -130,12 +130,12 @@ def test_vectors_that_are_all_the_same_are_laid_out():
 
 
 def test_invalid_options_and_missing_libraries_are_named(colours, tmp_path, monkeypatch):
-    drawn = colours.map()
+    drawing = colours.map()
     with pytest.raises(InvalidInput, match=r"cannot draw into .*map\.gif; give a name in \.png"):
-        drawn.save(tmp_path / "map.gif")
+        drawing.save(tmp_path / "map.gif")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[map\]'"):
-        drawn.save(tmp_path / "map.png")
+        drawing.save(tmp_path / "map.png")
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[map\]'"):
         colours.map()

@@ -57,9 +57,9 @@ class SpaceMachine(RuleBasedStateMachine):
         assert report.unchanged == len(same)
         assert report.added == len(new)
         assert report.changed == len(batch) - len(same) - len(new)
-        wanted = {c for text, colour, _ in batch.values() for c in (text, colour) if c}
-        assert sum(report.encoded.values()) == len(wanted - self.encoded)
-        self.encoded |= wanted
+        content = {c for text, colour, _ in batch.values() for c in (text, colour) if c}
+        assert sum(report.encoded.values()) == len(content - self.encoded)
+        self.encoded |= content
         self.model.update(batch)
 
     @rule(names=st.sets(st.sampled_from(IDS), max_size=4))
@@ -108,7 +108,7 @@ class SpaceMachine(RuleBasedStateMachine):
 
 
 def found(space, held, **query):
-    """Search; items that all lack what is asked for are refused, since nothing was aligned."""
+    """Search; a query that has no named vector in common with any item is refused."""
     if held and not any(held):
         with pytest.raises(UnsupportedModality, match="isthmus align"):
             space.search(k=50, **query)

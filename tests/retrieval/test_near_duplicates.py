@@ -200,8 +200,8 @@ def test_groups_are_those_of_brute_force(
     found = {frozenset(map(int, group)) for group in groups_of(table).values()}
     assert found == {g for g in brute_force(vectors, threshold) if len(g) > 1}
     for row in table.to_pylist():
-        own, best = vectors[int(row["item_id"])], vectors[int(row["representative"])]
-        assert row["score"] == pytest.approx(own @ best, abs=1e-5)
+        vector, best = vectors[int(row["item_id"])], vectors[int(row["representative"])]
+        assert row["score"] == pytest.approx(vector @ best, abs=1e-5)
         group = next(g for g in found if int(row["item_id"]) in g)
-        others = [vectors[n] @ own for n in group if n != int(row["item_id"])]
+        others = [vectors[n] @ vector for n in group if n != int(row["item_id"])]
         assert row["closest"] == pytest.approx(max(others), abs=1e-5)

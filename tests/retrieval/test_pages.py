@@ -39,7 +39,7 @@ OPTIONS = st.sampled_from(
 )
 
 
-def asked(name, options):
+def with_query(name, options):
     """Return the options that a kind of list has."""
     if name == "hybrid":
         options = {o: v for o, v in options.items() if o in ("domain", "where")}
@@ -55,7 +55,7 @@ def keys(hits):
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(1, 40), st.integers(1, 80))
 def test_a_longer_list_begins_with_the_shorter_one(crowd, name, options, short, more):
-    options = asked(name, options)
+    options = with_query(name, options)
     first = LISTS[name](crowd, k=short, **options)
     whole = LISTS[name](crowd, k=short + more, **options)
     assert keys(whole)[: len(first)] == keys(first)
@@ -65,7 +65,7 @@ def test_a_longer_list_begins_with_the_shorter_one(crowd, name, options, short, 
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(1, 15))
 def test_pages_join_to_the_whole_list(crowd, name, options, k):
-    options = asked(name, options)
+    options = with_query(name, options)
     whole = LISTS[name](crowd, k=len(IDS), **options)
     by_offset, by_cursor, cursor = [], [], None
     for offset in range(0, len(whole) + k, k):
@@ -132,16 +132,16 @@ def test_equal_items_have_equal_scores_and_a_stated_order(tmp_path):
     space.upsert(twins[:15] + others + twins[15:25][::-1])
     space.publish()
     space.upsert(twins[25:])
-    wanted = [f"t{n:02}" for n in range(1, 40, 2)] + [f"t{n:02}" for n in range(0, 40, 2)]
+    in_order = [f"t{n:02}" for n in range(1, 40, 2)] + [f"t{n:02}" for n in range(0, 40, 2)]
     for options in ({}, {"where": "domain <> 'none'"}, {"diversity": 0.0, "min_score": 0.0}):
         hits = space.search("3 1 2", k=40, **options)
-        assert ids(hits) == wanted
+        assert ids(hits) == in_order
         assert len({hit.score for hit in hits}) == 1
-    assert ids(space.search("3 1 2", k=7)) == wanted[:7]
+    assert ids(space.search("3 1 2", k=7)) == in_order[:7]
     fused = space.search("3 1 2", k=40, hybrid=True)
-    assert (ids(fused), len({hit.score for hit in fused})) == (wanted, 1)
+    assert (ids(fused), len({hit.score for hit in fused})) == (in_order, 1)
     batch = space.search_batch(np.array([[3, 1, 2], [1, 0, 0]]) / np.sqrt(14), k=9)
-    assert batch.item_ids[0].tolist() == wanted[:9]
+    assert batch.item_ids[0].tolist() == in_order[:9]
     assert len(set(batch.scores[0].tolist())) == 1
 
 

@@ -106,11 +106,11 @@ def test_a_batch_gives_what_single_calls_give(themed):
     users.append(("nobody", User()))
     table = themed.recommend_batch(users, domain="books", k=6)
     for name, user in users:
-        own = table.filter(pa.compute.equal(table["user_id"], name)).to_pylist()
+        rows = table.filter(pa.compute.equal(table["user_id"], name)).to_pylist()
         single = themed.recommend(user, domain="books", k=6)
-        assert [row["item_id"] for row in own] == [hit.item_id for hit in single]
-        assert [row["rank"] for row in own] == [1, 2, 3, 4, 5, 6]
-        np.testing.assert_allclose([r["score"] for r in own], [h.score for h in single], rtol=1e-6)
+        assert [row["item_id"] for row in rows] == [hit.item_id for hit in single]
+        assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
+        np.testing.assert_allclose([r["score"] for r in rows], [h.score for h in single], rtol=1e-6)
 
 
 def test_a_file_of_users(themed, tmp_path):
@@ -149,7 +149,7 @@ def test_a_bad_file_of_users_is_refused(themed, tmp_path, table, message):
         themed.recommend_file(tmp_path / "users.parquet", tmp_path / "out.parquet", k=3)
 
 
-TOLD = {
+EVIDENCE = {
     "user_id": "007",
     "history": ["f-sea-0"],
     "clicks": ["f-sea-1"],
@@ -159,14 +159,14 @@ TOLD = {
 
 
 def test_all_that_is_known_of_users_may_stand_in_a_file(themed, tmp_path):
-    lines = [TOLD, {"user_id": "rated", "ratings": {"f-jazz-1": 4.0}}, {"user_id": "nobody"}]
+    lines = [EVIDENCE, {"user_id": "rated", "ratings": {"f-jazz-1": 4.0}}, {"user_id": "nobody"}]
     (tmp_path / "users.jsonl").write_text("\n".join(map(json.dumps, lines)))
     (tmp_path / "users.csv").write_text("user_id,text\n007,storm\n")
-    pairs = [{"item_id": item_id, "value": v} for item_id, v in TOLD["ratings"].items()]
-    table = pa.Table.from_pylist([{**TOLD, "ratings": pairs}])
+    pairs = [{"item_id": item_id, "value": v} for item_id, v in EVIDENCE["ratings"].items()]
+    table = pa.Table.from_pylist([{**EVIDENCE, "ratings": pairs}])
     pq.write_table(table, tmp_path / "users.parquet")
-    told = {name: value for name, value in TOLD.items() if name != "user_id"}
-    whole, text = User(**told, id="007"), User(text="storm", id="007")
+    evidence = {name: value for name, value in EVIDENCE.items() if name != "user_id"}
+    whole, text = User(**evidence, id="007"), User(text="storm", id="007")
     for name, users in {
         "jsonl": [whole, User(ratings={"f-jazz-1": 4.0}), User()],
         "parquet": [whole],

@@ -110,7 +110,7 @@ def test_every_encoder_at_once_and_from_two_named_vectors_to_one(shop):
     assert [named_vector.name for named_vector in shop.settings.layout] == ["text", "image"]
 
 
-def test_whoever_has_the_space_open_is_served_until_the_switch_and_then_told(shop):
+def test_a_process_that_has_the_space_open_is_served_until_the_switch_and_then_refused(shop):
     reader = Space.open(shop.path, encoder=two_encoders())
     seen = []
 
@@ -376,7 +376,7 @@ def test_a_space_without_a_release_is_moved_too(tmp_path):
     assert empty.reembed(other()).encoded == {"text": 0}
 
 
-def test_a_recommender_of_former_vectors_is_not_lost_unasked(board, tmp_path):
+def test_a_recommender_of_former_vectors_is_dropped_only_on_request(board, tmp_path):
     shutil.copytree(board.path, tmp_path / "s")
     space = Space.open(tmp_path / "s", encoder=text_encoder())
     moved = ToyEncoder("text", dim=24, salt="other")

@@ -98,7 +98,7 @@ def test_weights_stay_when_a_space_is_realigned(tmp_path):
     )
 
 
-def test_another_process_is_told_to_open_the_space_again(tmp_path):
+def test_another_process_has_to_open_the_space_again(tmp_path):
     space = make(tmp_path / "s", "joint")
     space.upsert(ITEMS)
     other = Space.open(space.path, encoder=joint_encoder())

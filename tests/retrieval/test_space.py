@@ -212,7 +212,7 @@ def test_text_and_image_together(space):
     assert ids(space.search("ship", image=picture("red", 4), k=2)) == ["both", "text"]
 
 
-def test_hits_carry_what_was_asked_for(filled):
+def test_hits_carry_the_requested_attributes(filled):
     hit = filled.search("sea storm ship", k=1)[0]
     assert (hit.item_id, hit.domain, hit.rank, hit.text) == ("f1", "films", 1, None)
     assert hit.score == pytest.approx(1.0, abs=1e-5)
@@ -270,7 +270,7 @@ def test_domains_are_filtered(filled):
         filled.search("sea", domain="music")
 
 
-def test_as_many_as_asked_for_where_there_are_as_many(space):
+def test_a_search_returns_k_hits_where_there_are_as_many(space):
     space.upsert([item(str(n), f"word{n} sea", n=n) for n in range(300)])
     space.publish()
     assert len(space.search("sea", k=250)) == 250

@@ -21,9 +21,9 @@ from isthmus.data.columns import (
     parse_numbers,
     parse_times,
 )
-from isthmus.data.csv_options import DEFAULTS, CsvOptions
 from isthmus.data.ids import IdTemplate
 from isthmus.data.interactions.store import event_keys
+from isthmus.data.request import InteractionColumns, TableOptions
 from isthmus.data.sources import Chunk, Source
 from isthmus.data.table_reader import RowNumbers, TableReader
 from isthmus.data.times import TimeUnit
@@ -54,48 +54,22 @@ _ALLOWED_TYPES = {
 
 @dataclass(frozen=True)
 class InteractionMapping:
-    """The roles of columns; every other column is ignored.
+    """The columns of one source by their role, with the defaults filled in."""
 
-    Parameters
-    ----------
-    user : str, default "user_id"
-        Column of the user id, or a template such as ``"shop-{customer}"``.
-    item : str, default "item_id"
-        Column of the item id, or a template such as ``"film-{movie_id}"``.
-    value : str, optional
-        Column of the value of an event, such as a rating or hours; null means that it has none.
-        Default: the column value or rating if there is one, else every interaction has the
-        value 1.
-    time : str, optional
-        Column of the time. Default: the column time or timestamp if there is one.
-    weight : str, optional
-        Column of the weight that multiplies the value. Default: the column weight if there is
-        one, else every interaction has the weight 1.
-    event : str, optional
-        One kind of event (``view``, ``purchase``) for the whole input, instead of `event_column`.
-    event_column : str, optional
-        Column of the kind of event. Default: the column event if there is one, else every
-        interaction is an ``interaction``.
-    time_unit : str, optional
-        What numbers count in the column of the time, see `isthmus.data.times`.
-    """
-
-    user: str = USER_ID
-    item: str = ITEM_ID
-    value: str | None = None
-    time: str | None = None
-    weight: str | None = None
-    event: str | None = None
-    event_column: str | None = None
+    user: IdTemplate
+    item: IdTemplate
+    value: str | None
+    time: str | None
+    weight: str | None
+    event: str
+    event_column: str | None
     time_unit: TimeUnit | None = None
 
-    @property
-    def id_columns(self) -> tuple[str, ...]:
-        """Columns of ids, in which every text but the empty one is a value."""
-        return (*IdTemplate(self.user).fields, *IdTemplate(self.item).fields)
-
-    def resolve(self, source: Source) -> ResolvedInteractionMapping:
-        """Return the mapping for an input with these columns, with the defaults filled in.
+    @classmethod
+    def resolve(
+        cls, columns: InteractionColumns, source: Source, time_unit: TimeUnit | None = None
+    ) -> InteractionMapping:
+        """Return the mapping of a source.
 
         Raises
         ------
@@ -103,18 +77,18 @@ class InteractionMapping:
             If a named column is absent, or its type does not fit its role; the message lists the
             columns.
         """
-        if self.event is not None and not self.event.strip():
+        if columns.event is not None and not columns.event.strip():
             raise InvalidMapping("the kind of event is empty; give a name such as view")
         names = source.columns
-        resolved = ResolvedInteractionMapping(
-            user=IdTemplate(self.user, "user id"),
-            item=IdTemplate(self.item, "item id"),
-            value=self.value or _first(VALUE_COLUMNS, names),
-            time=self.time or _first(TIME_COLUMNS, names),
-            weight=self.weight or _first([WEIGHT], names),
-            event=(self.event or DEFAULT_EVENT).strip(),
-            event_column=None if self.event else self.event_column or _first([EVENT], names),
-            time_unit=self.time_unit,
+        resolved = cls(
+            user=IdTemplate(columns.user, "user id"),
+            item=IdTemplate(columns.item, "item id"),
+            value=columns.value or _first(VALUE_COLUMNS, names),
+            time=columns.time or _first(TIME_COLUMNS, names),
+            weight=columns.weight or _first([WEIGHT], names),
+            event=(columns.event or DEFAULT_EVENT).strip(),
+            event_column=None if columns.event else columns.event_column or _first([EVENT], names),
+            time_unit=time_unit,
         )
         for column, role in resolved.columns_read():
             if column not in names:
@@ -128,20 +102,6 @@ class InteractionMapping:
                     f"{source.name}: column {column!r} is {type_}; {_ALLOWED_TYPES[role]}"
                 )
         return resolved
-
-
-@dataclass(frozen=True)
-class ResolvedInteractionMapping:
-    """A mapping with the defaults filled in for one input."""
-
-    user: IdTemplate
-    item: IdTemplate
-    value: str | None
-    time: str | None
-    weight: str | None
-    event: str
-    event_column: str | None
-    time_unit: str | None = None
 
     def columns_read(self) -> Iterator[tuple[str, str]]:
         """Yield each column that the mapping reads, and its role: id, event, number or time."""
@@ -175,15 +135,17 @@ def _fits_role(role: str, type_: pa.DataType | None) -> bool:
     return False
 
 
-class InteractionReader(TableReader[ResolvedInteractionMapping]):
+class InteractionReader(TableReader[InteractionMapping]):
     """Interactions of one input: files, frames or rows under one mapping.
 
     Parameters
     ----------
     interactions : object
         Anything that `isthmus.data.inputs.open_sources` takes.
-    mapping : InteractionMapping, optional
+    columns : InteractionColumns, optional
         Which columns are what.
+    options : TableOptions, optional
+        How a CSV is written, and what numbers count that are times.
 
     Attributes
     ----------
@@ -198,12 +160,19 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
     def __init__(
         self,
         interactions: Any,
-        mapping: InteractionMapping | None = None,
-        options: CsvOptions = DEFAULTS,
+        columns: InteractionColumns | None = None,
+        options: TableOptions | None = None,
     ) -> None:
-        mapping = mapping or InteractionMapping()
+        named, options = columns or InteractionColumns(), options or TableOptions()
+        time_unit = options.time_unit
+        # Every text of a column of ids but the empty one is a value.
+        ids = (*IdTemplate(named.user).fields, *IdTemplate(named.item).fields)
         self.repeated: RowNumbers = np.zeros(0, np.int64)
-        super().__init__(interactions, mapping.resolve, options, mapping.id_columns)
+
+        def resolve(source: Source) -> InteractionMapping:
+            return InteractionMapping.resolve(named, source, time_unit)
+
+        super().__init__(interactions, resolve, options, ids)
 
     def check(self, advance: Advance = ignore_progress) -> int:
         """Read the whole input once; note every invalid row and every repeated one.
@@ -220,7 +189,7 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
         """
         deduplicator = Deduplicator()
 
-        def problems_of(chunk: Chunk, mapping: ResolvedInteractionMapping) -> Problems:
+        def problems_of(chunk: Chunk, mapping: InteractionMapping) -> Problems:
             rows, problems = _to_interactions(chunk, mapping)
             deduplicator.add(rows)
             return problems
@@ -238,7 +207,7 @@ class InteractionReader(TableReader[ResolvedInteractionMapping]):
             With the schema `isthmus.schema.INTERACTIONS`; no event occurs twice.
         """
 
-        def convert(chunk: Chunk, mapping: ResolvedInteractionMapping, source: Source) -> pa.Table:
+        def convert(chunk: Chunk, mapping: InteractionMapping, source: Source) -> pa.Table:
             del source
             return _to_interactions(chunk, mapping)[0]
 
@@ -276,9 +245,7 @@ class Deduplicator:
         return np.sort(order[1:][has_predecessor])
 
 
-def _to_interactions(
-    chunk: Chunk, mapping: ResolvedInteractionMapping
-) -> tuple[pa.Table, Problems]:
+def _to_interactions(chunk: Chunk, mapping: InteractionMapping) -> tuple[pa.Table, Problems]:
     """Return a chunk in the schema of interactions, and the rows where a value is bad."""
     parsed = {
         USER_ID: _ids(chunk, mapping.user),
@@ -297,7 +264,7 @@ def _ids(chunk: Chunk, template: IdTemplate) -> tuple[pa.Array, Problems]:
     return ids.fill_null(""), problems
 
 
-def _events(chunk: Chunk, mapping: ResolvedInteractionMapping) -> tuple[pa.Array, Problems]:
+def _events(chunk: Chunk, mapping: InteractionMapping) -> tuple[pa.Array, Problems]:
     if mapping.event_column is None:
         return pa.repeat(pa.scalar(mapping.event, pa.string()), len(chunk)), []
     names, problems = _ids(chunk, IdTemplate(mapping.event_column, "kind of event"))

@@ -64,7 +64,7 @@ MIN_STEP: Final = 1e-9
 
 
 def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None) -> Encoder:
-    """Let OpenVINO run the model of an encoder on the CPU.
+    """Run the model of an encoder by OpenVINO on the CPU.
 
     Parameters
     ----------
@@ -345,7 +345,7 @@ def within_budget(
 
 @contextmanager
 def rounded(layer: torch.nn.Linear, group: int) -> Iterator[None]:
-    """Let a linear layer compute as if in 8 bits, until the ``with`` statement ends.
+    """Make a linear layer compute as if in 8 bits, until the ``with`` statement ends.
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 USERS_AT_ONCE = 256
-ALL_ITEMS = 0  # the code of the one domain that all items of an evaluation are in
+NO_DOMAIN = ""  # of items whose domain is unknown
 
 
 class Baseline(ABC):
@@ -64,7 +64,11 @@ class Baseline(ABC):
         """Return the hyperparameters by name."""
 
     def fit(
-        self, train: pa.Table, item_ids: Sequence[str], vectors: FloatArray | None = None
+        self,
+        train: pa.Table,
+        item_ids: Sequence[str],
+        vectors: FloatArray | None = None,
+        domains: Mapping[str, str] | None = None,
     ) -> Self:
         """Fit to the interactions of all domains.
 
@@ -76,8 +80,14 @@ class Baseline(ABC):
             All items; interactions with others are ignored.
         vectors : numpy.ndarray, optional
             float32, shape (n_items, dim): content vectors, for a method that needs them.
+        domains : mapping of str to str, optional
+            The domain of each item, for methods that carry users from one domain to another; items
+            without one share a domain. By default all items do.
         """
         self._item_ids = pa.array(item_ids, pa.string())
+        names = [(domains or {}).get(item, NO_DOMAIN) for item in item_ids]
+        unique, codes = np.unique(np.array(names, np.str_), return_inverse=True)
+        self._domain_names, self._domains = tuple(unique.tolist()), codes.astype(np.int64)
         self._user_ids = pa.array(pc.unique(train.column(USER_ID)), pa.string())
         rows = places_of(train.column(USER_ID), self._user_ids)
         shape = (len(self._user_ids), len(item_ids))
@@ -190,22 +200,32 @@ class GeneratorBaseline(Baseline):
             raise InvalidInput("the content baseline needs one vector an item; give vectors to fit")
         if vectors is None or not self.needs_vectors:
             vectors = np.empty((matrix.shape[1], 0), np.float32)
-        self._data = training_data(self._item_ids.to_pylist(), matrix, vectors)
+        items = self._item_ids.to_pylist()
+        self._data = training_data(items, matrix, vectors, self._domains, self._domain_names)
         self.generator.fit(self._data)
 
     def _score(
         self, histories: csr_array, users: Sequence[TestUser], columns: Positions
     ) -> FloatArray:
-        rows = _user_histories(histories)
+        rows = UserHistories.from_matrix(histories)
+        training_rows = places_of(pa.array([user.user_id for user in users]), self._user_ids)
+        scores = np.zeros((len(rows), len(columns)), np.float32)
+        for domain in np.unique(self._domains[columns]).tolist():
+            places = np.flatnonzero(self._domains[columns] == domain)
+            of_domain = self._of_domain(rows, training_rows, domain, columns[places])
+            scores[:, places] = of_domain.reshape(len(rows), len(places))
+        return scores
+
+    def _of_domain(
+        self, rows: UserHistories, training_rows: Positions, domain: int, columns: Positions
+    ) -> FloatArray:
+        """Return the scores of items of one domain, users first, shape (n_users * n_columns,)."""
+        pairs = _all_pairs(len(rows), columns)
         if isinstance(self.generator, UserKNN):
-            ids = pa.array([user.user_id for user in users], pa.string())
-            training_rows = places_of(ids, self._user_ids)
-            scorer = self.generator.scorer(self._data, rows, ALL_ITEMS, training_rows)
-            scores = scorer.score_pairs(*_all_pairs(len(rows), columns))
-        else:
-            other = self.generator.scorer(self._data, rows, ALL_ITEMS)
-            scores = other.score_pairs(*_all_pairs(len(rows), columns))
-        return np.array(scores, np.float32).reshape(len(rows), len(columns))
+            return self.generator.scorer(self._data, rows, domain, training_rows).score_pairs(
+                *pairs
+            )
+        return self.generator.scorer(self._data, rows, domain).score_pairs(*pairs)
 
 
 @dataclass
@@ -256,15 +276,16 @@ class BaselineSystem:
 
     def __post_init__(self) -> None:
         self._train: pa.Table | None = None
-        self._fitted_items: frozenset[str] = frozenset()
+        self._fitted_items: dict[str, str | None] = {}
 
     def recommend(self, task: Task, n: int) -> Lists:
         """Fit, unless the last task had the same train table, and rank."""
-        items = _items_of(task, self.item_ids)
+        items = {item: task.domains.get(item) for item in _items_of(task, self.item_ids)}
         same = self._train is not None and self._train.equals(task.train)
-        if not same or not self._fitted_items.issuperset(items):
-            self.baseline.fit(task.train, items, self._vectors(len(items)))
-            self._train, self._fitted_items = task.train, frozenset(items)
+        if not same or not items.items() <= self._fitted_items.items():
+            names = list(items)
+            self.baseline.fit(task.train, names, self._vectors(len(names)), task.domains)
+            self._train, self._fitted_items = task.train, items
         return Lists(self.baseline.recommend(task.users, task.candidates, n))
 
     def _vectors(self, n_items: int) -> FloatArray | None:
@@ -274,8 +295,14 @@ class BaselineSystem:
         return np.concatenate([self.vectors, missing])
 
 
-def training_data(item_ids: Sequence[str], matrix: csr_array, vectors: FloatArray) -> TrainingData:
-    """Return the training data of an evaluation: every entry liked, all items in one domain.
+def training_data(
+    item_ids: Sequence[str],
+    matrix: csr_array,
+    vectors: FloatArray,
+    domains: Positions | None = None,
+    domain_names: Sequence[str] = (NO_DOMAIN,),
+) -> TrainingData:
+    """Return the training data of an evaluation: every entry liked.
 
     Parameters
     ----------
@@ -285,6 +312,10 @@ def training_data(item_ids: Sequence[str], matrix: csr_array, vectors: FloatArra
         Ones, float32, shape (n_users, n_items), columns ascending.
     vectors : numpy.ndarray
         float32, shape (n_items, dim): content, of any length.
+    domains : numpy.ndarray, optional
+        int64, shape (n_items,): the code of the domain of each item; by default all are in one.
+    domain_names : sequence of str
+        The domains, by code.
 
     Raises
     ------
@@ -297,8 +328,8 @@ def training_data(item_ids: Sequence[str], matrix: csr_array, vectors: FloatArra
     n_users, n_items = matrix.shape
     return TrainingData(
         item_ids=np.array(item_ids, object),
-        domain_names=("items",),
-        domains=np.full(n_items, ALL_ITEMS, np.int64),
+        domain_names=tuple(domain_names),
+        domains=np.zeros(n_items, np.int64) if domains is None else domains,
         features=InMemoryItemFeatures(np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)),
         interactions=InteractionMatrix(
             users=np.arange(n_users).astype(object),
@@ -316,12 +347,6 @@ def places_of(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Positions:
     """Return the place of each value, and -1 where it is absent."""
     found = pc.index_in(values.cast(pa.string()), value_set=among)
     return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
-
-
-def _user_histories(histories: csr_array) -> UserHistories:
-    ones = np.ones(histories.nnz, np.float32)
-    starts, columns = histories.indptr.astype(np.int64), histories.indices.astype(np.int64)
-    return UserHistories(starts, columns, ones, ones, np.zeros(histories.nnz, bool))
 
 
 def _all_pairs(n_users: int, columns: Positions) -> tuple[Positions, Positions]:

@@ -128,7 +128,7 @@ def tuned_rater(
     cache: ResultCache | None = None,
     advance: Advance = ignore_progress,
 ) -> Tuned[RatingBaseline]:
-    """Let every baseline of a grid predict a validation task, and return the best.
+    """Fit every rating baseline of a grid to a validation task, and return the best.
 
     Parameters
     ----------
@@ -191,7 +191,7 @@ def _user_knn_grid() -> list[CandidateGenerator]:
 
 def _ease_grid() -> list[CandidateGenerator]:
     grid = (100.0, 300.0, 1_000.0, 3_000.0)
-    return [EASE(l2=l2, max_items=MAX_EASE_SIDE, k=None, min_users=1) for l2 in grid]
+    return [EASE(l2=l2, rank=None, max_items=MAX_EASE_SIDE) for l2 in grid]
 
 
 def _als_grid(seed: int) -> list[CandidateGenerator]:

@@ -35,7 +35,7 @@ CACHED_BYTES = 16 * 2**20  # codes that a processor's cache may hold
 
 
 class IvfIndex(FaissIndex):
-    """Lists of vectors by nearest centroid, of which a query visits the ``nprobe`` nearest."""
+    """Lists of vectors by nearest centroid, of which a query scans the ``nprobe`` nearest."""
 
     first_width = 8
     _inherited = ("_random_access_vectors", "_list_of")

@@ -17,7 +17,7 @@ class SearchParameters(BaseModel):
     Attributes
     ----------
     nprobe : int or None
-        Lists of an inverted file that a query visits.
+        Lists of an inverted file that a query scans.
     ef_search : int or None
         Length of the candidate list of an HNSW graph.
     refine_factor : int

@@ -62,13 +62,13 @@ def compile_for_domains(
     tree = parse(where)
     searched = attributes.domains if domains is None else sorted(domains)
     names = _attribute_names(tree, columns, attributes)
-    elsewhere = _columns_elsewhere(names, attributes, searched)
-    choices = {domain: _choice(names, attributes, domain, elsewhere) for domain in searched}
+    of_others = _columns_of_others(names, attributes, searched)
+    choices = {domain: _choice(names, attributes, domain, of_others) for domain in searched}
     groups: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for domain, choice in choices.items():
         groups.setdefault(tuple(choice.items()), []).append(domain)
     if len(groups) < 2:
-        choice = _choice(names, attributes, searched[0] if searched else "", elsewhere)
+        choice = _choice(names, attributes, searched[0] if searched else "", of_others)
         return compile_tree(tree, _resolver(choice, columns, attributes))
     parts, reads = [], [DOMAIN]
     for key, group in groups.items():
@@ -102,15 +102,17 @@ def _attribute_names(tree: Node, columns: pa.Schema, attributes: Attributes) -> 
         if name in attributes.names:
             meant[name] = name
             continue
-        alike = [n for n in (*columns.names, *attributes.names) if n.lower() == name.lower()]
-        if len(alike) > 1 and name not in columns.names:
-            raise InvalidFilter(f"{name} may be {' or '.join(alike)}; write it in the same case.")
-        if alike and alike[0] in attributes.names:
-            meant[name] = alike[0]
+        same_name = [n for n in (*columns.names, *attributes.names) if n.lower() == name.lower()]
+        if len(same_name) > 1 and name not in columns.names:
+            raise InvalidFilter(
+                f"{name} may be {' or '.join(same_name)}; write it in the same case."
+            )
+        if same_name and same_name[0] in attributes.names:
+            meant[name] = same_name[0]
     return meant
 
 
-def _columns_elsewhere(
+def _columns_of_others(
     names: Mapping[str, str], attributes: Attributes, searched: Iterable[str]
 ) -> Choice:
     """Return for each attribute the column it has in the first domain searched that has it."""
@@ -123,11 +125,14 @@ def _columns_elsewhere(
 
 
 def _choice(
-    names: Mapping[str, str], attributes: Attributes, domain: str, elsewhere: Choice
+    names: Mapping[str, str], attributes: Attributes, domain: str, of_others: Choice
 ) -> Choice:
     """Return the column of each attribute in a domain, one that is null there if it has none."""
-    own = attributes.columns.get(domain, {})
-    return {n: own.get(attribute) or elsewhere[attribute] for n, attribute in sorted(names.items())}
+    of_domain = attributes.columns.get(domain, {})
+    return {
+        n: of_domain.get(attribute) or of_others[attribute]
+        for n, attribute in sorted(names.items())
+    }
 
 
 def _resolver(choice: Choice, columns: pa.Schema, attributes: Attributes) -> Resolver:

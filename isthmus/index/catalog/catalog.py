@@ -169,6 +169,13 @@ class Catalog:
 
         dataset.add_columns(computed, read_columns=list(read), batch_size=SCAN_ROWS)
 
+    def add_vectors(self, named_vectors: Sequence[NamedVector]) -> None:
+        """Add the columns of named vectors that no item has yet; those that are there stay."""
+        dataset = self._latest()
+        new = [v.column for v in named_vectors if v.column not in dataset.schema.names]
+        if new:
+            dataset.add_columns(pa.schema([(name, pa.list_(pa.float32())) for name in new]))
+
     def drop_vectors(self, columns: Sequence[str]) -> None:
         """Drop columns of vectors; unknown names are ignored."""
         dataset = self._latest()
@@ -210,7 +217,8 @@ def _complete(dataset: Any, table: pa.Table) -> pa.Table:
 
 
 def _schema(named_vectors: Sequence[NamedVector]) -> pa.Schema:
-    media = media_columns({m for vector in named_vectors for m in vector.modalities})
+    encoded = [vector for vector in named_vectors if not vector.given]
+    media = media_columns({m for vector in encoded for m in vector.modalities})
     digested: list[Modality] = ["text", *media]
     return pa.schema(
         [

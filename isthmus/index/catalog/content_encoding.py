@@ -37,8 +37,12 @@ EncoderOf = Callable[[Modality], Encoder]
 def open_embedding_caches(
     space: Path, settings: SpaceSettings, *, lazy: bool = False
 ) -> dict[Modality, EmbeddingCache]:
-    """Return the embedding cache of each modality of a space; see `EmbeddingCache` for `lazy`."""
-    return {m: open_embedding_cache(space, settings, m, lazy=lazy) for m in settings.encoders}
+    """Return the embedding cache of each modality that a space encodes its items in.
+
+    See `EmbeddingCache` for `lazy`.
+    """
+    modalities = settings.encoded_modalities
+    return {m: open_embedding_cache(space, settings, m, lazy=lazy) for m in modalities}
 
 
 def open_embedding_cache(

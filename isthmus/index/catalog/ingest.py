@@ -41,12 +41,14 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.progress import Advance, progress_bar
 from isthmus.schema import (
     DOMAIN,
+    GIVEN_BIT,
     ITEM_ID,
     MEDIA,
     MODALITY_MASK,
     QUARANTINE,
     Modality,
     modality_bit,
+    vector_column,
 )
 
 SMALL_RATIO = 20  # a batch is small if the catalog has this many times as many rows
@@ -294,10 +296,17 @@ class Ingest:
         everything: bool = False,
     ) -> ChangeFinder:
         snapshot = self._catalog.snapshot()
+        given = [*self._settings.given.values()]
+        vectors = snapshot.vector_schema(given)
+        missing = {v.column for v in given} - {*vectors.names}  # of a dry run alone
+        new_columns = {
+            **(new_columns or {}),
+            **{name: pa.field(name, pa.list_(pa.float32())) for name in missing},
+        }
         return ChangeFinder(
             known,
             snapshot.fetch,
-            snapshot.item_schema,
+            pa.schema([*snapshot.item_schema, *vectors]),
             self._media,
             self._caches,
             readers,
@@ -305,6 +314,7 @@ class Ingest:
                 {domain: mapping.text for domain, mapping in mappings.items() if mapping.text},
                 snapshot.attributes.columns,
             ),
+            vectors=[vector.column for vector in given],
             new_columns=new_columns,
             replace=replace,
             everything=everything,
@@ -387,7 +397,7 @@ class Ingest:
         if changes.vanished:
             name_of = self._catalog.snapshot().attributes.name_of
             for column, count in changes.vanished.items():
-                name = name_of(column) or column
+                name = name_of(column) or column.replace(vector_column(""), "vector ")
                 report.vanished[name] = report.vanished.get(name, 0) + count
         report.quarantined += len({failure.item_id for failure in failures})
 
@@ -413,6 +423,9 @@ class Ingest:
         mask = np.zeros(len(items), np.uint8)
         for modality, masked in vectors.items():
             mask |= masked.present.astype(np.uint8) * np.uint8(modality_bit(modality))
+        for named_vector in self._settings.given.values():
+            present = pc.is_valid(items.column(named_vector.column)).to_numpy()
+            mask |= np.asarray(present, np.uint8) * np.uint8(GIVEN_BIT)
         items = items.append_column(MODALITY_MASK, pa.array(mask))
         settings = self._settings
         fused = fuse(settings.layout, settings.weights, vectors, self._alignment)

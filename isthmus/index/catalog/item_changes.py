@@ -213,7 +213,8 @@ class ChangeFinder:
     fetch : callable
         Returns stored columns of rows.
     columns : pyarrow.Schema
-        The stored columns that an item has: id, domain, contents and attributes.
+        The stored columns that an item has: id, domain, contents, attributes, and the vectors that
+        are given with items.
     media : MediaStore
         Reads media, and stores media given as bytes.
     modalities : sequence of str
@@ -222,6 +223,8 @@ class ChangeFinder:
         Threads that read media.
     texts : TextMaker
         Renders the texts of stored items of which only some columns are given.
+    vectors : sequence of str, default ()
+        The columns of vectors that are given with items.
     new_columns : mapping of str to pyarrow.Field
         Columns that batches have and the catalog not yet, where nothing is to be written.
     replace : bool, default False
@@ -240,10 +243,12 @@ class ChangeFinder:
         readers: Executor,
         texts: TextMaker,
         *,
+        vectors: Sequence[str] = (),
         new_columns: Mapping[str, pa.Field] | None = None,
         replace: bool = False,
         everything: bool = False,
     ) -> None:
+        self._vectors = tuple(vectors)
         self._known = known
         self._fetch = fetch
         self._columns = columns
@@ -272,6 +277,8 @@ class ChangeFinder:
         for modality, digests in hashes.items():
             before = stored.column(CONTENT_HASH[modality]).to_pylist()
             differs |= known & np.array([a != b for a, b in zip(digests, before, strict=True)])
+        for name in self._given_vectors(batch):
+            differs |= known & vectors_differ(batch.column(name), stored.column(name))
         patched = self._patched(batch, stored, known & ~differs)
         rows = np.flatnonzero(differs | ~known)
         hashes = {m: [h[i] for i in rows] for m, h in hashes.items()}
@@ -357,13 +364,17 @@ class ChangeFinder:
         return found.take(pa.array(at, mask=~known))
 
     def _patchable(self, batch: pa.Table) -> list[str]:
-        """Return the columns of a batch that are compared by value."""
-        inline = [inline_column(modality) for modality in MEDIA]
-        return [name for name in batch.column_names if name not in (ITEM_ID, DOMAIN, *inline)]
+        """Return the columns of a batch that are compared by value, and hold no vectors."""
+        others = {ITEM_ID, DOMAIN, *self._vectors, *(inline_column(m) for m in MEDIA)}
+        return [name for name in batch.column_names if name not in others]
+
+    def _given_vectors(self, batch: pa.Table) -> list[str]:
+        return [name for name in self._vectors if name in batch.column_names]
 
     def _compared(self, batch: pa.Table) -> list[str]:
         hashes = [CONTENT_HASH[modality] for modality in self._modalities]
-        return [*self._patchable(batch), *hashes, MODALITY_MASK, QUARANTINE]
+        compared = [*self._patchable(batch), *self._given_vectors(batch)]
+        return [*compared, *hashes, MODALITY_MASK, QUARANTINE]
 
     def _patched(self, batch: pa.Table, stored: pa.Table, same: Mask) -> pa.Table:
         """Return the items, among those of unchanged contents, with other columns that changed."""
@@ -493,6 +504,19 @@ def _differs(given: pa.ChunkedArray, stored: pa.ChunkedArray) -> Mask:
     unequal = pc.fill_null(pc.not_equal(given, stored), False)
     one_null = pc.xor(pc.is_null(given), pc.is_null(stored))
     return np.asarray(pc.or_(unequal, one_null).to_numpy(), bool)
+
+
+def vectors_differ(given: pa.ChunkedArray, stored: pa.ChunkedArray) -> Mask:
+    """Return where two columns of vectors of one length, or null, differ."""
+    present = [np.asarray(pc.is_valid(column).to_numpy(), bool) for column in (given, stored)]
+    differs = present[0] != present[1]
+    both = np.flatnonzero(present[0] & present[1])
+    if len(both):
+        rows = pa.array(both)
+        flat = [column.take(rows).combine_chunks().flatten() for column in (given, stored)]
+        left, right = (np.asarray(values).reshape(len(both), -1) for values in flat)
+        differs[both] = (left != right).any(axis=1)
+    return np.asarray(differs, bool)
 
 
 def _distinct(hashes: Sequence[bytes | None], contents: Sequence[Any]) -> dict[bytes, str]:

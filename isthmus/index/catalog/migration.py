@@ -81,10 +81,12 @@ class Migration:
         self._encoder_of = encoder_of
         modalities: list[Modality] = [
             modality
-            for modality in target.encoders
+            for modality in target.encoded_modalities
             if target.encoder_fingerprint(modality) != current.encoder_fingerprint(modality)
         ]
-        self._other_encoders = bool(modalities)
+        self._other_encoders = any(
+            target.encoder_fingerprint(m) != current.encoder_fingerprint(m) for m in target.encoders
+        )
         self._embeddings = MissingEmbeddings(space, target, modalities, media, encoder_of)
         self.n_changed = 0
 

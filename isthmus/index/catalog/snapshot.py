@@ -113,6 +113,12 @@ class Snapshot:
         """The public columns: id, domain, contents and attributes."""
         return pa.schema([*item_columns(self._dataset.schema), *self.attributes.schema])
 
+    def vector_schema(self, named_vectors: Sequence[NamedVector]) -> pa.Schema:
+        """Return the columns of named vectors, as far as they are there."""
+        schema = self._dataset.schema
+        names = [vector.column for vector in named_vectors if vector.column in schema.names]
+        return pa.schema([schema.field(name) for name in names])
+
     @property
     def columns(self) -> list[str]:
         """All stored columns."""
@@ -219,19 +225,42 @@ class Snapshot:
         InvalidFilter
             As in `select`.
         """
+        for batch in self.scan([ITEM_ID], domains, where):
+            yield batch.column(ITEM_ID).to_pylist()
+
+    def scan(
+        self,
+        columns: Sequence[str],
+        domains: Sequence[str] | None = None,
+        where: str | None = None,
+        *,
+        rows: int = SCAN_ROWS,
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield columns of all items that a filter selects, searchable or not, as `item_ids`.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            The columns.
+        domains : sequence of str, optional
+            Only items of these domains.
+        where : str, optional
+            Only items that this SQL predicate selects.
+        rows : int, optional
+            Rows of a batch.
+        """
         conditions = [] if domains is None else [any_of(DOMAIN, self._known_domains(domains))]
-        columns = item_columns(self._dataset.schema)
+        known = item_columns(self._dataset.schema)
         searched = None if domains is None else frozenset(domains)
-        with raising_invalid_filter(where, listed_columns(columns, self.attributes, searched)):
+        with raising_invalid_filter(where, listed_columns(known, self.attributes, searched)):
             if where is not None:
-                compiled = compile_for_domains(where, columns, self.attributes, searched)
+                compiled = compile_for_domains(where, known, self.attributes, searched)
                 raise_failures(self._dataset, compiled)
                 conditions.append(f"({compiled.sql})")
             scanner = self._dataset.scanner(
-                columns=[ITEM_ID], filter=" AND ".join(conditions) or None, batch_size=SCAN_ROWS
+                columns=list(columns), filter=" AND ".join(conditions) or None, batch_size=rows
             )
-            for batch in scanner.to_batches():
-                yield batch.column(ITEM_ID).to_pylist()
+            yield from scanner.to_batches()
 
     def _known_domains(self, names: Sequence[str]) -> Sequence[str]:
         for name in names:

@@ -35,6 +35,7 @@ from isthmus.numerics.arrays import FloatArray, Mask
 from isthmus.progress import progress_bar
 from isthmus.schema import (
     CONTENT_HASH,
+    GIVEN_BIT,
     ITEM_ID,
     MODALITY_MASK,
     VECTORS_FILE,
@@ -186,6 +187,8 @@ def synchronise(
         }
         fused = fuse(settings.layout, settings.weights, vectors, alignment)
         for named_vector in settings.layout:
+            if named_vector.given:
+                continue
             column = to_list_column(fused[named_vector.name])
             items = items.drop_columns([named_vector.column])
             items = items.append_column(named_vector.column, column)
@@ -195,6 +198,8 @@ def synchronise(
 def items_with_stale_mask(space: Path, snapshot: Snapshot, settings: SpaceSettings) -> list[str]:
     """Return the items whose modality mask does not match the contents that are cached."""
     caches = open_embedding_caches(space, settings)
+    if not caches:
+        return []
     columns = [CONTENT_HASH[modality] for modality in caches]
     stale: list[str] = []
     for batch in snapshot.batches([ITEM_ID, MODALITY_MASK, *columns]):
@@ -202,7 +207,7 @@ def items_with_stale_mask(space: Path, snapshot: Snapshot, settings: SpaceSettin
             modality: _is_cached(cache, batch.column(CONTENT_HASH[modality]).to_pylist())
             for modality, cache in caches.items()
         }
-        stored = batch.column(MODALITY_MASK).to_numpy(zero_copy_only=False)
+        stored = batch.column(MODALITY_MASK).to_numpy(zero_copy_only=False) & ~np.uint8(GIVEN_BIT)
         item_ids = batch.column(ITEM_ID).to_pylist()
         stale += [item_ids[row] for row in np.flatnonzero(_modality_masks(cached) != stored)]
     return stale

@@ -46,6 +46,8 @@ class ContentVectors:
             Vectors of shape (n_rows, dim of the named vector); absent where an item lacks the
             modality.
         """
+        if named_vector.given:
+            return view.vectors(named_vector.name, rows)
         column = CONTENT_HASH[modality]
         hashes = view.snapshot.fetch(view.row_ids(rows), [column]).column(column).to_pylist()
         cached = lookup_vectors(self._cache(modality), hashes)

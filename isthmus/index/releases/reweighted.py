@@ -46,7 +46,9 @@ class Reweighting:
     def __init__(self, space: Path, settings: SpaceSettings, alignment: Alignment | None) -> None:
         self._space, self._settings, self._alignment = space, settings, alignment
         self._fused = [
-            named_vector for named_vector in settings.layout if len(named_vector.modalities) > 1
+            named_vector
+            for named_vector in settings.layout
+            if len(named_vector.modalities) > 1 and not named_vector.given
         ]
         self._cache: LRUCache[Segment] = LRUCache(CACHED_SEGMENTS)
 

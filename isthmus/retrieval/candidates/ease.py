@@ -1,68 +1,82 @@
 """EASE: a linear item-item model in closed form (Steck, WWW 2019).
 
-``B = I - P / diag(P)`` with ``P = (X'X + l2 I)^-1``; a user's scores are ``x B``. By the matrix
-inversion lemma ``l2 P = I - X' (X X' + l2 I)^-1 X``, so the smaller side can be inverted, users or
-items.
+``B = I - P / diag(P)`` with ``P = (X'X + l2 I)^-1``; a user's scores are ``x B``. With the singular
+value decomposition ``X = U S V'`` and ``W = V (S^2 / (S^2 + l2))^(1/2)`` it is ``l2 P = I - W W'``,
+so an item *j* that is not in the history has the score ``(x W) . W_j / d_j`` with
+``d_j = 1 - |W_j|^2``. No matrix of items by items, or users by users, is formed, and one
+decomposition serves every ridge penalty and every lower rank.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
 from isthmus.numerics.co_occurrence import BLOCK, gram_matrix
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
-from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
-from isthmus.retrieval.candidates.scorer import DenseScorer, Scorer, SparseScorer
+from isthmus.numerics.svd import Decomposition, truncated_svd
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.scorer import DenseScorer, DotProductScorer, Scorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+MAX_COMPONENTS = 10_000_000  # numbers in the matrix of singular vectors, 40 MB
+MIN_DIAGONAL = 1e-6
+
 
 @dataclass
 class EASE(CandidateGenerator):
-    """Score items by the linear model, over the items of all domains together.
-
-    By default the model is pruned: it covers the most popular items and keeps the largest
-    positive weights of each, so that it is a sparse matrix.
+    """Score items by the linear model of all used items; weights may be negative.
 
     Attributes
     ----------
+    name : str
+        The name of this configuration.
     l2 : float
         Ridge penalty.
+    rank : int or None
+        Singular vectors that represent the matrix; fewer where there are so many items that more
+        than 10 million numbers would be held. None solves the model exactly, through the inverse
+        of the smaller side, users or items.
+    in_domain : bool
+        Whether each domain has a model of its own interactions, instead of one of all domains.
     max_items : int
-        Items modelled, the most popular ones; other items score 0. Without pruning all items are
-        modelled where there are no more users than this, since then the side of the users is
-        inverted.
-    k : int or None
-        Positive weights kept of each item; None keeps all weights, negative ones too.
-    min_users : int
-        Users of an item that is modelled, at least.
+        Of the exact solution: items modelled where there are more users and more items than
+        this, the most popular ones; other items score 0.
+    seed : int
+        Seed of the decomposition.
     """
 
-    name: ClassVar[str] = "EASE"
-    l2: float = 500.0
+    name: str = "EASE"  # type: ignore[misc]
+    l2: float = 1_000.0
+    rank: int | None = 512
+    in_domain: bool = False
     max_items: int = 5_000
-    k: int | None = 400
-    min_users: int = 2
+    seed: int = 0
 
     def fit(self, data: TrainingData) -> Self:
         """Solve the regression."""
-        if self.k is None:
-            self._model: _SparseModel | _DenseModel = self._fit_dense(data)
+        if self.rank is None:
+            self._model: _FactoredModel | _DenseModel = _DenseModel.fit(
+                data, self.l2, self.max_items
+            )
         else:
-            self._model = self._fit_sparse(data, self.k)
+            self._model = _FactoredModel(self.weights(self.decompose(data)))
         return self
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> Scorer:
         """Return the predictions of the linear model."""
+        if self.in_domain:
+            users = users.filter(data.domains[users.columns] == target)
         return self._model.scorer(data, users, target)
 
     def state(self) -> ArrayState:
@@ -71,60 +85,60 @@ class EASE(CandidateGenerator):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
-        kind = _DenseModel if self.k is None else _SparseModel
-        self._model = kind.from_state(state)
+        self._model = (_DenseModel if self.rank is None else _FactoredModel).from_state(state)
         return self
 
-    def _fit_sparse(self, data: TrainingData, k: int) -> _SparseModel:
-        from scipy.sparse import csr_array
+    def decompose(self, data: TrainingData) -> list[tuple[Mask, Decomposition]]:
+        """Return the decomposition of each part of the data that has a model of its own.
 
-        modelled = self._most_popular(data)
-        inverse = _inverse(gram_matrix(data.liked[:, modelled], self.l2))
-        weights = -inverse / np.maximum(np.diag(inverse), 1e-12)  # (n_modelled, n_modelled)
-        np.fill_diagonal(weights, 0)
-        if len(modelled) > k:
-            smallest_kept = np.partition(weights, -k, axis=1)[:, -k, None]
-            weights = np.where(weights >= smallest_kept, weights, 0)
-        rows, columns = np.nonzero(weights > 0)
-        places = (modelled[rows], modelled[columns])
-        matrix = csr_array((weights[rows, columns], places), shape=(len(data), len(data)))
-        return _SparseModel(matrix)
+        Returns
+        -------
+        list of (numpy.ndarray, Decomposition)
+            The items of a part, bool, shape (n_items,), and its decomposition.
+        """
+        assert self.rank is not None
+        rank = min(self.rank, max(1, MAX_COMPONENTS // max(1, len(data))))
+        used = data.popularity > 0
+        codes = np.unique(data.domains).tolist() if self.in_domain else []
+        parts = [used & data.in_domain(code) for code in codes] or [used]
+        return [(part, truncated_svd(data.liked[:, part], rank, self.seed)) for part in parts]
 
-    def _fit_dense(self, data: TrainingData) -> _DenseModel:
-        modelled = np.flatnonzero(data.popularity >= self.min_users)
-        if min(data.liked.shape[0], len(modelled)) > self.max_items:
-            modelled = self._most_popular(data)
-        liked = data.liked[:, modelled]
-        by_users = liked.shape[0] < liked.shape[1]
-        inverse = _inverse(gram_matrix(liked.T.tocsr() if by_users else liked, self.l2))
-        return _DenseModel(modelled, liked, inverse, self.l2)
-
-    def _most_popular(self, data: TrainingData) -> Columns:
-        """Return the columns of the modelled items, ascending."""
-        order = np.argsort(-data.popularity, kind="stable")[: self.max_items]
-        return np.sort(order[data.popularity[order] >= self.min_users])
+    def weights(self, parts: list[tuple[Mask, Decomposition]]) -> FloatArray:
+        """Return W from decompositions of this rank or more, float32, shape (n_items, rank)."""
+        rank = min(self.rank or 0, max(len(svd.values) for _, svd in parts))
+        out = np.zeros((len(parts[0][0]), rank), np.float32)
+        for part, svd in parts:
+            values = svd.values[:rank]
+            gains = values / np.sqrt(values**2 + np.float32(self.l2))
+            out[part, : len(values)] = svd.vectors[:, :rank] * gains
+        return out
 
 
-class _SparseModel:
-    """The pruned weights B, float32, shape (n_items, n_items)."""
+class _FactoredModel:
+    """The model as W, float32, shape (n_items, rank)."""
 
-    def __init__(self, matrix: csr_array) -> None:
-        self._weights = ColumnsByDomain(matrix)
+    def __init__(self, weights: FloatArray) -> None:
+        squares = np.einsum("ij,ij->i", weights, weights)
+        self._diagonal = np.maximum(1 - squares, np.float32(MIN_DIAGONAL))  # of l2 P
+        self._weights, self._items = weights, weights / self._diagonal[:, None]
+        self._indexes = DotProductIndexes(np.asarray(weights.any(axis=1)))
 
-    def scorer(self, data: TrainingData, users: UserHistories, target: int) -> SparseScorer:
-        rows = users.first_items(self._weights.matrix.shape[0]).rows
-        return SparseScorer(rows.dot(self._weights.of(data, target)), len(data))
+    def scorer(self, data: TrainingData, users: UserHistories, target: int) -> DotProductScorer:
+        histories = users.first_items(len(self._weights))
+        vectors = histories.weights_matrix(len(self._weights)) @ self._weights
+        index = self._indexes.of(data, self._items, target)
+        return DotProductScorer(np.asarray(vectors, np.float32), self._items, index)
 
     def state(self) -> ArrayState:
-        return sparse_to_arrays("weights", self._weights.matrix)
+        return {"weights": self._weights}
 
     @classmethod
     def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
-        return cls(sparse_from_arrays("weights", state))
+        return cls(state["weights"])
 
 
 class _DenseModel:
-    """The whole model, as the inverse of the smaller side; B is never formed.
+    """The exact model, as the inverse of the smaller side; B is never formed.
 
     Parameters
     ----------
@@ -143,6 +157,18 @@ class _DenseModel:
         self._by_users = liked.shape[0] < liked.shape[1]
         self._diagonal = self._diagonal_of_p()
 
+    @classmethod
+    def fit(cls, data: TrainingData, l2: float, max_items: int) -> Self:
+        """Invert the smaller side; by the matrix inversion lemma either serves."""
+        modelled = np.flatnonzero(data.popularity > 0)
+        if min(data.liked.shape[0], len(modelled)) > max_items:
+            order = np.argsort(-data.popularity[modelled], kind="stable")[:max_items]
+            modelled = np.sort(modelled[order])
+        liked = data.liked[:, modelled]
+        by_users = liked.shape[0] < liked.shape[1]
+        inverse = _inverse(gram_matrix(liked.T.tocsr() if by_users else liked, l2))
+        return cls(modelled, liked, inverse, l2)
+
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> DenseScorer:
         histories = users.first_items(int(self._modelled.max(initial=-1)) + 1)
         x = histories.weights_matrix(len(data))[:, self._modelled]  # (n_users, n_modelled)
@@ -159,14 +185,14 @@ class _DenseModel:
         return {
             "modelled": self._modelled,
             "inverse": self._inverse,
-            "l2": np.array(self._l2),
+            "l2": np.array([self._l2]),
             **sparse_to_arrays("liked", self._liked),
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         liked = sparse_from_arrays("liked", state)
-        return cls(state["modelled"], liked, state["inverse"], float(state["l2"]))
+        return cls(state["modelled"], liked, state["inverse"], state["l2"].item())
 
     def _diagonal_of_p(self) -> FloatArray:
         """Return the diagonal of ``l2 P``, shape (n_modelled,)."""

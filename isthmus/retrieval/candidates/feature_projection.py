@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
 from isthmus.retrieval.candidates.item_features import ItemFeatures
+from isthmus.retrieval.candidates.settings import Normalisation
 
 SAMPLE_SIZE = 20_000
-Normalisation = Literal["none", "centre", "whiten"]
-NORMALISATIONS: tuple[Normalisation, ...] = get_args(Normalisation)
 
 
 @dataclass

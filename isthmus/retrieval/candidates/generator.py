@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -40,6 +40,13 @@ class CandidateGenerator(ABC):
     @abstractmethod
     def fit(self, data: TrainingData) -> Self:
         """Fit the model to training data."""
+
+    def fit_grid(self, data: TrainingData) -> Iterator[Self]:
+        """Yield fitted configurations to choose hyperparameters from, the present one first.
+
+        They share what they can, such as a factorization. By default there is only one.
+        """
+        yield self.fit(data)
 
     @abstractmethod
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> Scorer:

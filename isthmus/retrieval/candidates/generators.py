@@ -14,6 +14,7 @@ from isthmus.retrieval.candidates.als import ALS
 from isthmus.retrieval.candidates.content import Content
 from isthmus.retrieval.candidates.content_smoothed_item_knn import ContentSmoothedItemKNN
 from isthmus.retrieval.candidates.ease import EASE
+from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
@@ -32,6 +33,7 @@ KINDS: dict[str, type[CandidateGenerator]] = {
     "ease": EASE,
     "user_knn": UserKNN,
     "als": ALS,
+    "factor_regression": FactorRegression,
     "content": Content,
     "content_smoothed_item_knn": ContentSmoothedItemKNN,
     "tfidf_overlap": TfidfOverlap,
@@ -58,6 +60,7 @@ def default_generators(seed: int = 0) -> list[CandidateGenerator]:
         EASE(),
         UserKNN(),
         ALS(seed=seed),
+        FactorRegression(seed=seed),
         Content(),
         ContentSmoothedItemKNN(),
         TfidfOverlap(),

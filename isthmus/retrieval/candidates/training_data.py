@@ -39,6 +39,8 @@ class TrainingData:
         Content vectors, texts and attributes of the items.
     interactions : InteractionMatrix
         Shape (n_users, n_items).
+    targets : tuple of str, optional
+        The domains that are recommended from; by default all.
     projected_features : numpy.ndarray, optional
         float32, shape (n_items, width): the vectors as a recommender projects them, where they
         are cached.
@@ -53,6 +55,7 @@ class TrainingData:
     domains: Columns
     features: ItemFeatures
     interactions: InteractionMatrix
+    targets: tuple[str, ...] | None = None
     projected_features: FloatArray | None = None
     coarse_features: FloatArray | None = None
     projection: FeatureProjection | None = None
@@ -84,6 +87,12 @@ class TrainingData:
         matrix = self.interactions
         counted = self.in_domain(code)[matrix.columns] & matrix.likes
         return np.bincount(matrix.owners, counted, len(matrix.users)) > 0
+
+    @property
+    def target_codes(self) -> tuple[int, ...]:
+        """The codes of the domains that are recommended from."""
+        names = self.domain_names if self.targets is None else self.targets
+        return tuple(map(self.domain_code, names))
 
     def domain_code(self, domain: str) -> int:
         """Return the code of a domain."""

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
 from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
-from isthmus.retrieval.candidates.feature_projection import FeatureProjection, Normalisation
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.scorer import DotProductScorer
+from isthmus.retrieval.candidates.settings import Normalisation
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 

@@ -29,7 +29,9 @@ class UserKNN(CandidateGenerator):
     """Score items by the summed similarity of the neighbours that liked them.
 
     The similarity is that of weighted item sets, over all domains, see `CountSimilarity`: two
-    users share the weight of the items that both liked.
+    users share the weight of the items that both liked. Neighbours are users who liked something
+    of the target domain: others have no item to propose, and where few users are shared they
+    would take almost all of the places.
 
     Attributes
     ----------
@@ -78,11 +80,14 @@ class UserKNN(CandidateGenerator):
         """
         rows = users.first_items(len(self._weights)).rows
         similar = self._similarities(rows)
+        liked = self._liked.of(data, target)
+        of_target = np.diff(liked.indptr) > 0  # (n_training,)
+        similar = similar.filter(of_target[similar.columns])
         if training_rows is not None:
             similar = similar.filter(similar.columns != training_rows[similar.owners])
         if self.k is not None:
             similar = similar.top_k(self.k)
-        return SparseScorer(similar.dot(self._liked.of(data, target)), len(data))
+        return SparseScorer(similar.dot(liked), len(data))
 
     def state(self) -> ArrayState:
         """Return what every user liked."""

@@ -2,8 +2,8 @@
 
 A cross-fitting fold hides from everything that learns what its users did in the target domain,
 and every interaction with some items. Its users are then shown with few or no items of the domain,
-or asked to find the new items; what they went on to like is the answer. So a ranker meets scores
-of users and items that the candidate generators do not know, as in use.
+or recommended the new items; what they went on to like is relevant. So a ranker learns from scores
+of users and items that the candidate generators do not know, as when it serves.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
-from isthmus.retrieval.candidates.feature_projection import FeatureProjection, Normalisation
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection
+from isthmus.retrieval.candidates.settings import Normalisation
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.numeric_features import NumericAttributes
 

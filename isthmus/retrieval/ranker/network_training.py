@@ -97,8 +97,10 @@ def train_network(
         padded = lists.padded(corrected, -torch.inf)  # (n_users, n_candidates, members)
         if targets is None:
             return listwise_loss(padded, labels)
-        taught = lists.padded(torch.from_numpy(targets[part] + corrections), -torch.inf)
-        return divergence(taught, padded) + LABEL_WEIGHT * listwise_loss(padded, labels)
+        taught = lists.padded(torch.from_numpy(targets[part]), -torch.inf)
+        weights = lists.padded(torch.from_numpy(corrections), 0.0)
+        apart = divergence(taught, lists.padded(scores, -torch.inf), weights)
+        return apart + LABEL_WEIGHT * listwise_loss(padded, labels)
 
     TrainingLoop(
         loss,
@@ -167,7 +169,7 @@ def listwise_loss(scores: Tensor, labels: Tensor) -> Tensor:
     return -means.mean(dim=0).sum()
 
 
-def divergence(taught: Tensor, scores: Tensor) -> Tensor:
+def divergence(taught: Tensor, scores: Tensor, corrections: Tensor) -> Tensor:
     """Return the Kullback-Leibler divergence of softmaxes from that of a teacher.
 
     Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015), over lists as
@@ -180,10 +182,15 @@ def divergence(taught: Tensor, scores: Tensor) -> Tensor:
         Scores of the teacher, shape (n_users, n_candidates); padding is -inf.
     scores : Tensor
         Shape (n_users, n_candidates, members); padding is -inf.
+    corrections : Tensor
+        Shape (n_users, n_candidates): minus the logarithm of the probability with which each
+        candidate was sampled.
     """
     padding = torch.isinf(taught)
-    goal = torch.softmax(taught / TEMPERATURE, dim=1)
-    goal_logs = torch.log_softmax(taught / TEMPERATURE, dim=1).masked_fill(padding, 0)
-    logs = torch.log_softmax(scores / TEMPERATURE, dim=1).masked_fill(padding[:, :, None], 0)
+    goal_logs = torch.log_softmax(taught / TEMPERATURE + corrections, dim=1)
+    goal = torch.exp(goal_logs)
+    goal_logs = goal_logs.masked_fill(padding, 0)
+    logs = torch.log_softmax(scores / TEMPERATURE + corrections[:, :, None], dim=1)
+    logs = logs.masked_fill(padding[:, :, None], 0)
     apart = (goal[:, :, None] * (goal_logs[:, :, None] - logs)).sum(dim=1)
     return TEMPERATURE**2 * apart.mean(dim=0).sum()

@@ -168,7 +168,7 @@ class Ranker:
         return cls(columns, generators, models)
 
     def misfits(self, generators: Sequence[str]) -> list[str]:
-        """Say why training cannot go on from this ranker; empty where it can.
+        """Return why training cannot go on from this ranker; empty where it can.
 
         It needs the same candidate generators. Its features may differ from those of a new one,
         since they are computed by name.

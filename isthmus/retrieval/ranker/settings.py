@@ -1,8 +1,12 @@
-"""Settings of the training of a ranker; kept apart from the training, which imports PyTorch."""
+"""Settings of the training of a ranker; kept apart from the training, which imports SciPy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from pydantic import Field
+
+from isthmus.requests import validated_settings
 
 STACK = "stack"
 DEFAULT_MODELS = ("rank average", "linear", "network", STACK)
@@ -31,9 +35,23 @@ class ExampleSettings:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How the models of a ranker are trained.
+@validated_settings
+class RankerSettings:
+    """What a training of a space says of its rankers; the defaults are meant for any data."""
+
+    epochs: int = Field(default=8, ge=1, description="Epochs of the network of a ranker.")
+    distilled_units: int = Field(
+        default=0,
+        ge=0,
+        description="Distil the ranker of each situation into a small network of this many hidden "
+        "units, such as 16, and keep it; 0 keeps the models that were chosen.",
+    )
+    seed: int = Field(default=0, description="Seed of the random numbers.")
+
+
+@validated_settings
+class TrainingSettings(RankerSettings):
+    """All hyperparameters of the training of a ranker.
 
     Attributes
     ----------
@@ -42,10 +60,8 @@ class TrainingSettings:
         ``"stack"`` for the stack of all of them.
     l2 : float
         Penalty on the weights of the linear model.
-    epochs : int
-        Passes of the network over the examples.
     batch_size : int
-        Users of a step.
+        Users of a step of the network.
     sampled_candidates : int
         Candidates of a user that are not relevant and that a step of the network sees; others
         are sampled in the next epoch.
@@ -57,16 +73,10 @@ class TrainingSettings:
         Dropout probability.
     members, hidden : int
         Networks that are trained side by side and averaged, and hidden units of each.
-    distilled_units : int
-        Hidden units of a single network that is distilled from the ranker of each situation and
-        replaces it, see `isthmus.retrieval.recommend.distillation`; 0 for none.
-    seed : int
-        Random seed.
     """
 
     models: tuple[str, ...] = DEFAULT_MODELS
     l2: float = 3e-2
-    epochs: int = 8
     batch_size: int = 32
     sampled_candidates: int = 150
     learning_rate: float = 3e-3
@@ -74,5 +84,3 @@ class TrainingSettings:
     dropout: float = 0.1
     members: int = 1
     hidden: int = 32
-    distilled_units: int = 0
-    seed: int = 0

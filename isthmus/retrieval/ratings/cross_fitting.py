@@ -222,8 +222,8 @@ class _Search:
         scale = Scale.fit(fold.training, items)
         self._training = scale.standardised(fold.training, items)
         histories, pairs, truth = fold.known_users
-        drawn = np.random.default_rng(seed).permutation(len(truth))
-        chosen = np.sort(drawn[:MAX_TUNING_PAIRS])
+        order = np.random.default_rng(seed).permutation(len(truth))
+        chosen = np.sort(order[:MAX_TUNING_PAIRS])
         self._pairs = Pairs(pairs.rows[chosen], pairs.columns[chosen])
         self._histories = scale.standardised(histories, items)
         domains = items.domains[self._pairs.columns]

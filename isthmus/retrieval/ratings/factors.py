@@ -84,7 +84,7 @@ class UserPrior:
     noise_variance : float
         s², of a rating around its expectation.
     concentration : float
-        Weight of the Gamma prior of t_u, in ratings; the larger, the more alike users are.
+        Weight of the Gamma prior of t_u, in ratings; the larger, the more similar users are.
     """
 
     covariance: Floats

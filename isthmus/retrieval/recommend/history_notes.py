@@ -11,24 +11,24 @@ from isthmus.index.releases.view import View
 from isthmus.retrieval.recommend.users import User
 
 
-def history_notes(view: View, asked: User, user: User) -> list[str]:
+def history_notes(view: View, requested: User, user: User) -> list[str]:
     """Return a note where items of the given history, or all of a user's, are not in the space.
 
     Parameters
     ----------
     view : View
         The items of the moment.
-    asked : User
+    requested : User
         The user as given.
     user : User
         The same, with the stored interactions.
     """
-    given = list(dict.fromkeys(entry.item_id for entry in asked.history))
+    given = list(dict.fromkeys(entry.item_id for entry in requested.history))
     everything = [entry.item_id for entry in user.history]
     known = bool(everything) and bool((view.find(everything) >= 0).any())
     unknown = [given[at] for at in np.flatnonzero(view.find(given) < 0)] if given else []
-    if not known and asked.id is not None and not given:
-        return [unknown_user(asked.id)]
+    if not known and requested.id is not None and not given:
+        return [unknown_user(requested.id)]
     if not unknown:
         return []
     of = f"{len(unknown)} of the {len(given)} items" if len(unknown) < len(given) else "no item"
@@ -50,11 +50,11 @@ def unknown_users(n: int, total: int) -> str:
     )
 
 
-def count_unknown(view: View, asked: Sequence[User], users: Sequence[User]) -> int:
+def count_unknown(view: View, requested: Sequence[User], users: Sequence[User]) -> int:
     """Count the users with an id or a history of whom no item is in the space, and no text."""
     named = [
         user
-        for given, user in zip(asked, users, strict=True)
+        for given, user in zip(requested, users, strict=True)
         if (given.id is not None or given.history) and not user.text
     ]
     rows = view.find([entry.item_id for user in named for entry in user.history])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, SkipValidation
 
 from isthmus.ids import Ids
-from isthmus.requests import Names, Request
+from isthmus.requests import Names, Request, validated_settings
+from isthmus.retrieval.candidates.settings import GeneratorSettings
+from isthmus.retrieval.ranker.settings import RankerSettings
 from isthmus.retrieval.search.request import ListOptions, PageOptions
 
 PROCESSES = "How many processes answer, each on a core of its own (forked, on Linux)."
@@ -89,7 +91,24 @@ class TrainRequest(EventsRequest):
     )
 
 
-class TrainSettings(Request):
+@validated_settings
+class RecommenderOptions(GeneratorSettings):
+    """What is decided for each target domain: generators, source domains, hyperparameters."""
+
+    tuning_trials: int = Field(
+        default=0,
+        ge=0,
+        description="Hyperparameter settings to try for each ranker; 0 takes the defaults.",
+    )
+    check_source_domains: bool = Field(
+        default=True,
+        description="Measure what the histories of other domains are worth, and ignore for a "
+        "target those that hurt.",
+    )
+
+
+@validated_settings
+class TrainSettings(RecommenderOptions, RankerSettings):
     """How a recommender is trained; the defaults are meant for any data."""
 
     cross_fitting_folds: int = Field(
@@ -98,42 +117,6 @@ class TrainSettings(Request):
         description="Folds of the users; a ranker is trained on candidates of generators that "
         "have not seen the fold.",
     )
-    epochs: int = Field(default=8, ge=1, description="Epochs of the network of a ranker.")
-    tuning_trials: int = Field(
-        default=0,
-        ge=0,
-        description="Hyperparameter settings to try for each ranker; 0 takes the defaults.",
-    )
-    distilled_units: int = Field(
-        default=0,
-        ge=0,
-        description="Distil the ranker of each situation into a small network of this many hidden "
-        "units, such as 16, and keep it; 0 keeps the models that were chosen.",
-    )
-    exclude_generators: Names = Field(
-        default=None, description="Candidate generators that are not used."
-    )
-    feature_normalization: Literal["none", "centre", "whiten"] = Field(
-        default="whiten",
-        description="Normalization of item features by domain: none, centre or whiten.",
-    )
-    adversarial_weight: float = Field(
-        default=0.0, ge=0, description="Weight of the domain-adversarial loss; 0 switches it off."
-    )
-    coral_weight: float = Field(
-        default=0.0, ge=0, description="Weight of the CORAL loss; 0 switches it off."
-    )
-    mmd_weight: float = Field(
-        default=0.0,
-        ge=0,
-        description="Weight of the maximum mean discrepancy; 0 switches it off.",
-    )
-    check_source_domains: bool = Field(
-        default=True,
-        description="Measure what the histories of other domains are worth, and ignore for a "
-        "target those that hurt.",
-    )
-    seed: int = Field(default=0, description="Seed of the random numbers.")
 
 
 class SourceDomainsRequest(Request):

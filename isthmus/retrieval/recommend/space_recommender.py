@@ -113,9 +113,9 @@ class SpaceRecommender:
 
         def prepare(batch: NamedUsers) -> UsersWithText:
             nonlocal unknown
-            asked = [user for _, user in batch]
-            known = self._with_stored(view, asked)
-            unknown += count_unknown(view, asked, known)
+            requested = [user for _, user in batch]
+            known = self._with_stored(view, requested)
+            unknown += count_unknown(view, requested, known)
             return known, [self._encode_text(user) for user in known]
 
         def answer(prepared: UsersWithText) -> list[ScoredRows]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,15 +18,16 @@ from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.table_checksums import space_of
 from isthmus.digests import digest
 from isthmus.durable import make_folder, remove_folder, sync_tree, write_atomically
+from isthmus.encoders.stack import GIVEN_PREFIX
 from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError, command_in
 from isthmus.files import checksum, with_checksum, without_checksum
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.requests import fields_of
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.ranker.ranker import Ranker
-from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
 from isthmus.retrieval.ratings.store import DESCRIPTION as RATING_DESCRIPTION
 from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
 from isthmus.retrieval.ratings.store import load as load_rating
@@ -116,8 +117,10 @@ class Description(BaseModel):
 
 
 def encoders_of(settings: SpaceSettings) -> dict[str, str]:
-    """Return the fingerprint of the encoder of each modality of a space."""
-    return {str(m): settings.encoder_fingerprint(m) for m in settings.encoders}
+    """Return the fingerprint of the encoder of each modality of a space, and of given vectors."""
+    encoders = {str(m): settings.encoder_fingerprint(m) for m in settings.encoders}
+    given = {f"{GIVEN_PREFIX}{name}": str(dim) for name, dim in settings.given_dims.items()}
+    return encoders | given
 
 
 def save_recommender(
@@ -337,21 +340,10 @@ def _load_rankers(
 
 def settings_of(description: Description) -> RecommenderSettings:
     """Return the settings that a recommender was trained with."""
-    settings = dict(description.settings)
-    return replace(
-        RecommenderSettings(
-            examples=ExampleSettings(**settings.pop("examples")),
-            training=TrainingSettings(**_with_tuples(settings.pop("training"))),
-        ),
-        **{**settings, "exclude_generators": tuple(settings["exclude_generators"])},
-    )
-
-
-def _with_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings as they were before JSON turned their tuples into lists."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
-    }
+    absent = fields_of(RecommenderSettings).keys() - description.settings.keys()
+    if absent:  # defaults of this version would be other settings
+        raise InvalidInput(f"its settings have no {', '.join(sorted(absent))}")
+    return RecommenderSettings(**description.settings)
 
 
 def files_of(description: Description) -> list[str]:

@@ -106,6 +106,7 @@ def train_recommender(
     if settings.tuning_trials:
         _require_tunable(pretrained)
     targets = _targets(data, targets)
+    data = replace(data, targets=tuple(targets))
     for name in {name for names in (pretrain_on or {}).values() for name in names}:
         _require_users(data, name)
     stages = Stages()

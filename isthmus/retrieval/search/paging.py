@@ -82,7 +82,7 @@ class Cursor:
     release : int
         The release that answered; 0 before the first.
     request : str
-        Digest of what was asked.
+        Digest of the request.
     offset : int
         Places before the next page.
     item_id : str
@@ -195,8 +195,8 @@ class Pager:
 
 def request_digest(request: Request, extra: object = None) -> str:
     """Return a digest of what a request asks, whatever the page."""
-    asked = {name: _plain(value) for name, value in request if name not in NOT_IN_CURSOR}
-    return digest(json.dumps([asked, repr(extra)], sort_keys=True, default=str)).hex()[:16]
+    arguments = {name: _plain(value) for name, value in request if name not in NOT_IN_CURSOR}
+    return digest(json.dumps([arguments, repr(extra)], sort_keys=True, default=str)).hex()[:16]
 
 
 def _plain(value: Any) -> Any:

@@ -86,15 +86,33 @@ def encode_query(
 def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVectors:
     """Return a vector at unit norm, by the named vector whose dimension it has.
 
+    Parameters
+    ----------
+    named_vectors : tuple of NamedVector
+        The named vectors of the space.
+    vector : array or mapping of str to array
+        Shape (dim,) of one named vector, or vectors by name.
+
     Raises
     ------
     InvalidInput
-        If it fits no named vector, or is not finite, or zero.
+        If it fits no named vector, or several, or is not finite, or zero.
     """
+    if isinstance(vector, Mapping):
+        return {
+            name: vector_query(_called(named_vectors, name), one)[name]
+            for name, one in vector.items()
+        }
     values = np.asarray(vector, np.float32)
     fitting = [
         named_vector for named_vector in named_vectors if values.shape == (named_vector.dim,)
     ]
+    if len(fitting) > 1:
+        names = " and ".join(named_vector.name for named_vector in fitting)
+        raise InvalidInput(
+            f"vectors of {names} have {len(values)} numbers alike; say which this is: "
+            f"vector={{{fitting[0].name!r}: [...]}}"
+        )
     norm = float(np.linalg.norm(values))
     if len(fitting) != 1 or not np.isfinite(norm) or norm == 0:
         shapes = " or ".join(f"({b.dim},) for {b.name}" for b in named_vectors)
@@ -107,11 +125,18 @@ def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVe
 def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple[str, FloatArray]:
     """Return the named vector that vectors of shape (n, dim) fit, and them at unit norm.
 
+    They may be a mapping of one name to vectors.
+
     Raises
     ------
     InvalidInput
         If they fit no named vector, or one of them is not finite, or zero; the message names it.
     """
+    if isinstance(vectors, Mapping):
+        if len(vectors) != 1:
+            raise InvalidInput(f"vectors of {len(vectors)} names; give those of one")
+        name, vectors = next(iter(vectors.items()))
+        named_vectors = _called(named_vectors, name)
     values = np.asarray(vectors, np.float32)
     fitting = [
         named_vector
@@ -128,6 +153,15 @@ def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple
             f"vector {bad[0]} has norm {norms[bad[0], 0]:g}; give finite vectors that are not zero"
         )
     return fitting[0].name, values / norms
+
+
+def _called(named_vectors: tuple[NamedVector, ...], name: str) -> tuple[NamedVector, ...]:
+    """Return the named vector of a name alone."""
+    named = tuple(named_vector for named_vector in named_vectors if named_vector.name == name)
+    if not named:
+        names = ", ".join(named_vector.name for named_vector in named_vectors)
+        raise InvalidInput(f"no named vector {name!r} in this space; give one of: {names}")
+    return named
 
 
 def _open(modality: Modality, content: Any) -> Any:

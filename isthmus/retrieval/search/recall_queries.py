@@ -10,6 +10,7 @@ from isthmus.index.releases.recall import RecallQueries
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import Positions
+from isthmus.schema import VECTOR
 
 
 class RecallQuerySampler:
@@ -31,14 +32,14 @@ class RecallQuerySampler:
     def __call__(self, view: View, vector_name: str, rows: Positions) -> Iterator[RecallQueries]:
         """Yield kinds of query with their vectors, shape (n_queries, dim).
 
-        Where a named vector has one modality, its items are at once queries in that modality, and
-        stand for new ones; each kind gets a half of the rows.
+        Where a named vector has one modality, or its vectors are given, its items are at once
+        queries in that modality, and stand for new ones; each kind gets a half of the rows.
         """
         layout = next(b for b in view.named_vectors if b.name == vector_name)
-        if len(layout.modalities) == 1:
+        if layout.given or len(layout.modalities) == 1:
             item_rows, content_rows = rows[::2], rows[1::2]
             yield RecallQueries("item to item", view.vectors(vector_name, item_rows).vectors)
-            kind = f"{layout.modalities[0]} to item"
+            kind = f"{VECTOR if layout.given else layout.modalities[0]} to item"
             yield RecallQueries(kind, view.vectors(vector_name, content_rows).vectors, unseen=True)
             return
         yield RecallQueries("item to item", view.vectors(vector_name, rows).vectors)

@@ -18,9 +18,9 @@ from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.plotting import PALETTE, require_matplotlib
 from isthmus.retrieval.search.map_layout import lay_out
-from isthmus.schema import DOMAIN, ITEM_ID
+from isthmus.schema import DOMAIN, ITEM_ID, VECTOR
 
-SHAPES = {"text": "o", "image": "^", "audio": "s"}
+SHAPES = {"text": "o", "image": "^", "audio": "s", VECTOR: "D"}
 SIZE_INCHES = 7.0
 DPI = 110
 MAX_AREA, MIN_AREA = 30.0, 3.0  # of a point, in square typographic points
@@ -138,7 +138,10 @@ def _contents(
     view: View, contents: ContentVectors, named_vector: NamedVector, rows: Positions
 ) -> tuple[Positions, FloatArray, tuple[str, ...]]:
     """Return row, vector and modality of each content that has a vector."""
-    parts = [(m, contents.of(view, named_vector, m, rows)) for m in named_vector.modalities]
+    if named_vector.given:
+        parts = [(VECTOR, view.vectors(named_vector.name, rows))]
+    else:
+        parts = [(m, contents.of(view, named_vector, m, rows)) for m in named_vector.modalities]
     return (
         np.concatenate([rows[part.present] for _, part in parts]),
         np.concatenate([part.vectors[part.present] for _, part in parts]),

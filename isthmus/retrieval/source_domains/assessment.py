@@ -56,7 +56,7 @@ class Relatedness(BaseModel):
     of_target : float
         Shared users over the users of the target.
     content_distance : float or None
-        Distance between the contents of their items, from 0 (alike) to 1, see `content_distance`;
+        Distance between the contents of their items, from 0 (equal) to 1, see `content_distance`;
         None if a domain has fewer than two items with contents.
     """
 

@@ -112,7 +112,7 @@ def test_a_value_below_zero_is_a_dislike():
     assert judged([("thumb", 1.0), ("thumb", -1.0)]) == [("liked", 1.0), ("disliked", -1.0)]
 
 
-def test_old_events_count_less_if_asked_for():
+def test_old_events_count_less_with_a_half_life():
     rows = [("view", None, 0), ("view", None, 30), ("view", None, 60), ("view", None)]
     strengths = [n for _, n in judged(rows, half_life_days=30)]
     assert strengths == [0.25, 0.5, 1.0, 1.0]

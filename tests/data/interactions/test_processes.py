@@ -30,10 +30,10 @@ def stored(space):
 def test_repeating_a_killed_job_completes_it(space, tmp_path):
     whole = Space.create(tmp_path / "whole.space", two_encoders())
     whole.add_interactions(rows(0, ROWS))
-    for wanted in KILLED_AT:
+    for at_least in KILLED_AT:
         with start(space, 0) as writer:
             assert writer.stdout.readline() == "ready\n"
-            while len(space.interactions(waiting=True)) < wanted:
+            while len(space.interactions(waiting=True)) < at_least:
                 assert writer.poll() is None
             writer.kill()
         found = stored(space)

@@ -15,7 +15,8 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
-from isthmus.data.interactions.reader import InteractionMapping, InteractionReader
+from isthmus.data.interactions.reader import InteractionReader
+from isthmus.data.request import InteractionColumns, TableOptions
 from isthmus.errors import InvalidInput, InvalidInteractions, InvalidMapping
 from isthmus.schema import INTERACTIONS
 
@@ -63,8 +64,9 @@ FRAMES = {
 }
 
 
-def read(source, rows=1000, **mapping):
-    reader = InteractionReader(source, InteractionMapping(**mapping))
+def read(source, rows=1000, time_unit=None, **columns):
+    options = TableOptions(time_unit=time_unit)
+    reader = InteractionReader(source, InteractionColumns(**columns), options)
     reader.check()
     reader.raise_if_invalid()
     tables = list(reader.batches(rows))
@@ -393,7 +395,7 @@ def test_an_empty_input_is_valid():
     assert read(TABLE.slice(0, 0)) == []
 
 
-def test_batches_have_the_size_asked_for_and_leave_out_invalid_and_repeated_rows():
+def test_batches_have_the_requested_size_and_leave_out_invalid_and_repeated_rows():
     users = ["a", None, "b", "c", "b", "d"]
     rows = [{"user_id": user, "item_id": "i", "value": None} for user in users]
     reader = InteractionReader(rows)

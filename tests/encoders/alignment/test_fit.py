@@ -75,18 +75,18 @@ def test_few_held_out_pairs_distinguish_good_heads_from_bad_ones():
 
 @pytest.mark.parametrize("epochs", [1, 3, 30])
 def test_the_progress_bars_are_filled(epochs, monkeypatch):
-    told = []
+    calls = []
 
     @contextmanager
     def bar(label, total, *, show):
-        told.append((label, total))
-        yield lambda steps: told.append((label, -steps))
+        calls.append((label, total))
+        yield lambda steps: calls.append((label, -steps))
 
     monkeypatch.setattr("isthmus.encoders.training.alignment.fit.progress_bar", bar)
     monkeypatch.setattr("isthmus.numerics.training.progress_bar", bar)
     fit_alignment(rotated_pairs(noise=0.3), replace(QUICK, epochs=epochs, patience=2))
     for name in ("closed form", "contrastive training"):
-        assert sum(steps for label, steps in told if label == name) == 0
+        assert sum(steps for label, steps in calls if label == name) == 0
 
 
 def test_the_same_seed_gives_the_same_heads():

@@ -113,8 +113,8 @@ def test_known_pairs_are_never_negatives():
     both = {tuple(sorted(p)) for p in known.tolist()}
     for i, first in enumerate(batch.rows[batch.first]):
         for j, second in enumerate(batch.rows[batch.second]):
-            own = batch.rows[batch.first[j]] == first or batch.rows[batch.second[i]] == second
-            expected = tuple(sorted((first, second))) in both or first == second or own
+            same_row = batch.rows[batch.first[j]] == first or batch.rows[batch.second[i]] == second
+            expected = tuple(sorted((first, second))) in both or first == second or same_row
             assert batch.positives[i, j] == expected
     assert sorted(batch.anchors + 6) == sorted(batch.rows[batch.anchor_positions])
     assert len(set(batch.rows.tolist())) == len(batch.rows)

@@ -95,12 +95,12 @@ class CandidateGeneratorContract(ABC):
         lists = best(generator, grown, USERS, target, n, allowed)
         assert len(lists) == len(USERS)
         for user, (items, scores) in enumerate(lists):
-            own = USERS.columns[USERS.starts[user] : USERS.starts[user + 1]]
+            history = USERS.columns[USERS.starts[user] : USERS.starts[user + 1]]
             assert len(items) <= n
             assert len(set(items.tolist())) == len(items)
             assert allowed[items].all()
             assert (grown.domains[items] == target).all()
-            assert not np.isin(items, own).any()
+            assert not np.isin(items, history).any()
             assert (np.diff(scores) <= 0).all()
             assert np.isfinite(scores).all()
 
@@ -182,7 +182,7 @@ class CandidateGeneratorContract(ABC):
             [np.array([40, 3, 27])], [np.array([0.2, 1.0, 0.5], np.float32)]
         )
         for target in (BOOKS, FILMS):
-            first, second = (pairs(generator, grown, own, target) for own in (one, other))
+            first, second = (pairs(generator, grown, history, target) for history in (one, other))
             assert first.tolist() == second.tolist()
 
     def test_items_that_were_seen_and_not_liked_only_are_excluded(self, generator, grown):
@@ -279,8 +279,8 @@ class CandidateGeneratorContract(ABC):
         np.testing.assert_allclose(
             scorer.score_pairs(owners, found.items), found.scores, rtol=1e-4, atol=1e-5
         )
-        for user, own in enumerate(lists):
+        for user, history in enumerate(lists):
             part = found.items[found.starts[user] : found.starts[user + 1]].tolist()
             assert len(set(part)) == len(part)
-            assert not set(part) & set(own)
+            assert not set(part) & set(history)
             assert allowed[part].all()

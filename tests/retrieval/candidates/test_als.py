@@ -18,9 +18,9 @@ def test_users_solve_the_equations_of_implicit_feedback():
     weights = [np.array([1.0, 0.0, 0.5], np.float32), np.empty(0, np.float32), np.ones(9)]
     histories = UserHistories.from_lists(columns, weights)
     found = generator.scorer(make_training_data(users=0, items=12), histories, 0).users
-    for user, (own, weight) in enumerate(zip(columns, weights, strict=True)):
+    for user, (liked, weight) in enumerate(zip(columns, weights, strict=True)):
         extra = np.zeros(12)
-        extra[own] = 3.0 * weight
+        extra[liked] = 3.0 * weight
         left = items.T @ ((1 + extra)[:, None] * items) + 0.7 * np.eye(5)
         expected = np.linalg.solve(left, items.T @ ((1 + extra) * (extra > 0)))
         np.testing.assert_allclose(found[user], expected, atol=1e-4)

@@ -12,6 +12,7 @@ from isthmus.retrieval.candidates.als import ALS
 from isthmus.retrieval.candidates.content import Content
 from isthmus.retrieval.candidates.content_smoothed_item_knn import ContentSmoothedItemKNN
 from isthmus.retrieval.candidates.ease import EASE
+from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generators import (
     CandidateGenerators,
     default_generators,
@@ -84,15 +85,24 @@ class TestJaccardItemKNN(CandidateGeneratorContract):
 
 
 class TestEASE(CandidateGeneratorContract):
-    def make(self):
-        return EASE()
-
-
-class TestUnprunedEASE(CandidateGeneratorContract):
     ignores_new_items = True
 
     def make(self):
-        return EASE(k=None, min_users=1)
+        return EASE(l2=5.0, rank=12)
+
+
+class TestExactEASE(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return EASE(rank=None)
+
+
+class TestInDomainEASE(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return EASE("EASE (in-domain)", l2=5.0, in_domain=True)
 
 
 class TestUserKNN(CandidateGeneratorContract):
@@ -107,6 +117,20 @@ class TestALS(CandidateGeneratorContract):
 
     def make(self):
         return ALS(factors=8, iterations=3, regularization=1.0)
+
+
+class TestALSOfTwoSeeds(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return ALS(factors=8, iterations=3, regularization=1.0, seeds=2)
+
+
+class TestFactorRegression(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return FactorRegression(factors=8, iterations=3, regularization=1.0, min_shared=10)
 
 
 class TestContent(CandidateGeneratorContract):
@@ -143,8 +167,38 @@ class TestTwoTower(CandidateGeneratorContract):
 
 def test_every_default_generator_runs_the_contract():
     classes = CandidateGeneratorContract.__subclasses__()
-    tested = {own().make().name for own in classes}
+    tested = {each().make().name for each in classes}
     assert tested >= {generator.name for generator in default_generators()}
+
+
+UNUSUAL = {
+    "one user": {"users": 1},
+    "two users": {"users": 2},
+    "one item of each domain": {"items": 1, "users": 3},
+}
+
+
+@pytest.mark.parametrize("unusual", UNUSUAL)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "two-tower"])
+def test_generators_are_fitted_to_unusual_data(unusual, name):
+    (generator,) = [own for own in quick_generators() if own.name == name]
+    data = make_training_data(**({"items": ITEMS} | UNUSUAL[unusual]))
+    generator.fit(data)
+    for target in (BOOKS, FILMS):
+        lists = best(generator, data, histories_of([0], [1], [0, 1], []), target)
+        assert len(lists) == 4
+        assert all(np.isfinite(scores).all() for _, scores in lists)
+        assert np.isfinite(pairs(generator, data, histories_of([0], []), target)).all()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "two-tower"])
+def test_generators_are_fitted_where_all_events_are_of_one_moment(name):
+    (generator,) = [own for own in quick_generators() if own.name == name]
+    data = make_training_data(items=ITEMS)
+    moments = np.full(len(data.interactions), 1.7e9)
+    data = replace(data, interactions=replace(data.interactions, moments=moments))
+    for _, scores in best(generator.fit(data), data, histories_of([0, 25], []), FILMS):
+        assert np.isfinite(scores).all()
 
 
 def test_generators_are_stored_and_restored_together():
@@ -184,9 +238,9 @@ def test_trend_weighs_recent_likes_and_scores_nothing_without_times():
     last = matrix.columns[matrix.likes][np.argmax(matrix.moments[matrix.likes])]
     trend, popularity = Trend().fit(data), Popularity().fit(data)
     shares = [
-        pairs(own, data, histories_of([]), BOOKS)[0, last]
-        / pairs(own, data, histories_of([]), BOOKS)[0].sum()
-        for own in (trend, popularity)
+        pairs(each, data, histories_of([]), BOOKS)[0, last]
+        / pairs(each, data, histories_of([]), BOOKS)[0].sum()
+        for each in (trend, popularity)
     ]
     assert shares[0] > shares[1]
     timeless = replace(

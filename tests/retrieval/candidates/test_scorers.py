@@ -26,7 +26,7 @@ scores = st.sampled_from([0.0, 0.0, 1.0, 2.0, 2.5, 3.0])
 
 @st.composite
 def cases(draw):
-    """A table of scores, what is allowed, what was seen, and how many are asked for."""
+    """A table of scores, what is allowed, what was seen, and the length of the list."""
     users, items = draw(st.integers(1, 4)), draw(st.integers(1, 9))
     table = np.array(
         draw(st.lists(scores, min_size=users * items, max_size=users * items)), np.float32
@@ -88,11 +88,11 @@ def test_dot_product_scorers_in_batches(case, cells):
         found = scorer.top_k(n, allowed, csr_array(seen))
     finally:
         module.MAX_PRODUCTS = before
-    for user, own in enumerate(lists_of(found)):
+    for user, found_items in enumerate(lists_of(found)):
         good = by_sorting(table, allowed, seen, n)[user]
-        assert own[: len(good)] == good  # what scores zero may follow
+        assert found_items[: len(good)] == good  # what scores zero may follow
         if not table[user].any():
-            assert own == []
+            assert found_items == []
 
 
 def test_dot_products_leave_out_items_that_are_not_indexed():
@@ -152,14 +152,14 @@ def test_pools_against_brute_force(parts, n):
     assert pool.generators == tuple(tables)
     assert len(pool) == users
     for user in range(users):
-        own = slice(pool.starts[user], pool.starts[user + 1])
+        span = slice(pool.starts[user], pool.starts[user + 1])
         union = sorted({item for name in tables for item in lists[name][user]})
-        assert pool.items[own].tolist() == union
-        assert (pool.owners[own] == user).all()
+        assert pool.items[span].tolist() == union
+        assert (pool.owners[span] == user).all()
         for at, (name, table) in enumerate(tables.items()):
-            assert pool.scores[at, own].tolist() == table[user, union].tolist()
+            assert pool.scores[at, span].tolist() == table[user, union].tolist()
             places = {item: place for place, item in enumerate(lists[name][user], 1)}
-            assert pool.ranks[at, own].tolist() == [places.get(item, 0) for item in union]
+            assert pool.ranks[at, span].tolist() == [places.get(item, 0) for item in union]
     kept = pool.items % 2 == 0
     thin = pool.filter(kept)
     assert thin.items.tolist() == pool.items[kept].tolist()
@@ -173,9 +173,11 @@ def test_nearest_items_are_among_the_allowed_ones():
     contents = InMemoryItemFeatures(vectors)
     allowed = np.arange(16) % 4 == 1
     found, cosines = contents.nearest(vectors[:3], 6, allowed)
-    for row, (items, own) in enumerate(zip(found, cosines, strict=True)):
+    for row, (items, row_cosines) in enumerate(zip(found, cosines, strict=True)):
         order = sorted(np.flatnonzero(allowed), key=lambda i: -float(vectors[row] @ vectors[i]))
         assert items.tolist() == [*order, -1, -1]
-        np.testing.assert_allclose(own[:4], vectors[order] @ vectors[row], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            row_cosines[:4], vectors[order] @ vectors[row], rtol=1e-5, atol=1e-6
+        )
     nothing = contents.nearest(vectors[:2], 2, np.zeros(16, bool))
     assert nothing[0].tolist() == [[-1, -1], [-1, -1]]

@@ -19,10 +19,10 @@ def test_users_have_the_vectors_that_the_trained_tower_gives_them():
     generator = TwoTower(epochs=1, dim=16, batch_size=16).fit(learned)
     model, rng = generator._network, np.random.default_rng(0)
     with torch.no_grad():
-        for own in model.parameters():
-            own += torch.randn(own.shape, generator=torch.Generator().manual_seed(1))
+        for parameter in model.parameters():
+            parameter += torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
     columns = [rng.permutation(len(data))[:n] for n in (3, 0, 1, len(data), 0)]
-    strengths = [rng.random(len(own)).astype(np.float32) for own in columns]
+    strengths = [rng.random(len(history)).astype(np.float32) for history in columns]
     histories = UserHistories.from_lists(columns, strengths)
     everything = np.arange(len(data))
     entries, domains = histories.columns, data.domains[histories.columns]

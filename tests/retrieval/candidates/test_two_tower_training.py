@@ -33,10 +33,10 @@ def scores():
 
 
 def own_of(sample):
-    own = torch.zeros(USERS, len(sample), dtype=torch.bool)
+    positives = torch.zeros(USERS, len(sample), dtype=torch.bool)
     for user, item in LABELS:
-        own[user] |= sample == item
-    return own
+        positives[user] |= sample == item
+    return positives
 
 
 def from_sample(table, sample, corrections):
@@ -65,13 +65,13 @@ def test_positives_count_whether_they_are_sampled_or_not():
     for user in range(USERS):
         mine = user == OWNERS
         rest = torch.cat([without, POSITIVES[~mine]])
-        own = torch.zeros(1, len(rest), dtype=torch.bool)
+        positives = torch.zeros(1, len(rest), dtype=torch.bool)
         loss = sampled_softmax(
             table[user, POSITIVES[mine]],
             torch.zeros(int(mine.sum()), dtype=torch.int64),
             table[user, rest][None],
             torch.zeros(len(rest), dtype=torch.float64),
-            own,
+            positives,
         )
         torch.testing.assert_close(loss, full(table)[mine])
 
@@ -193,8 +193,8 @@ def test_mmd_separates_distributions_of_equal_means_and_covariances():
     normal = torch.randn(2_000, 1)
     two_points = torch.sign(torch.randn(2_000, 1))
     domains = torch.arange(4_000) // 2_000
-    apart, alike = torch.cat([normal, two_points]), torch.cat([normal, torch.randn(2_000, 1)])
-    assert float(mmd_loss(apart, domains)) > 20 * float(mmd_loss(alike, domains))
+    apart, equal = torch.cat([normal, two_points]), torch.cat([normal, torch.randn(2_000, 1)])
+    assert float(mmd_loss(apart, domains)) > 20 * float(mmd_loss(equal, domains))
 
 
 @pytest.mark.parametrize("loss_of", [coral_loss, mmd_loss])

@@ -14,18 +14,18 @@ ITEMS = 12
 entry = st.tuples(
     st.integers(0, ITEMS - 1), st.sampled_from([0.0, 0.25, 1.0]), st.integers(0, 9), st.booleans()
 )
-users = st.lists(st.lists(entry, max_size=6, unique_by=lambda own: own[0]), max_size=5)
+users = st.lists(st.lists(entry, max_size=6, unique_by=lambda history: history[0]), max_size=5)
 
 
 def made(lists) -> UserHistories:
     columns, strengths, ages, assumed = (
-        [np.array([e[part] for e in own], kind) for own in lists]
+        [np.array([e[part] for e in history], kind) for history in lists]
         for part, kind in enumerate((np.int64, np.float32, np.float32, bool))
     )
     return UserHistories.from_lists(columns, strengths, ages, assumed)
 
 
-def told(histories: UserHistories) -> list[list[tuple]]:
+def as_tuples(histories: UserHistories) -> list[list[tuple]]:
     """Return each user's entries as tuples: item, weight, recency, assumed."""
     columns = (histories.columns, histories.weights, histories.recency, histories.assumed)
     entries = list(zip(*(column.tolist() for column in columns), strict=True))
@@ -41,9 +41,9 @@ def expected(lists) -> list[list[tuple]]:
                 float(np.float32(0.5 ** (age / HALF_LIFE))),
                 assumed,
             )
-            for item, strength, age, assumed in sorted(own)
+            for item, strength, age, assumed in sorted(history)
         ]
-        for own in lists
+        for history in lists
     ]
 
 
@@ -52,8 +52,8 @@ def expected(lists) -> list[list[tuple]]:
 def test_entries_are_those_given_by_column(lists):
     histories = made(lists)
     assert len(histories) == len(lists)
-    assert told(histories) == expected(lists)
-    assert histories.owners.tolist() == [u for u, own in enumerate(lists) for _ in own]
+    assert as_tuples(histories) == expected(lists)
+    assert histories.owners.tolist() == [u for u, history in enumerate(lists) for _ in history]
 
 
 @settings(deadline=None)
@@ -63,8 +63,8 @@ def test_some_entries_are_kept_and_users_keep_their_places(lists, data):
     n = len(histories.columns)
     kept = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), bool)
     flags = iter(kept.tolist())
-    assert told(histories.filter(kept)) == [
-        [own for own in user if next(flags)] for user in told(histories)
+    assert as_tuples(histories.filter(kept)) == [
+        [history for history in user if next(flags)] for user in as_tuples(histories)
     ]
 
 
@@ -73,8 +73,8 @@ def test_some_entries_are_kept_and_users_keep_their_places(lists, data):
 def test_some_users_are_taken_in_any_order(lists, data):
     histories = made(lists)
     chosen = data.draw(st.lists(st.integers(0, len(lists) - 1), max_size=6))
-    assert told(histories.take_users(np.array(chosen, np.int64))) == [
-        told(histories)[user] for user in chosen
+    assert as_tuples(histories.take_users(np.array(chosen, np.int64))) == [
+        as_tuples(histories)[user] for user in chosen
     ]
 
 
@@ -83,26 +83,28 @@ def test_some_users_are_taken_in_any_order(lists, data):
 def test_rows_hold_weights_and_matrices_what_was_seen(lists):
     histories = made(lists)
     weights, seen = np.zeros((2, len(lists), ITEMS), np.float32)
-    for user, own in enumerate(told(histories)):
-        for item, weight, _, assumed in own:
+    for user, history in enumerate(as_tuples(histories)):
+        for item, weight, _, assumed in history:
             weights[user, item], seen[user, item] = weight, not assumed
-    before = told(histories)
+    before = as_tuples(histories)
     rows = histories.rows
     table = np.zeros_like(weights)
     table[rows.owners, rows.columns] = rows.values
     assert table.tolist() == weights.tolist()
     assert rows.values.all()
     assert histories.seen(ITEMS).toarray().tolist() == seen.tolist()
-    assert told(histories) == before  # nothing is changed by looking
+    assert as_tuples(histories) == before  # nothing is changed by looking
 
 
 @settings(deadline=None)
 @given(users, st.sets(st.integers(0, ITEMS - 1)))
 def test_entries_are_counted(lists, some):
     histories = made(lists)
-    assert histories.counts().tolist() == [len(own) for own in lists]
+    assert histories.counts().tolist() == [len(history) for history in lists]
     among = np.isin(np.arange(ITEMS), sorted(some))
-    assert histories.counts(among).tolist() == [sum(e[0] in some for e in own) for own in lists]
+    assert histories.counts(among).tolist() == [
+        sum(e[0] in some for e in history) for history in lists
+    ]
 
 
 def matrix_of(columns, strengths, moments, likes) -> InteractionMatrix:

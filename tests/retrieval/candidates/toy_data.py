@@ -8,6 +8,7 @@ import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.retrieval.candidates.als import ALS
+from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
@@ -53,7 +54,9 @@ def make_training_data(
         interactions=InteractionMatrix(
             users=np.array([f"u{n:04}" for n in range(users)], object),
             items=len(domains),
-            starts=np.concatenate([[0], np.cumsum([len(own) for own in entries])]).astype(np.int64),
+            starts=np.concatenate([[0], np.cumsum([len(items) for items in entries])]).astype(
+                np.int64
+            ),
             columns=columns,
             strengths=rng.choice([1.0, 3.0, 4.0, 5.0], len(columns)).astype(np.float32),
             moments=rng.permutation(len(columns)).astype(np.float64),
@@ -76,14 +79,14 @@ def make_texts(n: int) -> list[str]:
 
 
 def _liked(rng: np.random.Generator, taste: int, items: int) -> np.ndarray:
-    own = np.flatnonzero(np.arange(2 * items) % TASTES == taste)
-    chosen = rng.choice(own, 6, replace=False)
+    of_taste = np.flatnonzero(np.arange(2 * items) % TASTES == taste)
+    chosen = rng.choice(of_taste, 6, replace=False) if len(of_taste) >= 6 else of_taste
     return np.unique(np.concatenate([chosen, rng.choice(2 * items, 2)]))
 
 
 def histories_of(*lists: Sequence[int]) -> UserHistories:
     """Return histories of users who liked these items, all with the same weight."""
-    return UserHistories.from_lists([np.array(own, np.int64) for own in lists])
+    return UserHistories.from_lists([np.array(items, np.int64) for items in lists])
 
 
 def quick_generators(seed: int = 0) -> list[CandidateGenerator]:
@@ -92,6 +95,8 @@ def quick_generators(seed: int = 0) -> list[CandidateGenerator]:
     for generator in generators:
         if isinstance(generator, ALS):
             generator.factors, generator.iterations, generator.regularization = 8, 3, 1.0
+        if isinstance(generator, FactorRegression):
+            generator.factors, generator.iterations, generator.min_shared = 8, 3, 10
         if isinstance(generator, TwoTower):
             generator.epochs, generator.dim, generator.batch_size = 2, 16, 16
     return generators

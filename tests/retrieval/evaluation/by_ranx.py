@@ -15,15 +15,15 @@ import json, sys
 import numpy as np
 import ranx
 from ranx import statistical_tests
-asked = json.load(sys.stdin)
-if "run" in asked:
-    qrels, run = ranx.Qrels(asked["qrels"]), ranx.Run(asked["run"])
-    found = ranx.evaluate(qrels, run, asked["metrics"], return_mean=False)
+given = json.load(sys.stdin)
+if "run" in given:
+    qrels, run = ranx.Qrels(given["qrels"]), ranx.Run(given["run"])
+    found = ranx.evaluate(qrels, run, given["metrics"], return_mean=False)
     print(json.dumps({name: list(values) for name, values in found.items()}))
 else:
-    pair = np.array(asked["control"]), np.array(asked["treatment"])
+    pair = np.array(given["control"]), np.array(given["treatment"])
     student = statistical_tests.paired_student_t_test(*pair)[0]
-    fisher = statistical_tests.fisher_randomization_test(*pair, asked["permutations"])[0]
+    fisher = statistical_tests.fisher_randomization_test(*pair, given["permutations"])[0]
     print(json.dumps({"student": float(student), "fisher": float(fisher)}))
 """
 

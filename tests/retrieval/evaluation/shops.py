@@ -17,7 +17,8 @@ EACH = 12
 def make_shop(folder: Path, *, users: int = 120, seed: int = 0) -> Space:
     """Themes have twelve films and twelve books; a user knows seven of each, and two others.
 
-    What belongs to the theme has 4 or 5 stars, the others 1 or 2.
+    What belongs to the theme has 4 or 5 stars, the others 1 or 2. Every other item is used ten
+    minutes after the one before it.
     """
     space = Space.create(folder / "shop", text_encoder())
     items = [
@@ -34,6 +35,7 @@ def make_shop(folder: Path, *, users: int = 120, seed: int = 0) -> Space:
 def ratings(users: int, seed: int = 0) -> list[dict]:
     rng = np.random.default_rng(seed)
     rows, start = [], datetime(2020, 1, 1, tzinfo=UTC)
+    when = start
     for user in range(users):
         favourite, other = rng.choice(len(THEMES), 2, replace=False)
         for kind in "fb":
@@ -41,11 +43,12 @@ def ratings(users: int, seed: int = 0) -> list[dict]:
                 f"{kind}-{THEMES[favourite].split()[0]}-{n}" for n in rng.choice(EACH, 7, False)
             ]
             poor = [f"{kind}-{THEMES[other].split()[0]}-{n}" for n in rng.choice(EACH, 2, False)]
-            for name, stars in [
-                *((i, (4.0, 5.0)) for i in liked),
-                *((i, (1.0, 2.0)) for i in poor),
-            ]:
-                when = start + timedelta(hours=float(rng.integers(0, 9_000)))
+            for number, (name, stars) in enumerate(
+                [*((i, (4.0, 5.0)) for i in liked), *((i, (1.0, 2.0)) for i in poor)]
+            ):
+                hours = float(rng.integers(0, 9_000))
+                follows = number % 2
+                when = when + timedelta(minutes=10) if follows else start + timedelta(hours=hours)
                 row = {"user_id": f"u{user}", "item_id": name, "time": when}
                 rows.append({**row, "value": float(rng.choice(stars))})
     return rows

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from isthmus.evaluation.attribution import Attribution, attribute, generator_coverage
-from isthmus.evaluation.buckets import by_evidence, by_truth
+from isthmus.evaluation.buckets import HISTORY_LENGTH, by_attributes, by_evidence, by_truth
 from isthmus.evaluation.lists import truth_ranks
 from isthmus.evaluation.task import TestUser
 from tests.retrieval.evaluation.worlds import interactions, small_task
@@ -35,6 +35,31 @@ def test_users_are_grouped_by_visible_interactions():
     assert cold.estimate is not None
     assert (cold.estimate.value, cold.estimate.low, cold.estimate.high) == (0.5, 0.0, 1.0)
     assert found["source interactions", "2-3"].estimate.value == pytest.approx(0.25)
+
+
+def test_users_are_grouped_by_the_length_of_the_history():
+    a = [f"a{i}" for i in range(130)]
+    users = [TestUser(f"u{n}", tuple(a[:n]), ("b0",)) for n in (0, 1, 5, 6, 30, 101, 130)]
+    found = by_evidence(small_task(users=users), np.arange(7) / 10, "m")
+    assert {x.name: x.users for x in found if x.by == HISTORY_LENGTH} == {
+        "0": 1, "1-5": 2, "6-10": 1, "21-50": 1, ">100": 2,
+    }  # fmt: skip
+
+
+def test_users_are_grouped_by_their_attributes_the_most_frequent_first():
+    users = [TestUser(f"u{n}", (), ("b0", "b1")) for n in range(12)]
+    task, values = small_task(users=users), np.arange(12) / 100
+    country = dict.fromkeys(["u0", "u1", "u2"], "NL") | dict.fromkeys(["u4", "u5"], "DE")
+    town = {f"u{n}": f"t{n % 10}" for n in range(12)}
+    found = by_attributes(task, values, "m", {"country": country, "town": town})
+    assert [(x.by, x.name, x.users, x.truth) for x in found[:3]] == [
+        ("user attribute country", "NL", 3, 6),
+        ("user attribute country", "DE", 2, 4),
+        ("user attribute country", "unknown", 7, 14),
+    ]
+    assert found[0].estimate.value == pytest.approx(0.01)
+    assert [x.name for x in found[3:]] == [f"t{n}" for n in range(8)] + ["others"]
+    assert by_attributes(task, values, "m", {}) == []
 
 
 def test_hidden_items_are_grouped_by_domain_and_popularity():

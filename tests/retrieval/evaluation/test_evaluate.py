@@ -14,9 +14,10 @@ from isthmus.evaluation.baselines.baseline import BaselineSystem, GeneratorBasel
 from isthmus.evaluation.evaluate import evaluate
 from isthmus.evaluation.html_report import render_html, write_html
 from isthmus.evaluation.lists import ItemVectors, Lists
-from isthmus.evaluation.protocols import few_shot, rating, temporal
+from isthmus.evaluation.protocols import few_shot, rating
 from isthmus.evaluation.report import Evaluation
 from isthmus.evaluation.terminal import show_evaluation
+from isthmus.evaluation.time_splits import temporal
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity
 from tests.retrieval.evaluation.worlds import Fixed, small_task, two_shops
@@ -53,7 +54,9 @@ class Sourced:
     def recommend(self, task, n):
         found = {name: s.recommend(task, n).items for name, s in self.generators.items()}
         mixed = [[*a[: n // 2], *b] for a, b in zip(*found.values(), strict=True)]
-        return Lists(mixed, generators={name: [own[:5] for own in f] for name, f in found.items()})
+        return Lists(
+            mixed, generators={name: [items[:5] for items in f] for name, f in found.items()}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,7 @@ def test_figures_of_a_small_task():
         ("target interactions", "0", "ndcg@10"),
         ("target interactions", "1", "ndcg@10"),
         ("source interactions", "1", "ndcg@10"),
+        ("length of the history", "1-5", "ndcg@10"),
         ("domain of the truth", "b", "found@10"),
         ("users of the truth", "0", "found@10"),
         ("users of the truth", "1-5", "found@10"),

@@ -15,6 +15,7 @@ from isthmus.evaluation.lists import (
     clean_lists,
     coverage,
     diversity,
+    exposure,
     gini,
     hit_matrix,
     list_metrics,
@@ -78,8 +79,8 @@ def test_metrics_are_those_of_ranx():
     items = np.array([f"i{number}" for number in range(60)])
     ours = [rng.permutation(items)[: rng.integers(1, 40)].tolist() for _ in range(50)]
     truth = [rng.permutation(items)[: rng.integers(1, 15)].tolist() for _ in range(50)]
-    run = {f"u{u:02}": {i: 1 / r for r, i in enumerate(own, 1)} for u, own in enumerate(ours)}
-    qrels = {f"u{u:02}": dict.fromkeys(own, 1) for u, own in enumerate(truth)}
+    run = {f"u{u:02}": {i: 1 / r for r, i in enumerate(items, 1)} for u, items in enumerate(ours)}
+    qrels = {f"u{u:02}": dict.fromkeys(items, 1) for u, items in enumerate(truth)}
     found = measured(ours, truth, [1, 5, 10, 20], n=40)
     theirs = ranx_says({"run": run, "qrels": qrels, "metrics": list(found)})
     for name, values in found.items():
@@ -93,7 +94,7 @@ def test_metrics_need_k_and_truth():
         measured([["a"]], [[]], [1])
 
 
-def test_exclusions_strangers_and_repeats_take_no_place():
+def test_excluded_unknown_and_repeated_items_take_no_place():
     task = small_task()
     lists = [["b0", "a0", "b0", "b5", "zz"], np.array(["b4", "b1", "b2"])]
     assert clean_lists(task, lists, 10) == [["b0", "b5"], ["b1", "b2"]]
@@ -103,7 +104,12 @@ def test_exclusions_strangers_and_repeats_take_no_place():
 
 
 def test_ranks_of_truth():
-    assert [own.tolist() for own in truth_ranks(LISTS, TRUTHS)] == [[1, 3, 5, 0], [2], [0], [2, 1]]
+    assert [ranks.tolist() for ranks in truth_ranks(LISTS, TRUTHS)] == [
+        [1, 3, 5, 0],
+        [2],
+        [0],
+        [2, 1],
+    ]
 
 
 def test_what_lists_are_like_by_hand():
@@ -130,13 +136,48 @@ def test_lists_without_anything_have_no_novelty():
         "gini@10": 0.0,
         "novelty@10": None,
         "popularity@10": None,
+        "head@10": None,
+        "mid@10": None,
+        "tail@10": None,
     }
+
+
+def test_exposure_by_popularity_by_hand():
+    popularity = {"a": 40, "b": 20, "c": 20, "d": 10, "e": 10}  # 0, 40, 40, 80, 80 lie above
+    assert exposure([["a", "b"], ["c", "e"], ["d"]], popularity, "abcde", 2) == {
+        "head": 0.2, "mid": 0.4, "tail": 0.4,
+    }  # fmt: skip
+    assert exposure([["a", "b"], ["c", "e"], ["d"]], popularity, "abcde", 1) == {
+        "head": 1 / 3, "mid": 1 / 3, "tail": 1 / 3,
+    }  # fmt: skip
+    unused = dict.fromkeys(("head", "mid", "tail"))
+    assert exposure([["a"]], {}, "abcde", 2) == exposure([[]], popularity, "abcde", 2) == unused
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcdefghij"), st.integers(0, 30)),
+    st.lists(lists, min_size=1, max_size=5),
+)
+@settings(deadline=None)
+def test_exposure_of_equally_popular_items_is_equal_and_shares_sum_to_one(popularity, found):
+    shares = exposure(found, popularity, "abcdefghij", 10)
+    if any(found) and any(popularity.values()):
+        assert sum(shares.values()) == pytest.approx(1.0)
+    group = {
+        item: max(exposure([[item]], popularity, "abcdefghij", 1).items(), key=lambda own: own[1])
+        for item in "abcdefghij"
+        if any(popularity.values())
+    }
+    for one in group:
+        for other in group:
+            if popularity.get(one, 0) == popularity.get(other, 0):
+                assert group[one] == group[other]
 
 
 @given(st.lists(lists, min_size=1, max_size=5), st.integers(10, 30))
 @settings(deadline=None)
 def test_gini_is_half_the_relative_mean_difference(found, candidates):
-    shown = [item for own in found for item in own]
+    shown = [item for items in found for item in items]
     if not shown:
         return
     counts = [shown.count(item) for item in set(shown)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,9 @@ from isthmus.evaluation.protocols import (
     cold_user,
     few_shot,
     rating,
-    temporal,
     warm,
 )
+from isthmus.evaluation.time_splits import session, temporal
 from tests.retrieval.evaluation.worlds import hidden, interactions, pairs, two_shops, user_ids
 
 MAKERS = {
@@ -32,6 +33,7 @@ MAKERS = {
     "cold item": lambda t, d, s: cold_item(t, d, "b", share=0.4, seed=s),
     "rating": lambda t, d, s: rating(t, d, seed=s),
     "temporal": lambda t, d, s: temporal(t, d, "b"),
+    "session": lambda t, d, s: session(t, d, "b", gap_s=60.0, shares=(0.5, 0.75)),
 }  # fmt: skip
 worlds = st.builds(
     two_shops,
@@ -62,7 +64,7 @@ def test_nothing_hidden_is_in_the_train_table_history_or_exclusions(name, world,
             assert not set(user.truth) & {*user.history, *user.exclude}
             assert {(user.user_id, item) for item in user.history} <= pairs(table)
         assert all(task.domains[item] == "b" for item in task.candidates) or name == "rating"
-    if name != "temporal":
+    if name not in ("temporal", "session"):
         assert made.val.train.equals(made.test.train)
         assert not (hidden(made.val) | hidden(made.test)) & pairs(made.val.train)
 
@@ -246,6 +248,50 @@ def test_who_and_what_starts_after_the_cut_is_kept_and_counted():
     assert len(test.train) == 5
 
 
+def test_the_second_half_of_the_first_session_after_the_cut_is_hidden():
+    rows = [
+        ("u", "x", 1.0, 1.0), ("u", "away", 1.0, 2.0),  # before the cut
+        ("u", "p", 1.0, 11.0),  # a session with one new item is passed over
+        ("u", "x", 1.0, 14.0), ("u", "q", 1.0, 14.5), ("u", "r", 1.0, 15.5),
+        ("u", "away", 1.0, 15.8), ("u", "s", 1.0, 16.0),  # three new items: q is visible
+        ("u", "y", 1.0, 18.0), ("u", "z", 1.0, 18.5),  # a later session is not asked for
+        ("v", "q", 1.0, 9.5), ("v", "r", 1.0, 10.1), ("v", "s", 1.0, 10.9),  # began before the cut
+        ("w", "q", 1.0, 21.0), ("w", "r", 1.0, 21.5),
+    ]  # fmt: skip
+    domains = {**dict.fromkeys("xpqrsyz", "d"), "away": "e"}
+    val, test = session(interactions(rows), domains, "d", gap_s=1.0, times=(10.0, 20.0))
+    assert [(u.user_id, u.history, u.truth, u.exclude) for u in val.users] == [
+        ("u", ("x", "away", "p", "q"), ("r", "s"), ("x", "p", "q"))
+    ]
+    assert pairs(val.train) == {("u", "x"), ("u", "away"), ("v", "q")}
+    assert [(u.user_id, u.history, u.truth) for u in test.users] == [("w", ("q",), ("r",))]
+    assert (val.kind, val.facts) == ("session", {"from": "10.0", "session gap (s)": 1.0})
+    one = session(interactions(rows), domains, "d", gap_s=3.0, times=(10.0, 20.0)).val
+    assert [(u.user_id, u.truth) for u in one.users] == [("u", ("s", "y", "z"))]
+    with pytest.raises(InvalidInput, match="a gap above 0 seconds, not 0"):
+        session(interactions(rows), domains, gap_s=0.0)
+
+
+@given(world=worlds, gap=st.sampled_from([20.0, 60.0, 200.0]))
+@settings(max_examples=8, deadline=None)
+def test_sessions_never_train_on_the_future_and_hide_no_more_than_their_later_half(world, gap):
+    table, domains = world
+    times = {}
+    for row in table.to_pylist():
+        times.setdefault((row["user_id"], row["item_id"]), []).append(row["time"])
+    for task in session(table, domains, "b", gap_s=gap, shares=(0.4, 0.7)):
+        start = float(task.facts["from"])
+        assert max(task.train.column("time").to_pylist()) < start
+        for user in task.users:
+            hidden_at = [min(times[user.user_id, item]) for item in user.truth]
+            known_at = [min(times[user.user_id, item]) for item in user.history]
+            assert start <= max(known_at) <= min(hidden_at)
+            of_user = {t for (who, _), at in times.items() if who == user.user_id for t in at}
+            known_in_b = max(min(times[user.user_id, item]) for item in user.exclude)
+            session_times = sorted(t for t in of_user if known_in_b <= t <= max(hidden_at))
+            assert all(b - a <= gap for a, b in pairwise(session_times))
+
+
 @pytest.mark.parametrize("zone", [None, "UTC"])
 def test_times_may_be_timestamps(zone):
     table, domains = two_shops()
@@ -257,6 +303,9 @@ def test_times_may_be_timestamps(zone):
     timed = temporal(stamped, domains, times=cuts)
     assert [task.users for task in timed] == [task.users for task in plain]
     assert timed.val.facts["from"] == str(cuts[0])
+    hours = session(table, domains, gap_s=60.0, times=(700.0, 800.0))
+    seconds = session(stamped, domains, gap_s=60.0 * 3600, times=cuts)
+    assert [task.users for task in seconds] == [task.users for task in hours]
 
 
 def test_a_split_by_time_needs_times_in_order():

@@ -18,8 +18,8 @@ from isthmus.evaluation.baselines.baseline import BaselineSystem, GeneratorBasel
 from isthmus.evaluation.interaction_log import select_positives
 from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.report import Evaluation
-from isthmus.evaluation.request import PROTOCOLS
-from isthmus.evaluation.splits import BASELINES, planned_splits
+from isthmus.evaluation.request import PROTOCOLS, available_baselines
+from isthmus.evaluation.splits import planned_splits
 from isthmus.evaluation.systems import SystemFactory
 from isthmus.operations.evaluation import evaluation_data
 from isthmus.retrieval.candidates.popularity import Popularity
@@ -28,6 +28,7 @@ from tests.retrieval.evaluation.worlds import hidden, pairs, two_shops
 from tests.toy import item, text_encoder
 
 FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "min_users": 3}
+BASELINES = available_baselines()
 SIMPLE = ("random", "popularity", "content", "mean", "offsets")
 
 
@@ -64,6 +65,7 @@ def test_every_protocol_in_every_domain(whole):
             f"cold items of {domain}",
             f"ratings of {domain}",
             f"temporal {domain}",
+            f"sessions in {domain}",
         )
         for split in ("val", "test")
     ]
@@ -97,15 +99,15 @@ def test_users_of_themes_get_their_theme(whole):
 
 def test_grids_are_tuned_on_val_and_reported(shop):
     plan = plan_of("warm", "rating", baselines=["content", "offsets", "popularity"])
-    told = shop.evaluate(plan).settings.systems
-    assert told.keys() == {"warm books", "ratings of books"}
-    content, offsets = told["warm books"]["content"], told["ratings of books"]["offsets"]
+    chosen = shop.evaluate(plan).settings.systems
+    assert chosen.keys() == {"warm books", "ratings of books"}
+    content, offsets = chosen["warm books"]["content"], chosen["ratings of books"]["offsets"]
     scores = {trial["settings"]["pooling"]: trial["score"] for trial in content["trials"]}
     assert content["settings"]["pooling"] == max(scores, key=scores.get)
     errors = [trial["score"] for trial in offsets["trials"]]
     best = offsets["trials"][int(np.argmin(errors))]["settings"]
     assert (len(errors), offsets["settings"]) == (9, best)
-    assert told["warm books"]["popularity"]["trials"] == []
+    assert chosen["warm books"]["popularity"]["trials"] == []
 
 
 class Best:
@@ -208,7 +210,7 @@ def test_what_has_too_little_data_is_skipped_with_the_reason(tmp_path):
     space.add_interactions([*rows, {"user_id": "u0", "item_id": "b"}])
     found = space.evaluate(EvaluationPlan(systems=["interests"], baselines=["popularity"], **FEW))
     assert {task.name for task in found.tasks} == {"warm films", "cold items of films"}
-    skipped = {own.name: own.reason for own in found.skipped}
+    skipped = {skip.name: skip.reason for skip in found.skipped}
     assert skipped["rating films"] == "every value is 1, so there is nothing to predict"
     assert "541 interactions have no time" in skipped["temporal films"]
     assert "hides nothing for val; there are too few" in skipped["warm books"]

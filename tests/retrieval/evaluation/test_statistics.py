@@ -28,16 +28,16 @@ SAME = BASE + RNG.normal(0.0, 0.1, 300)
 
 
 def test_resamples_are_draws_of_users_with_replacement():
-    drawn = np.random.default_rng(3).integers(0, len(BASE), (500, len(BASE)))
+    resamples = np.random.default_rng(3).integers(0, len(BASE), (500, len(BASE)))
     found = resampled_means(np.stack([BASE, BETTER], axis=1), 500, seed=3)
-    assert found[:, 0] == pytest.approx(BASE[drawn].mean(axis=1))
-    assert found[:, 1] == pytest.approx(BETTER[drawn].mean(axis=1))
+    assert found[:, 0] == pytest.approx(BASE[resamples].mean(axis=1))
+    assert found[:, 1] == pytest.approx(BETTER[resamples].mean(axis=1))
 
 
-def test_many_users_are_drawn_in_pieces_and_the_same():
+def test_many_users_are_resampled_in_parts_with_the_same_result():
     values = np.random.default_rng(0).random((2_500_000, 1))
-    drawn = np.random.default_rng(1).integers(0, len(values), (3, len(values)))
-    assert resampled_means(values, 3, 1)[:, 0] == pytest.approx(values[drawn, 0].mean(axis=1))
+    resamples = np.random.default_rng(1).integers(0, len(values), (3, len(values)))
+    assert resampled_means(values, 3, 1)[:, 0] == pytest.approx(values[resamples, 0].mean(axis=1))
 
 
 def test_an_interval_covers_the_true_mean_about_as_often_as_it_says():

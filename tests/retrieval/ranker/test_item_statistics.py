@@ -47,19 +47,21 @@ def column(statistics, corpus, name, items=None):
 def test_popularity_is_the_logarithm_over_that_of_the_most_popular(corpus, statistics):
     logs = np.log1p(corpus.popularity)
     for code in (BOOKS, FILMS):
-        own = corpus.in_domain(code)
-        expected = logs[own] / logs[own].max()
+        in_domain = corpus.in_domain(code)
+        expected = logs[in_domain] / logs[in_domain].max()
         np.testing.assert_allclose(
-            column(statistics, corpus, "popularity")[own], expected, rtol=1e-6
+            column(statistics, corpus, "popularity")[in_domain], expected, rtol=1e-6
         )
-        np.testing.assert_allclose(statistics.popularity(np.flatnonzero(own)), expected, rtol=1e-6)
+        np.testing.assert_allclose(
+            statistics.popularity(np.flatnonzero(in_domain)), expected, rtol=1e-6
+        )
 
 
 def test_popularity_ranks_are_within_the_domain(corpus, statistics):
     found = column(statistics, corpus, "discounted popularity rank")
     for code in (BOOKS, FILMS):
-        own = np.flatnonzero(corpus.in_domain(code) & (corpus.popularity > 0))
-        order = own[np.argsort(-corpus.popularity[own], kind="stable")]
+        in_domain = np.flatnonzero(corpus.in_domain(code) & (corpus.popularity > 0))
+        order = in_domain[np.argsort(-corpus.popularity[in_domain], kind="stable")]
         np.testing.assert_allclose(found[order], 1 / np.log2(np.arange(len(order)) + 2), rtol=1e-6)
     assert not found[corpus.popularity == 0].any()
 
@@ -149,12 +151,16 @@ def test_features_of_generators_match_their_definitions(corpus, statistics):
     assert found.values.shape == (len(pool.items), len(by_name))
     for at, name in enumerate(pool.generators):
         for user in range(3):
-            own = slice(pool.starts[user], pool.starts[user + 1])
-            scores, ranks = pool.scores[at, own], pool.ranks[at, own]
+            of_user = slice(pool.starts[user], pool.starts[user + 1])
+            scores, ranks = pool.scores[at, of_user], pool.ranks[at, of_user]
             share = scores / max(scores.max(), 1e-12)
-            np.testing.assert_allclose(by_name[f"{name}: relative score"][own], share, rtol=1e-6)
+            np.testing.assert_allclose(
+                by_name[f"{name}: relative score"][of_user], share, rtol=1e-6
+            )
             place = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
-            np.testing.assert_allclose(by_name[f"{name}: discounted rank"][own], place, rtol=1e-6)
+            np.testing.assert_allclose(
+                by_name[f"{name}: discounted rank"][of_user], place, rtol=1e-6
+            )
         level = np.log1p(10 * pool.scores[at])
         np.testing.assert_allclose(by_name[f"{name}: log score"], level, rtol=1e-5)
 
@@ -173,10 +179,10 @@ def test_features_of_users_and_contents_use_liked_items_alone(corpus, statistics
     }
     for name, value in expected.items():
         np.testing.assert_allclose(by_name[f"user: {name}"], value, rtol=1e-6)
-    offered, own = statistics.contents(corpus, pool.items), statistics.contents(corpus, liked)
+    offered, known = statistics.contents(corpus, pool.items), statistics.contents(corpus, liked)
     for how, cosines in {
-        "": offered @ own.T,
-        ", coarse": coarse(offered) @ coarse(own).T,
+        "": offered @ known.T,
+        ", coarse": coarse(offered) @ coarse(known).T,
     }.items():
         for where, some in {"": cosines, " in domain": cosines[:, 1:]}.items():
             for name, value in {
@@ -232,8 +238,8 @@ def test_contents_are_compared_with_the_strongest_of_a_long_history():
     long = np.arange(MAX_HISTORY + 10)
     strengths = np.where(long < MAX_HISTORY, 1, 0.01).astype(np.float32)
     pool, _, by_name = features(corpus, statistics, UserHistories.from_lists([long], [strengths]))
-    own = statistics.contents(corpus, long[:MAX_HISTORY])
-    nearest = (statistics.contents(corpus, pool.items) @ own.T).max(axis=1)
+    recent = statistics.contents(corpus, long[:MAX_HISTORY])
+    nearest = (statistics.contents(corpus, pool.items) @ recent.T).max(axis=1)
     np.testing.assert_allclose(by_name["content: nearest"], nearest, rtol=1e-4)
 
 

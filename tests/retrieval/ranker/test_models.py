@@ -225,16 +225,18 @@ def test_the_divergence_is_that_of_the_softmaxes():
     taught, scores = (torch.randn(4, 7, generator=generator) for _ in range(2))
     mask = torch.rand(4, 7, generator=generator) > 0.3
     mask[:, 0] = True
-    padded = [own.masked_fill(~mask, -torch.inf) for own in (taught, scores)]
-    found = divergence(padded[0], padded[1][:, :, None])
+    corrections = torch.rand(4, 7, generator=generator)
+    padded = [side.masked_fill(~mask, -torch.inf) for side in (taught, scores)]
+    found = divergence(padded[0], padded[1][:, :, None], corrections)
     expected = []
     for user in range(4):
-        own = mask[user].numpy()
-        p, q = (
-            np.exp(side[user].numpy()[own] / TEMPERATURE)
-            / np.exp(side[user].numpy()[own] / TEMPERATURE).sum()
+        kept = mask[user].numpy()
+        powers = [
+            np.exp(side[user].numpy()[kept] / TEMPERATURE + corrections[user].numpy()[kept])
             for side in (taught, scores)
-        )
+        ]
+        p, q = (side / side.sum() for side in powers)
         expected.append(TEMPERATURE**2 * (p * np.log(p / q)).sum())
     assert float(found) == pytest.approx(np.mean(expected), rel=1e-4)
-    assert abs(float(divergence(padded[0], (padded[0] + 3)[:, :, None]))) < 1e-5
+    same = divergence(padded[0], (padded[0] + 3)[:, :, None], corrections)
+    assert abs(float(same)) < 1e-5

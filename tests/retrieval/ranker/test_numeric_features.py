@@ -123,8 +123,8 @@ def test_numeric_attributes_are_restored_with_the_statistics(corpus):
     kept = {key: np.array(value) for key, value in statistics.state().items()}
     again = ItemStatistics().restore(kept)
     assert again.numeric.names == ("taste", "other")
-    asked = world, histories_of([0, 5]), [1, 2, 3]
-    assert nearness(again.numeric, *asked) == nearness(statistics.numeric, *asked)
+    query = world, histories_of([0, 5]), [1, 2, 3]
+    assert nearness(again.numeric, *query) == nearness(statistics.numeric, *query)
     bare = ItemStatistics().restore(ItemStatistics().fit(corpus).state())
     assert not bare.numeric.informative
 
@@ -156,12 +156,12 @@ def test_a_domain_that_nobody_used_is_not_compared(corpus):
 def test_units_do_not_matter(scale, offset, values):
     corpus = make_training_data(users=60, items=ITEMS)
     one, other = (
-        counted(corpus, value=np.array(own))
-        for own in (np.array(values, float), scale * np.array(values, float) + offset)
+        counted(corpus, value=np.array(value))
+        for value in (np.array(values, float), scale * np.array(values, float) + offset)
     )
-    asked = histories_of([0, 25]), [1, 2, 3]
-    first = nearness(NumericAttributes().fit(one), one, *asked)
-    assert nearness(NumericAttributes().fit(other), other, *asked) == first
+    query = histories_of([0, 25]), [1, 2, 3]
+    first = nearness(NumericAttributes().fit(one), one, *query)
+    assert nearness(NumericAttributes().fit(other), other, *query) == first
     assert all(0 <= value <= 1 for values in first.values() for value in values)
 
 

@@ -25,18 +25,18 @@ def keys(ratings):
 
 def test_held_out_ratings_are_not_visible_and_every_rating_is_held_out(world):
     ratings, _ = world
-    asked = set()
+    predicted = set()
     for fold in make_folds(ratings, seed=0):
         for question in fold.held_out:
-            own = set(zip(*map(np.ndarray.tolist, question.pairs), strict=True))
-            assert not own & keys(fold.training)
-            assert not own & keys(question.histories)
+            to_predict = set(zip(*map(np.ndarray.tolist, question.pairs), strict=True))
+            assert not to_predict & keys(fold.training)
+            assert not to_predict & keys(question.histories)
         assert keys(fold.known_users.histories) <= keys(fold.training)
         assert keys(fold.thinned_users.histories) <= keys(fold.training)
         assert not set(fold.new_users.pairs.rows.tolist()) & set(fold.training.rows.tolist())
-        asked |= set(zip(*map(np.ndarray.tolist, fold.known_users.pairs), strict=True))
-        asked |= set(zip(*map(np.ndarray.tolist, fold.new_users.pairs), strict=True))
-    assert len(asked) > 0.95 * len(ratings)
+        predicted |= set(zip(*map(np.ndarray.tolist, fold.known_users.pairs), strict=True))
+        predicted |= set(zip(*map(np.ndarray.tolist, fold.new_users.pairs), strict=True))
+    assert len(predicted) > 0.95 * len(ratings)
 
 
 def test_a_rating_does_not_change_the_components_of_its_own_fold(world):

@@ -124,22 +124,22 @@ def test_predictions_lie_within_the_rating_scale(scale):
 @given(st.integers(0, 119), st.randoms(use_true_random=False))
 def test_the_order_of_a_history_and_of_the_items_does_not_matter(two_camps, user, random):
     model, table, *_ = two_camps
-    own = history(table, user)
-    order = list(range(len(own.columns)))
+    known = history(table, user)
+    order = list(range(len(known.columns)))
     random.shuffle(order)
-    asked = list(range(60))
-    random.shuffle(asked)
-    straight = model.predict([own], [np.arange(60)])[0]
-    mixed = model.predict([History(own.columns[order], own.values[order])], [asked])[0]
-    np.testing.assert_allclose(mixed, straight[asked], atol=1e-6)
+    wanted_items = list(range(60))
+    random.shuffle(wanted_items)
+    straight = model.predict([known], [np.arange(60)])[0]
+    mixed = model.predict([History(known.columns[order], known.values[order])], [wanted_items])[0]
+    np.testing.assert_allclose(mixed, straight[wanted_items], atol=1e-6)
 
 
 def test_users_of_a_batch_do_not_affect_each_other(two_camps):
     model, table, *_ = two_camps
     people = [history(table, u) for u in range(5)]
     together = model.predict([*people, NOBODY], [np.arange(60)] * 6)
-    for own, found in zip([*people, NOBODY], together, strict=True):
-        np.testing.assert_allclose(model.predict([own], [np.arange(60)])[0], found, atol=1e-6)
+    for known, found in zip([*people, NOBODY], together, strict=True):
+        np.testing.assert_allclose(model.predict([known], [np.arange(60)])[0], found, atol=1e-6)
 
 
 def test_the_terms_add_up(two_camps):
@@ -165,7 +165,7 @@ def test_one_seed_gives_one_model():
 def test_empty_batches_and_lists_are_fine(two_camps):
     model, *_ = two_camps
     assert model.predict([], []) == []
-    assert [len(own) for own in model.predict([NOBODY, NOBODY], [[], [1]])] == [0, 1]
+    assert [len(known) for known in model.predict([NOBODY, NOBODY], [[], [1]])] == [0, 1]
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
@@ -184,7 +184,7 @@ def test_ratings_that_are_all_alike_are_predicted():
 
 
 @pytest.mark.parametrize(
-    ("own", "asked", "message"),
+    ("known", "wanted_items", "message"),
     [
         (History([0], [1.0, 2.0]), [0], "history 0 has 1 items and 2 values"),
         (History([0], [np.nan]), [0], "history 0 has no finite value for item 0"),
@@ -194,9 +194,9 @@ def test_ratings_that_are_all_alike_are_predicted():
         (NOBODY, [0.5], "list 0 has items of type float64"),
     ],
 )
-def test_malformed_requests_are_refused(two_camps, own, asked, message):
+def test_malformed_requests_are_refused(two_camps, known, wanted_items, message):
     with pytest.raises(InvalidInput, match=message):
-        two_camps[0].predict([own], [asked])
+        two_camps[0].predict([known], [wanted_items])
 
 
 def test_histories_and_lists_go_together(two_camps):

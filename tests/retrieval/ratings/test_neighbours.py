@@ -41,8 +41,8 @@ def test_content_alone_makes_neighbours_and_no_item_is_its_own_neighbour():
     how = NeighbourSettings(content=1.0, power=2.0, damping=1.0)
     near = Neighbours(how, CoRatings.fit(nothing).similarities(1.0))
     known = Ratings(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1), (2, 3))
-    asked = Pairs(np.array([0, 0, 0, 1]), np.array([0, 1, 2, 1]))
-    lean, weight = near.residuals(known, np.array([3.0]), asked, units)
+    to_predict = Pairs(np.array([0, 0, 0, 1]), np.array([0, 1, 2, 1]))
+    lean, weight = near.residuals(known, np.array([3.0]), to_predict, units)
     assert lean.tolist() == [0, 1.5, 0, 0]
     assert weight.tolist() == [0, 1, 0, 0]
 

@@ -55,8 +55,10 @@ def test_views_are_not_ratings_of_a_user_either(cinema):
     cinema.add_interactions(given, event="rating")
     raised = cinema.predict_ratings(User(id="new"), ["f1", "f20"])
     assert (raised > before).all()
-    told = User(ratings={row["item_id"]: row["value"] for row in given})
-    np.testing.assert_allclose(cinema.predict_ratings(told, ["f1", "f20"]), raised, atol=1e-5)
+    with_ratings = User(ratings={row["item_id"]: row["value"] for row in given})
+    np.testing.assert_allclose(
+        cinema.predict_ratings(with_ratings, ["f1", "f20"]), raised, atol=1e-5
+    )
     cinema.forget_user("new")
 
 

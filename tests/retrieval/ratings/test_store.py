@@ -36,13 +36,13 @@ def test_a_stored_model_predicts_exactly_the_same(trained, folder):
     read = load(folder)
     assert read.settings == model.settings
     assert read.weights.tensors.keys() == model.weights.tensors.keys()
-    for own, again in zip(
+    for before, again in zip(
         model.explain(histories, [np.arange(60)] * 11),
         read.explain(histories, [np.arange(60)] * 11),
         strict=True,
     ):
-        np.testing.assert_array_equal(own.predicted, again.predicted)
-        for name, term in own.terms.items():
+        np.testing.assert_array_equal(before.predicted, again.predicted)
+        for name, term in before.terms.items():
             np.testing.assert_array_equal(term, again.terms[name])
 
 
@@ -50,8 +50,8 @@ def test_a_stored_model_can_be_extended(trained, folder):
     vectors = np.ones((2, 8), np.float32)
     new = np.array([0, 5])
     both = [m.extended(vectors, new) for m in (trained[0], load(folder))]
-    own = history(trained[1], 0)
-    first, second = (m.predict([own], [[60, 61]])[0] for m in both)
+    known = history(trained[1], 0)
+    first, second = (m.predict([known], [[60, 61]])[0] for m in both)
     np.testing.assert_array_equal(first, second)
 
 

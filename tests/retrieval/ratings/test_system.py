@@ -44,7 +44,7 @@ def test_tastes_are_found_where_means_find_nothing(camps):
         "model": RatingSystem([f"i{i:02}" for i in range(40)], vectors),
     }
     found = evaluate([task], systems, resamples=100)
-    errors = {own.name: own.metrics["rmse"].value for own in found.tasks[0].systems}
+    errors = {system.name: system.metrics["rmse"].value for system in found.tasks[0].systems}
     assert errors["mean"] == pytest.approx(1, abs=0.1)
     assert errors["biases"] > 0.9
     assert errors["model"] < 0.3

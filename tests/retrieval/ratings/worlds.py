@@ -18,8 +18,10 @@ def ratings_of(table):
 def additive(users=USERS, items=ITEMS, share=0.5, noise=0.0, seed=0):
     """Return a whole table of user + item effects, and the same with a share of it kept."""
     generator = np.random.default_rng(seed)
-    own, its = generator.normal(size=users), generator.normal(size=items)
-    table = 3 + 0.5 * own[:, None] + 0.5 * its + noise * generator.normal(size=(users, items))
+    of_users, of_items = generator.normal(size=users), generator.normal(size=items)
+    table = (
+        3 + 0.5 * of_users[:, None] + 0.5 * of_items + noise * generator.normal(size=(users, items))
+    )
     return table, np.where(generator.random(table.shape) < share, table, np.nan)
 
 

@@ -32,37 +32,39 @@ def explained(space, history, item_id, **options):
 def test_popularity_and_personal_part_are_the_score(board):
     for user in (User(mixed(1)), User(id="u3"), User(text="filmsword5"), User()):
         for hit in board.recommend(user, k=12, explain=True):
-            own = hit.explanation
-            assert own.popularity + own.personal == pytest.approx(own.score, abs=1e-5)
+            explanation = hit.explanation
+            assert explanation.popularity + explanation.personal == pytest.approx(
+                explanation.score, abs=1e-5
+            )
 
 
 def test_an_unknown_user_has_no_personal_part(board):
     for hit in board.recommend(User(), k=EVERY, explain=True):
-        own = hit.explanation
-        assert own.personal == pytest.approx(0, abs=1e-5)
-        assert own.history == ()
-        for reason in (*own.generators, *own.contents):
+        explanation = hit.explanation
+        assert explanation.personal == pytest.approx(0, abs=1e-5)
+        assert explanation.history == ()
+        for reason in (*explanation.generators, *explanation.contents):
             assert reason.gain == pytest.approx(0, abs=1e-5)
 
 
 def test_explanations_do_not_change_the_hits(board):
     plain = board.recommend(User(mixed(4)), k=9)
-    told = board.recommend(User(mixed(4)), k=9, explain=True)
-    assert [(h.item_id, h.score) for h in told] == [(h.item_id, h.score) for h in plain]
-    scores = [hit.explanation.score for hit in told if hit.domain == "books"]
+    with_reasons = board.recommend(User(mixed(4)), k=9, explain=True)
+    assert [(h.item_id, h.score) for h in with_reasons] == [(h.item_id, h.score) for h in plain]
+    scores = [hit.explanation.score for hit in with_reasons if hit.domain == "books"]
     assert scores == sorted(scores, reverse=True)
 
 
 def test_reasons_are_sorted_by_gain(board):
     user = User(mixed(3))
     for hit in board.recommend(user, domain="books", k=10, explain=True):
-        own = hit.explanation
-        for reasons in (own.history, own.generators, own.contents):
+        explanation = hit.explanation
+        for reasons in (explanation.history, explanation.generators, explanation.contents):
             gains = [reason.gain for reason in reasons]
             assert gains == sorted(gains, reverse=True)
-        assert sorted(reason.item_id for reason in own.history) == sorted(mixed(3))
-        assert all(set(reason.similarity) == {"text"} for reason in own.history)
-        assert any(source.rank for source in own.generators)
+        assert sorted(reason.item_id for reason in explanation.history) == sorted(mixed(3))
+        assert all(set(reason.similarity) == {"text"} for reason in explanation.history)
+        assert any(source.rank for source in explanation.generators)
 
 
 @pytest.mark.parametrize("taste", range(TASTES))
@@ -76,12 +78,12 @@ def test_the_strongest_reason_is_of_the_right_taste(board, taste):
 
 def test_gains_are_what_the_score_loses_without_the_item(board):
     history = mixed(2)
-    own = explained(board, history, name("books", 2, 0))
-    for reason in own.history:
+    explanation = explained(board, history, name("books", 2, 0))
+    for reason in explanation.history:
         rest = User([(i, 0.0 if i == reason.item_id else 1.0) for i in history])
         hits = board.recommend(rest, domain="books", k=EVERY, explain=True)
         left = next(h.explanation for h in hits if h.item_id == name("books", 2, 0))
-        assert own.score - left.score == pytest.approx(reason.gain, abs=1e-3)
+        assert explanation.score - left.score == pytest.approx(reason.gain, abs=1e-3)
 
 
 def test_taking_the_named_reason_away_costs_more_than_another(board):
@@ -147,7 +149,7 @@ def test_explanations_name_the_modality_that_counts(tmp_path):
         hit = space.recommend(user, domain="books", k=1, explain=True)[0]
         for reason in hit.explanation.contents:
             gains[reason.name].append(reason.gain)
-    assert [len(own) for own in gains.values()] == [6, 6]
+    assert [len(gain) for gain in gains.values()] == [6, 6]
     assert np.mean(gains["image"]) > max(np.mean(gains["text"]), 0)
 
 
@@ -175,12 +177,12 @@ def test_similarities_are_of_the_named_vectors_that_both_have(tmp_path):
     place = {item_id: at for at, item_id in enumerate(corpus.item_ids.tolist())}
     columns = np.array([place[i] for i in ("other", "words", "deaf")])
     found = corpus.features.similarities(columns, place["both"])
-    assert [set(own) for own in found] == [{"text", "image"}, {"text"}, {"image"}]
+    assert [set(cosine) for cosine in found] == [{"text", "image"}, {"text"}, {"image"}]
     assert found[0] == {"text": pytest.approx(1), "image": pytest.approx(1)}
     whole = np.ones(len(corpus), bool)
-    asked = corpus.features.take(np.arange(len(corpus)))
-    items, cosines = corpus.features.nearest(asked, 4, whole)
-    for row, (own, scores) in enumerate(zip(items, cosines, strict=True)):
-        own, scores = own[own >= 0], scores[own >= 0]
-        np.testing.assert_allclose(scores, asked[own] @ asked[row], atol=1e-5)
+    vectors = corpus.features.take(np.arange(len(corpus)))
+    items, cosines = corpus.features.nearest(vectors, 4, whole)
+    for row, (columns, scores) in enumerate(zip(items, cosines, strict=True)):
+        columns, scores = columns[columns >= 0], scores[columns >= 0]
+        np.testing.assert_allclose(scores, vectors[columns] @ vectors[row], atol=1e-5)
         assert (np.diff(scores) <= 1e-6).all()

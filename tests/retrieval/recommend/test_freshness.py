@@ -55,10 +55,10 @@ def test_a_new_item_in_the_row_of_another_has_its_own_features(copied):
     fresh = copied()
     for user in USERS:
         for domain in ("films", "books", None):
-            told, anew = (s.recommend(user, domain=domain, k=2 * EVERY) for s in (space, fresh))
-            assert ids(told) == ids(anew)
+            updated, anew = (s.recommend(user, domain=domain, k=2 * EVERY) for s in (space, fresh))
+            assert ids(updated) == ids(anew)
             np.testing.assert_allclose(
-                [hit.score for hit in told], [hit.score for hit in anew], rtol=1e-4
+                [hit.score for hit in updated], [hit.score for hit in anew], rtol=1e-4
             )
 
 

@@ -9,13 +9,13 @@ from isthmus.retrieval.recommend.space_data import NeighbourLists, SearchScope
 
 
 class Search:
-    """Returns for each item the numbers from it on, and counts what it was asked for."""
+    """Return for each item the numbers from it on, and record the requests."""
 
     def __init__(self):
-        self.asked = []
+        self.requests = []
 
     def __call__(self, columns, n):
-        self.asked += columns.tolist()
+        self.requests += columns.tolist()
         items = columns[:, None] + np.arange(n)
         return items, items.astype(np.float32) / 10
 
@@ -33,14 +33,14 @@ def test_each_item_is_searched_once_for_each_scope(monkeypatch):
     get(lists, search, [4, 7, 4], 3, one)
     get(lists, search, [7, 1], 3, one)
     get(lists, search, [], 3, one)
-    assert search.asked == [4, 7, 1]
+    assert search.requests == [4, 7, 1]
     get(lists, search, [7], 5, one)
     get(lists, search, [7], 3, SearchScope(np.ones(9, bool), 0.2))
     get(lists, search, [7], 3, SearchScope(one.allowed, 1.0))
-    assert search.asked == [4, 7, 1, 7, 7, 7]
+    assert search.requests == [4, 7, 1, 7, 7, 7]
     monkeypatch.setattr(module, "MAX_CACHED_ENTRIES", 1)
     get(lists, search, [7], 3, one)
-    assert search.asked[6:] == [7]
+    assert search.requests[6:] == [7]
     monkeypatch.setattr(module, "MAX_CACHED_ENTRIES", 100)
     monkeypatch.setattr(module, "MAX_CACHED_KINDS", 1)
     for _ in range(2):

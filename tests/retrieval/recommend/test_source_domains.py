@@ -99,7 +99,7 @@ def test_without_the_check_nothing_is_measured_or_ignored(tmp_path):
 def test_without_shared_users_contents_decide(tmp_path):
     space = Space.create(tmp_path / "shop.space", {"text": text_encoder()})
     near = [item(f"near-{n}", f"booksword{n % TASTES} near{n}", "near") for n in range(48)]
-    far = [item(f"far-{n}", f"other stranger far{n}", "far") for n in range(48)]
+    far = [item(f"far-{n}", f"other unrelated far{n}", "far") for n in range(48)]
     space.upsert([*catalogue("books"), *near, *far])
     space.add_interactions(
         [

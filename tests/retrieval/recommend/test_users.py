@@ -88,7 +88,7 @@ def test_times_without_a_zone_are_utc(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("told", "said"),
+    ("arguments", "message"),
     [
         ({"history": "film-1"}, "history is 'film-1'; give a list"),
         ({"clicks": "film-1"}, "clicks is 'film-1'; give a list"),
@@ -105,9 +105,9 @@ def test_times_without_a_zone_are_utc(monkeypatch):
         ({"id": 4.5}, r"the id of a user is 4.5 \(float\); an id is text or a whole number"),
     ],
 )
-def test_malformed_users_are_refused(told, said):
-    with pytest.raises(InvalidInput, match=said):
-        User(**told)
+def test_malformed_users_are_refused(arguments, message):
+    with pytest.raises(InvalidInput, match=message):
+        User(**arguments)
 
 
 def test_unknown_arguments_may_be_none(board):
@@ -166,10 +166,12 @@ USERS = [
 def test_a_batch_is_answered_as_each_user_alone(board, options):
     table = board.recommend_batch(USERS, k=8, **options).to_pylist()
     for user_id, user in USERS:
-        own = [row for row in table if row["user_id"] == user_id]
-        assert [row["rank"] for row in own] == list(range(1, len(own) + 1))
+        rows = [row for row in table if row["user_id"] == user_id]
+        assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
         alone = board.recommend(user, k=8, **options)
-        same([(row["item_id"], row["score"]) for row in own], [(h.item_id, h.score) for h in alone])
+        same(
+            [(row["item_id"], row["score"]) for row in rows], [(h.item_id, h.score) for h in alone]
+        )
 
 
 ITEMS = st.sampled_from(
@@ -251,7 +253,11 @@ def test_stored_values_reach_the_threshold_of_the_same_value(board):
     column = np.array([0.7, 0.6], np.float32)
     table = table.set_column(at, table.schema.field("value"), [column])
     feedback = Feedback.of(table, positive_from=0.7)
-    entries = [e for own, _ in stored_histories(table, feedback).values() for e in own]
+    entries = [
+        e
+        for entries_of_user, _ in stored_histories(table, feedback).values()
+        for e in entries_of_user
+    ]
     assert [entry.value > 0 for entry in entries] == [True, False]
 
 

@@ -246,7 +246,7 @@ def _concatenate(
 
 
 def _fit_gate(vectors: FloatArray, sets: Groups) -> tuple[FloatArray, FloatArray]:
-    """Return weights and biases of a logistic regression of the set, each set weighted alike."""
+    """Return weights and biases of a logistic regression of the set, each set with equal weight."""
     import torch
     from torch.nn.functional import cross_entropy
 

@@ -3,7 +3,7 @@
 A signature is ``arguments -> result``. Kinds are text, number, time, truth, list, struct and other.
 ``any`` takes every kind, ``same`` the kind of the first ``same`` argument, ``element`` the kind of
 the elements of the first list. ``?`` marks an argument that may be left out, ``*`` one that may be
-left out or repeated, and ``'…'`` one that must be a written text: a pattern, which the engine would
+left out or repeated, and ``'…'`` one that must be a literal text: a pattern, which the engine would
 compile for every row, or the name of a unit or type.
 
 Functions are left out whose result is chance (``random``, ``uuid``) or can be larger than the

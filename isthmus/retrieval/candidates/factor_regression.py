@@ -1,0 +1,244 @@
+"""Cross-domain factor regression: EMCDR with a linear map (Man et al., IJCAI 2017).
+
+Where few users are shared, a joint factorization has nothing that carries a user from one domain
+to another. Here each side has factors of its own, from all of its users, and the shared users teach
+a map between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask, with_prefix
+from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
+from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.implicit_factors import FoldIn, factorize
+from isthmus.retrieval.candidates.scorer import DotProductScorer
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
+
+OWN = "own"
+SOURCE = "source/"
+MAP = "map/"
+SHARED = "shared/"
+
+
+@dataclass
+class FactorRegression(CandidateGenerator):
+    """Score items by user factors that are predicted from the factors of the history elsewhere.
+
+    For each target domain, ALS factorizes the likes of the target and those of everything else.
+    A ridge regression over the shared users maps standardised source factors to centred target
+    factors. What is known of a user in the target then corrects the mapped factors, see
+    `FoldIn.update`. Without any history elsewhere the mean factors of the users of the target take
+    the place of the mapped ones. A target with fewer shared users than `min_shared` has no map,
+    and its items no scores.
+
+    Attributes
+    ----------
+    factors : int
+        Number of latent factors of each side.
+    regularization : float
+        L2 penalty of the factors.
+    alpha : float
+        Confidence of a liked item, where every other item has confidence 1.
+    iterations : int
+        Alternations.
+    seeds : int
+        Factorizations of each side, from other initial factors each, whose scores are averaged.
+    l2 : float
+        Ridge penalty of the map for each shared user.
+    min_shared : int
+        Shared users from which on there is a map.
+    seed : int
+        Of the initial factors.
+    """
+
+    name: ClassVar[str] = "factor regression"
+    factors: int = 64
+    regularization: float = 50.0
+    alpha: float = 10.0
+    iterations: int = 12
+    seeds: int = 2
+    l2: float = 0.3
+    min_shared: int = 50
+    seed: int = 0
+
+    def fit(self, data: TrainingData) -> Self:
+        """Factorize both sides of every target, and regress one on the other."""
+        sides = _Sides(self, data)
+        own = np.zeros((len(data), self.seeds * self.factors), np.float32)
+        sources: dict[int, FloatArray] = {}
+        maps: dict[int, FloatArray] = {}
+        self._shared: dict[int, int] = {}
+        for target in data.target_codes:
+            inside = data.in_domain(target)
+            others = np.unique(data.domains[~inside & (data.popularity > 0)])
+            shared = data.domain_users(target) & sides.users_of(~inside)
+            if int(shared.sum()) < self.min_shared:
+                continue
+            self._shared[target] = int(shared.sum())
+            maps[target] = self._regress(sides, inside, np.flatnonzero(shared))
+            own[inside] = sides.items_of(inside)[inside]
+            if len(others) == 1:  # that domain's own factors are those of everything else
+                own[~inside] = sides.items_of(~inside)[~inside]
+            else:
+                sources[target] = sides.items_of(~inside)
+        return self._set(own, sources, maps)
+
+    @property
+    def shared_users(self) -> dict[int, int]:
+        """The number of users that a map was learned from, by the code of the target."""
+        return dict(self._shared)
+
+    def scorer(self, data: TrainingData, users: UserHistories, target: int) -> DotProductScorer:
+        """Return the products of predicted user factors and item factors of the target."""
+        users = users.first_items(len(self._own)).liked
+        vectors = np.zeros((len(users), self._own.shape[1]), np.float32)
+        if target in self._maps:
+            vectors = self._user_factors(data, users, target)
+        index = self._indexes.of(data, self._own, target)
+        return DotProductScorer(vectors, self._own, index)
+
+    def state(self) -> ArrayState:
+        """Return the item factors and the map of each target."""
+        sources = {f"{SOURCE}{target}": items for target, items in self._sources.items()}
+        maps = {f"{MAP}{target}": fitted for target, fitted in self._maps.items()}
+        shared = {f"{SHARED}{target}": np.array([n]) for target, n in self._shared.items()}
+        return {OWN: self._own, **sources, **maps, **shared}
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
+        """Take back what `state` returned."""
+        sources = {int(key): items for key, items in with_prefix(state, SOURCE).items()}
+        maps = {int(key): fitted for key, fitted in with_prefix(state, MAP).items()}
+        self._shared = {int(key): n.item() for key, n in with_prefix(state, SHARED).items()}
+        return self._set(state[OWN], sources, maps)
+
+    def _set(
+        self, own: FloatArray, sources: dict[int, FloatArray], maps: dict[int, FloatArray]
+    ) -> Self:
+        self._own, self._sources, self._maps = own, sources, maps
+        self._indexes = DotProductIndexes(np.asarray(own.any(axis=1)))
+        self._fold_ins: dict[int, list[tuple[FoldIn, FoldIn]]] = {}
+        return self
+
+    def _regress(self, sides: _Sides, inside: Mask, shared: Columns) -> FloatArray:
+        """Return the maps of all factorizations, float32, shape (seeds, factors + 2, factors).
+
+        The last rows of a map are the intercept, and the mean of the users of the target.
+        """
+        inputs, outputs = sides.users_of_side(~inside, shared), sides.users_of_side(inside, shared)
+        pairs = zip(inputs, outputs, strict=True)
+        return np.stack([_ridge(source, target, self.l2) for source, target in pairs])
+
+    def _user_factors(self, data: TrainingData, users: UserHistories, target: int) -> FloatArray:
+        """Return the factors of users in a target, shape (n_users, seeds * factors)."""
+        inside = data.domains[users.columns] == target
+        known, elsewhere = users.filter(inside), users.filter(~inside)
+        from_elsewhere, has_any = elsewhere.counts() > 0, users.counts() > 0
+        blocks = []
+        folds = zip(self._fold_ins_of(data, target), self._maps[target], strict=True)
+        for (source, own), fitted in folds:
+            mapped = source.solve(elsewhere, self.alpha) @ fitted[:-2] + fitted[-2]
+            prior = np.where(from_elsewhere[:, None], mapped, fitted[-1])
+            blocks.append(own.update(prior, known, self.alpha))
+        vectors = np.concatenate(blocks, axis=1) / np.float32(self.seeds)
+        return np.asarray(np.where(has_any[:, None], vectors, 0), np.float32)
+
+    def _fold_ins_of(self, data: TrainingData, target: int) -> list[tuple[FoldIn, FoldIn]]:
+        """Return what solves for users on both sides, of each factorization; it is cached."""
+        if target not in self._fold_ins:
+            inside = data.domains[: len(self._own)] == target
+            source = self._sources.get(target, self._own)
+            self._fold_ins[target] = [
+                (
+                    FoldIn(elsewhere, self.regularization, ~inside),
+                    FoldIn(own, self.regularization, inside),
+                )
+                for elsewhere, own in zip(
+                    np.split(source, self.seeds, axis=1),
+                    np.split(self._own, self.seeds, axis=1),
+                    strict=True,
+                )
+            ]
+        return self._fold_ins[target]
+
+
+class _Sides:
+    """The factorizations of parts of the training data, each computed once.
+
+    Parameters
+    ----------
+    settings : FactorRegression
+        The hyperparameters.
+    data : TrainingData
+        Items and interactions.
+    """
+
+    def __init__(self, settings: FactorRegression, data: TrainingData) -> None:
+        self._settings, self._data = settings, data
+        self._items: dict[bytes, FloatArray] = {}
+
+    def users_of(self, items: Mask) -> Mask:
+        """Return which users liked one of some items, shape (n_users,)."""
+        return np.asarray(self._data.liked @ items.astype(np.float32) > 0)
+
+    def items_of(self, items: Mask) -> FloatArray:
+        """Return the factors of some items, of all factorizations side by side.
+
+        Returns
+        -------
+        numpy.ndarray
+            float32, shape (n_items, seeds * factors), zero for other items.
+        """
+        used = items & (self._data.popularity > 0)
+        key = used.tobytes()
+        if key not in self._items:
+            settings = self._settings
+            liked = self._data.liked[:, used]
+            liked = liked[np.diff(liked.indptr) > 0]
+            factors = min(settings.factors, max(2, min(liked.shape) // 2))
+            out = np.zeros((len(items), settings.seeds, settings.factors), np.float32)
+            for n in range(settings.seeds):
+                _, found = factorize(
+                    liked,
+                    factors,
+                    settings.regularization,
+                    settings.alpha,
+                    settings.iterations,
+                    settings.seed + n,
+                )
+                out[used, n, :factors] = found
+            self._items[key] = out.reshape(len(items), -1)
+        return self._items[key]
+
+    def users_of_side(self, items: Mask, users: Columns) -> list[FloatArray]:
+        """Return the factors of users by what they liked of some items, of each factorization."""
+        histories = UserHistories.from_matrix(self._data.liked[users])
+        histories = histories.filter(items[histories.columns])
+        settings = self._settings
+        blocks = np.split(self.items_of(items), settings.seeds, axis=1)
+        return [
+            FoldIn(block, settings.regularization).solve(histories, settings.alpha)
+            for block in blocks
+        ]
+
+
+def _ridge(source: FloatArray, target: FloatArray, l2: float) -> FloatArray:
+    """Return the regression of target factors on source factors, see `FactorRegression._regress`.
+
+    Source factors are standardised, target factors centred; the penalty is `l2` for each user.
+    """
+    x, y = source.astype(np.float64), target.astype(np.float64)  # (n_shared, factors)
+    mean, scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
+    centre = y.mean(axis=0)
+    standard = (x - mean) / scale
+    gram = standard.T @ standard
+    gram[np.diag_indices_from(gram)] += l2 * len(x)
+    weights = np.linalg.solve(gram, standard.T @ (y - centre)) / scale[:, None]
+    return np.vstack([weights, centre - mean @ weights, centre]).astype(np.float32)
