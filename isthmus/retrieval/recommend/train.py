@@ -106,7 +106,8 @@ def train_recommender(
     if settings.tuning_trials:
         _require_tunable(pretrained)
     targets = _targets(data, targets)
-    data = replace(data, targets=tuple(targets))
+    if not (pretrain_on or settings.pretrain):
+        data = replace(data, targets=tuple(targets))
     for name in {name for names in (pretrain_on or {}).values() for name in names}:
         _require_users(data, name)
     stages = Stages()
@@ -205,7 +206,7 @@ def _failure(generator: CandidateGenerator, data: TrainingData) -> str | None:
     owners = np.repeat(np.arange(len(users)), PROBED_ITEMS)
     try:
         generator.fit(data)
-        for code in range(len(data.domain_names)):
+        for code in data.target_codes:
             inside = np.flatnonzero(data.in_domain(code))
             if not len(inside):
                 continue
