@@ -17,6 +17,8 @@ import numpy as np
 from isthmus.numerics.statistics import estimate
 from isthmus.retrieval.ranker.distillation_report import RankerDistillation, RankerFigures
 from isthmus.retrieval.ranker.examples import Examples
+from isthmus.retrieval.ranker.models.linear import Linear
+from isthmus.retrieval.ranker.models.merging import merged
 from isthmus.retrieval.ranker.models.model import RankerModel
 from isthmus.retrieval.ranker.models.network import Network
 from isthmus.retrieval.ranker.selection import GROUPS, Scored, SituationTraining
@@ -39,12 +41,13 @@ def distil(training: SituationTraining, teacher: Scored) -> Scored:
         dropout=0.0,
         epochs=EPOCH_FACTOR * training.settings.epochs,
     )
-    students = []
+    students: list[RankerModel] = []
+    start = Linear.zero(training.own.columns, training.scaling)
     for group in range(GROUPS):
         examples = training.without(group)
         targets = teacher.members[group].score(examples.features, examples.starts)
         network = Network(examples.columns, settings)
-        students.append(network.fit(examples, targets=targets))
+        students.append(network.fit(examples, start, targets=targets))
     return training.scored(students)
 
 
@@ -72,11 +75,12 @@ def compare(
 
 
 def _figures(side: Sequence[Scored], examples: Sequence[Examples]) -> RankerFigures:
-    times = [_milliseconds(own.model, some) for own, some in zip(side, examples, strict=True)]
+    models = [merged(scored.model) for scored in side]
+    times = [_milliseconds(model, some) for model, some in zip(models, examples, strict=True)]
     return RankerFigures(
         ndcg=float(np.concatenate([own.ndcg for own in side]).mean()),
         recall=float(np.concatenate([own.recall for own in side]).mean()),
-        parameters=sum(own.model.size for own in side),
+        parameters=sum(model.size for model in models),
         milliseconds=float(np.mean(times)),
     )
 

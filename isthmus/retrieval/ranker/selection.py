@@ -29,7 +29,8 @@ from isthmus.retrieval.ranker.examples import Examples, join_examples
 from isthmus.retrieval.ranker.features import GENERATOR_RANK, column_name
 from isthmus.retrieval.ranker.models.blend import Blend, stack_weights
 from isthmus.retrieval.ranker.models.linear import Linear
-from isthmus.retrieval.ranker.models.model import RankerModel
+from isthmus.retrieval.ranker.models.merging import merged
+from isthmus.retrieval.ranker.models.model import RankerModel, Scaling
 from isthmus.retrieval.ranker.models.network import Network
 from isthmus.retrieval.ranker.models.rank_average import SingleGenerator
 from isthmus.retrieval.ranker.models.registry import MODELS
@@ -122,6 +123,7 @@ class SituationTraining:
         self.settings = settings
         n_users = 1 + max(int(some.users.max(initial=0)) for some in (own, *others))
         order = np.random.default_rng(settings.seed).permutation(n_users)
+        self.scaling = Scaling.of(own.features)
         self._group_of = order % GROUPS  # (n_users,): the same in every situation
 
     def run(self, start: Starts) -> tuple[Scored, SituationReport]:
@@ -159,7 +161,8 @@ class SituationTraining:
 
     def calibrated(self, taken: Scored) -> SituationModel:
         """Calibrate a model by the scores of users that its members were not trained on."""
-        return SituationModel(taken.model, Calibration.fit(taken.scores, self.own.labels))
+        model = merged(taken.model)
+        return SituationModel(model, Calibration.fit(taken.scores, self.own.labels))
 
     def cross_validated_models(self, start: Starts) -> dict[str, Scored]:
         """Train all models that the settings name, from simple to rich."""
@@ -187,13 +190,17 @@ class SituationTraining:
 
     def _starts(
         self, name: str, scored: Mapping[str, Scored], start: Starts
-    ) -> Sequence[RankerModel | None]:
-        """Return what each member goes on from: a network from the linear one of the same users."""
+    ) -> Sequence[RankerModel]:
+        """Return what each member goes on from.
+
+        A network goes on from the linear model of the same users, others from nothing. All
+        standardise the features alike, so that they can be merged.
+        """
         if name in start:
             return [start[name]] * GROUPS
         if name == Network.name and Linear.name in scored:
             return scored[Linear.name].members
-        return [None] * GROUPS
+        return [Linear.zero(self.own.columns, self.scaling)] * GROUPS
 
     def scored(self, members: Sequence[RankerModel]) -> Scored:
         """Score each group of users by the member that was trained without it."""

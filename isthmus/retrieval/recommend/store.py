@@ -27,6 +27,7 @@ from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
 from isthmus.requests import fields_of
 from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.tuning import GeneratorTuning
 from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ratings.store import DESCRIPTION as RATING_DESCRIPTION
 from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
@@ -87,6 +88,8 @@ class Description(BaseModel):
         Duration of the training.
     stages : dict of str to float
         Seconds of processor time of each stage of the training.
+    generator_tuning : list of GeneratorTuning
+        How the hyperparameters of each candidate generator were chosen.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -106,6 +109,7 @@ class Description(BaseModel):
     rated_events: list[str] | None = None
     seconds: float
     stages: dict[str, float] = {}
+    generator_tuning: list[GeneratorTuning] = []
 
     def fits(self, settings: SpaceSettings) -> bool:
         """Return whether it learned from vectors of the encoders that a space has."""
@@ -239,6 +243,7 @@ def _describe(
         rated_events=None if events is None else list(events),
         seconds=trained.seconds,
         stages={name: round(seconds, 2) for name, seconds in trained.stages.items()},
+        generator_tuning=trained.generator_tuning,
     )
 
 

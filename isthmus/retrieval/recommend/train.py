@@ -18,6 +18,7 @@ from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.tuning import GeneratorTuning, tune_generators
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.examples import ExamplesBySituation, make_examples
 from isthmus.retrieval.ranker.features import feature_columns
@@ -50,12 +51,15 @@ class Trained:
         Duration of the training.
     stages : dict of str to float
         Seconds of processor time of each stage, over all targets.
+    generator_tuning : list of GeneratorTuning
+        How the hyperparameters of each candidate generator were chosen.
     """
 
     recommender: Recommender
     reports: dict[str, RankerReport]
     seconds: float
     stages: dict[str, float]
+    generator_tuning: list[GeneratorTuning]
 
 
 def train_recommender(
@@ -113,9 +117,14 @@ def train_recommender(
     stages = Stages()
     with stages.timed("item statistics"):
         statistics = settings.make_statistics().fit(data)
-    generators, left_out = _working_generators(data, settings, stages, show=show)
+    with stages.timed("tuning of generators"):
+        tuned, tuning = tune_generators(
+            settings.make_generators(), data, seed=settings.seed, show=show
+        )
+    left_out = {report.name: report.failure for report in tuning if report.failure is not None}
+    generators = _working_generators(data, tuned, left_out, stages, show=show)
     training = _RankerTraining(
-        data, statistics, settings, generators.names, left_out, pretrained, folder, show
+        data, statistics, settings, list(generators), left_out, pretrained, folder, show
     )
     for target in targets if pretrained else ():
         training.start(target)  # a ranker that does not fit fails at once
@@ -142,7 +151,7 @@ def train_recommender(
         vector_names=data.features.vector_names,
         rated_events=None if rated is None else rated.events,
     )
-    return Trained(recommender, reports, time.perf_counter() - start, stages.seconds)
+    return Trained(recommender, reports, time.perf_counter() - start, stages.seconds, tuning)
 
 
 @dataclass
@@ -166,22 +175,23 @@ class Stages:
 
 
 def _working_generators(
-    data: TrainingData, settings: RecommenderSettings, stages: Stages, *, show: bool
-) -> tuple[CandidateGenerators, dict[str, str]]:
-    """Fit the generators, and leave out those that fail or have scores that are not finite.
+    data: TrainingData,
+    generators: Sequence[CandidateGenerator],
+    left_out: dict[str, str],
+    stages: Stages,
+    *,
+    show: bool,
+) -> CandidateGenerators:
+    """Fit the generators but for those that fail or have scores that are not finite.
 
-    Returns
-    -------
-    generators, left_out
-        The fitted generators, and why each of the others is left out.
+    Why these are left out is added to `left_out`.
 
     Raises
     ------
     InvalidInput
         If none is left.
     """
-    working, left_out = [], {}
-    generators = settings.make_generators()
+    working = []
     with (
         stages.timed("candidate generators"),
         progress_bar("fitting candidate generators", len(generators), show=show) as advance,
@@ -196,7 +206,7 @@ def _working_generators(
     if not working:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise InvalidInput(f"no candidate generator can be used ({reasons})")
-    return CandidateGenerators(working), left_out
+    return CandidateGenerators(working)
 
 
 def _failure(generator: CandidateGenerator, data: TrainingData) -> str | None:
@@ -275,7 +285,7 @@ class _RankerTraining:
     data: TrainingData
     statistics: ItemStatistics
     settings: RecommenderSettings
-    generators: tuple[str, ...]
+    generators: list[CandidateGenerator]
     left_out: dict[str, str]
     pretrained: Mapping[str, Ranker] | None
     folder: Path | None
@@ -324,7 +334,7 @@ class _RankerTraining:
         if not self.pretrained:
             return None
         pretrained = self.pretrained.get(target) or next(iter(self.pretrained.values()))
-        misfits = pretrained.misfits(self.generators)
+        misfits = pretrained.misfits(self._names)
         if misfits:
             raise InvalidInput(
                 f"the pretrained ranker does not fit: {'; '.join(misfits)}; train without it, or "
@@ -332,13 +342,17 @@ class _RankerTraining:
             )
         return pretrained
 
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(generator.name for generator in self.generators)
+
     def _columns(self) -> tuple[str, ...]:
-        return feature_columns(self.generators, numeric=self.statistics.numeric.informative)
+        return feature_columns(self._names, numeric=self.statistics.numeric.informative)
 
     def _ranker(
         self, examples: ExamplesBySituation, settings: TrainingSettings, start: Ranker | None
     ) -> TrainedRanker:
-        return train_ranker(examples, self.generators, settings, start=start, show=self.show)
+        return train_ranker(examples, self._names, settings, start=start, show=self.show)
 
     def _lifts(self, target: str) -> dict[str, Lift]:
         """Measure the lift by other domains."""
@@ -357,9 +371,7 @@ class _RankerTraining:
         folder = None
         if self.folder is not None:
             folder = self.folder / f"{self.data.domain_code(target)}-tuning"
-        return tune_ranker(
-            examples, self.generators, settings, trials, folder=folder, show=self.show
-        )
+        return tune_ranker(examples, self._names, settings, trials, folder=folder, show=self.show)
 
     def _examples(
         self,
@@ -372,8 +384,7 @@ class _RankerTraining:
         codes = [self.data.domain_code(name) for name in ignored if name != target]
 
         def fitted(visible: TrainingData) -> tuple[CandidateGenerators, ItemStatistics]:
-            made = {generator.name: generator for generator in self.settings.make_generators()}
-            generators = CandidateGenerators([made[name] for name in self.generators])
+            generators = CandidateGenerators([replace(own) for own in self.generators])
             with stages.timed("candidate generators"):
                 generators.fit(visible, show=self.show)
             with stages.timed("item statistics"):

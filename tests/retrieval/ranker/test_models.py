@@ -13,6 +13,8 @@ from isthmus.retrieval.ranker.calibration import Calibration, calibration_error,
 from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.models.blend import Blend, stack_weights
 from isthmus.retrieval.ranker.models.linear import Linear, listwise_loss
+from isthmus.retrieval.ranker.models.merging import merged
+from isthmus.retrieval.ranker.models.model import Scaling
 from isthmus.retrieval.ranker.models.network import Network
 from isthmus.retrieval.ranker.models.rank_average import RankAverage, SingleGenerator
 from isthmus.retrieval.ranker.models.registry import MODELS, restored_model
@@ -152,6 +154,31 @@ def test_going_on_from_a_model_stays_near_it(examples):
 def assert_same(one, other):
     for key, value in one.items():
         np.testing.assert_array_equal(value, other[key], err_msg=key)
+
+
+def test_merged_models_score_the_same(examples):
+    start = Linear.zero(COLUMNS, Scaling.of(examples.features))
+    linear = [Linear(COLUMNS).fit(make(seed=n), start) for n in range(2)]
+    two = TrainingSettings(epochs=3, hidden=8, members=2)
+    networks = [Network(COLUMNS, two).fit(make(seed=n), linear[n]) for n in range(2)]
+    weights = np.array([0.3, 2.0, 0.0], np.float32)
+    stack = Blend([Blend(linear), Blend(networks), RankAverage(COLUMNS)], weights)
+    expected = stack.score(examples.features, examples.starts)
+    one = merged(stack)
+    assert isinstance(one, Network)
+    assert one.weights["last"].shape == (1, 32)
+    found = one.score(examples.features, examples.starts)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    plain = merged(Blend(linear))
+    assert isinstance(plain, Linear)
+    other = Blend([linear[0], Linear(COLUMNS).fit(examples), Blend([RankAverage(COLUMNS)] * 3)])
+    parts = merged(other)
+    assert [part.name for part in parts.models] == ["linear", "linear", "rank average"]
+    np.testing.assert_allclose(
+        parts.score(examples.features, examples.starts),
+        other.score(examples.features, examples.starts),
+        rtol=1e-5,
+    )
 
 
 def test_the_stack_weighs_what_is_right_more(examples):

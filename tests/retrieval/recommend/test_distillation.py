@@ -26,10 +26,10 @@ def trained(tmp_path_factory):
 def test_the_distilled_ranker_is_stored(trained):
     space, _ = trained
     ranker = load_recommender(space.path / "training" / "recommender").rankers["books"]
-    for own in ranker.models.values():
-        for member in own.model.models:
-            assert member.name == "network"
-            assert member.weights["last"].shape == (1, 8)
+    for situation_model in ranker.models.values():
+        network = situation_model.model
+        assert network.name == "network"
+        assert network.weights["last"].shape == (1, 3 * 8)  # of three groups of users
 
 
 def test_the_report_compares_student_and_teacher(trained):

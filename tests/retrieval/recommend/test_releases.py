@@ -76,7 +76,7 @@ def rankers(space):
     for path in folder.glob("ranker-*.safetensors"):
         state = load_file(path)
         for key in state:
-            if key.count("/") == 1 and key.endswith("/weights"):  # of the members of a situation
+            if key.endswith(("/weights", "/last", "/linear")) and key.count("/") == 1:
                 state[key] = -state[key]
         save_file(state, path)
 

@@ -202,8 +202,8 @@ def test_generators_that_fail_are_left_out_and_named(shop, monkeypatch):
     )
     made = shop.train("books", settings=BRIEF)
     assert made.reports["books"].left_out == {
-        "broken": "it failed: ZeroDivisionError: no users",
-        "endless": "it has scores that are not finite",
+        "broken": "ZeroDivisionError: no users",
+        "endless": "FloatingPointError: scores are not finite",
     }
     assert set(made.reports["books"].situations["few"].generators) == set(FEW)
     shop.publish()
@@ -213,7 +213,7 @@ def test_generators_that_fail_are_left_out_and_named(shop, monkeypatch):
 
 def test_without_any_generator_it_says_why(shop, monkeypatch):
     monkeypatch.setattr(RecommenderSettings, "make_generators", lambda _: [Broken()])
-    with pytest.raises(InvalidInput, match=r"no candidate generator .*broken: it failed: ZeroDiv"):
+    with pytest.raises(InvalidInput, match=r"no candidate generator .*broken: ZeroDiv"):
         shop.train("books", settings=BRIEF)
 
 

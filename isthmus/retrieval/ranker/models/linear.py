@@ -41,6 +41,13 @@ class Linear(RankerModel):
         self.weights: FloatArray
         self.l2, self.iterations = l2, iterations
 
+    @classmethod
+    def zero(cls, columns: Sequence[str], scaling: Scaling) -> Linear:
+        """Return a model whose weights are 0, to start from with a given scaling."""
+        model = cls(columns)
+        model.scaling, model.weights = scaling, np.zeros(len(model.columns), np.float32)
+        return model
+
     def fit(self, examples: Examples, start: RankerModel | None = None) -> Self:
         """Learn the weights, see `RankerModel.fit`."""
         from scipy.optimize import minimize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -58,15 +59,18 @@ class Network(RankerModel):
         from isthmus.retrieval.ranker.network_training import train_network
 
         before: ArrayState = {}
+        settings = self.settings
         if isinstance(start, Network):
             self.scaling, before = start.scaling, start.weights
+            members, hidden = before["last"].shape
+            settings = replace(settings, members=members, hidden=hidden)
         elif isinstance(start, Linear):
             self.scaling = start.scaling
             before = {"linear": np.repeat(start.weights[:, None], self.settings.members, axis=1)}
         else:
             self.scaling = Scaling.of(examples.features)
         self.weights = train_network(
-            examples, self.scaling, self.settings, start=before, targets=targets
+            examples, self.scaling, settings, start=before, targets=targets
         )
         return self
 
