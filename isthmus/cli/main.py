@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import isthmus
-from isthmus.cli import encoders, items, recommend, releases, search
+from isthmus.cli import encoders, integrations, items, recommend, releases, search
 from isthmus.cli.attributes import app as attributes
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.options import SeveralValues
@@ -68,6 +68,7 @@ for command in COMMANDS:
 for command in WITH_SEVERAL_VALUES:
     app.command(cls=SeveralValues)(command)
 app.command(name="map")(search.map_space)
+app.command(name="import")(integrations.import_collection)
 app.command(name="add", hidden=True)(items.upsert)
 app.add_typer(interactions)
 app.add_typer(attributes)

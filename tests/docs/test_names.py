@@ -110,6 +110,7 @@ PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
 CLI_ONLY = {
     "distill",
     "export",
+    "import",
     "interactions",
     "add",
     "weights",
