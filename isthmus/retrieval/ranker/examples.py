@@ -89,10 +89,48 @@ class Examples:
             n_relevant=self.n_relevant[examples],
         )
 
-    def with_positives(self) -> Examples:
-        """Return the examples that have a relevant candidate: only these can be learned from."""
-        positive = np.bincount(self.owners, self.labels, len(self)) > 0
-        return self if positive.all() else self.take(np.flatnonzero(positive))
+    @property
+    def informative(self) -> Columns:
+        """The examples with a relevant candidate, int64: only these can be learned from."""
+        return np.flatnonzero(np.bincount(self.owners, self.labels, len(self)) > 0)
+
+    def sampled(
+        self, examples: Columns, n: int, draws: np.random.Generator
+    ) -> tuple[Examples, FloatArray]:
+        """Return some examples with a sample of their candidates; relevant ones are always kept.
+
+        Parameters
+        ----------
+        examples : numpy.ndarray
+            Positions of the examples.
+        n : int
+            Expected number of other candidates of each.
+        draws : numpy.random.Generator
+            Source of the sample.
+
+        Returns
+        -------
+        sampled, corrections
+            The examples, and minus the logarithm of the probability with which each of their
+            candidates was sampled, float32, shape (n_candidates,). A softmax over the candidates
+            is estimated by adding it to their scores.
+        """
+        rows = self.rows_of(examples)
+        lengths = self.starts[examples + 1] - self.starts[examples]
+        probability = np.repeat(np.minimum(n / np.maximum(lengths, 1), 1), lengths)
+        probability = np.where(self.labels[rows], 1.0, probability)
+        kept = draws.random(len(rows)) < probability
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        some = replace(
+            self,
+            users=self.users[examples],
+            starts=np.concatenate([[0], np.cumsum(kept)])[starts],
+            items=self.items[rows[kept]],
+            features=self.features[rows[kept]],
+            labels=self.labels[rows[kept]],
+            n_relevant=self.n_relevant[examples],
+        )
+        return some, -np.log(probability[kept]).astype(np.float32)
 
     def metrics(self, scores: FloatArray) -> tuple[PerUser, PerUser]:
         """Return NDCG@10 and recall@200 of each example by the scores of its candidates.
@@ -164,7 +202,8 @@ def make_examples(
                 for part in maker.examples(some):
                     parts.setdefault(some.situation, []).append(part)
                     advance(len(part))
-    return {situation: join_examples(some) for situation, some in parts.items()}
+    # One at a time, so that the parts of a situation are freed before the next is joined.
+    return {situation: join_examples(parts.pop(situation)) for situation in list(parts)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ def train_network(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    rows = np.flatnonzero(np.bincount(examples.owners, examples.labels, len(examples)) > 0)
+    rows = examples.informative
     steps = -(-len(rows) // settings.batch_size) * settings.epochs
 
     def batches(epoch: int) -> Iterator[Columns]:
@@ -86,18 +87,20 @@ def train_network(
             yield order[first : first + settings.batch_size]
 
     draws = np.random.default_rng(settings.seed)
+    # Numbers of the candidates in place of their items, to find their targets.
+    numbered = replace(examples, items=np.arange(len(examples.items)))
 
     def loss(batch: Columns) -> Tensor:
-        part, lengths, corrections = _sample(examples, batch, settings.sampled_candidates, draws)
-        scores = network(torch.from_numpy(scaling.apply(examples.features[part])))
-        lists = _Lists(lengths)
-        labels = lists.padded(torch.from_numpy(examples.labels[part]), value=False)
+        part, corrections = numbered.sampled(batch, settings.sampled_candidates, draws)
+        scores = network(torch.from_numpy(scaling.apply(part.features)))
+        lists = _Lists(np.diff(part.starts))
+        labels = lists.padded(torch.from_numpy(part.labels), value=False)
         # A candidate that was sampled with probability q stands for 1 / q candidates.
         corrected = scores + torch.from_numpy(corrections)[:, None]
         padded = lists.padded(corrected, -torch.inf)  # (n_users, n_candidates, members)
         if targets is None:
             return listwise_loss(padded, labels)
-        taught = lists.padded(torch.from_numpy(targets[part]), -torch.inf)
+        taught = lists.padded(torch.from_numpy(targets[part.items]), -torch.inf)
         weights = lists.padded(torch.from_numpy(corrections), 0.0)
         apart = divergence(taught, lists.padded(scores, -torch.inf), weights)
         return apart + LABEL_WEIGHT * listwise_loss(padded, labels)
@@ -112,31 +115,6 @@ def train_network(
         model=network,
     ).run()
     return {key: value.numpy() for key, value in network.state_dict().items()}
-
-
-def _sample(
-    examples: Examples, batch: Columns, n: int, draws: np.random.Generator
-) -> tuple[Columns, Columns, FloatArray]:
-    """Sample the candidates of some users; relevant ones are always kept.
-
-    Returns
-    -------
-    rows, lengths, corrections
-        The candidates, how many each user has, and minus the logarithm of the probability with
-        which each was sampled, float32.
-    """
-    rows = examples.rows_of(batch)
-    lengths = examples.starts[batch + 1] - examples.starts[batch]
-    labels = examples.labels[rows]
-    probability = np.repeat(np.minimum(n / np.maximum(lengths, 1), 1), lengths)
-    probability = np.where(labels, 1.0, probability)
-    kept = draws.random(len(rows)) < probability
-    owners = np.repeat(np.arange(len(batch)), lengths)
-    return (
-        rows[kept],
-        np.bincount(owners[kept], minlength=len(batch)),
-        -np.log(probability[kept]).astype(np.float32),
-    )
 
 
 class _Lists:

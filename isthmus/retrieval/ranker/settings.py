@@ -30,7 +30,7 @@ class ExampleSettings:
     """
 
     folds: int = 2
-    users: int = 2_000
+    users: int = 1_500
     depth: int = 100
     seed: int = 0
 

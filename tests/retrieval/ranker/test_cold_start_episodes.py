@@ -267,7 +267,12 @@ def test_examples_are_taken_and_joined_whole(corpus):
     assert len(both) == 3 + len(own)
     assert both.items.tolist() == some.items.tolist() + own.items.tolist()
     assert both.starts[-1] == len(both.items)
-    assert (np.bincount(some.with_positives().owners, some.with_positives().labels) > 0).all()
+    few, corrections = own.sampled(own.informative, 2, np.random.default_rng(0))
+    assert few.users.tolist() == own.users[own.informative].tolist()
+    assert few.labels.sum() == own.labels.sum()  # what is relevant is never sampled away
+    assert not corrections[few.labels].any()
+    assert (corrections >= 0).all()
+    assert len(few.items) < len(own.items)
 
 
 def test_the_metrics_are_those_of_the_order(corpus):

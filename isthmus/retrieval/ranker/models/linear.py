@@ -31,15 +31,24 @@ class Linear(RankerModel):
         Weight of the penalty.
     iterations : int
         Iterations of L-BFGS, at most.
+    candidates : int
+        Candidates of a user that are not relevant and that it learns from; they are sampled.
     """
 
     name: ClassVar[str] = "linear"
 
-    def __init__(self, columns: Sequence[str], *, l2: float = 3e-3, iterations: int = 60) -> None:
+    def __init__(
+        self,
+        columns: Sequence[str],
+        *,
+        l2: float = 3e-2,
+        iterations: int = 40,
+        candidates: int = 200,
+    ) -> None:
         super().__init__(columns)
         self.scaling: Scaling
         self.weights: FloatArray
-        self.l2, self.iterations = l2, iterations
+        self.l2, self.iterations, self.candidates = l2, iterations, candidates
 
     @classmethod
     def zero(cls, columns: Sequence[str], scaling: Scaling) -> Linear:
@@ -57,12 +66,15 @@ class Linear(RankerModel):
         else:
             self.scaling = Scaling.of(examples.features)
             prior = np.zeros(len(self.columns))
-        examples = examples.with_positives()
+        draws = np.random.default_rng(0)
+        examples, corrections = examples.sampled(examples.informative, self.candidates, draws)
         inputs = self.scaling.apply(examples.features)
         starts, labels = examples.starts, examples.labels
 
         def penalised(weights: Weights) -> tuple[float, Weights]:
-            loss, gradient = listwise_loss(inputs @ weights.astype(np.float32), labels, starts)
+            loss, gradient = listwise_loss(
+                inputs @ weights.astype(np.float32) + corrections, labels, starts
+            )
             apart = weights - prior
             slope = gradient @ inputs + 2 * self.l2 * apart
             return loss + self.l2 * float(apart @ apart), slope.astype(np.float64)
