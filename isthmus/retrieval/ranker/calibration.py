@@ -1,4 +1,7 @@
-"""Calibration: scores of a ranker model become the log-odds that a candidate is liked."""
+"""Calibration: scores of a ranker model become the log-odds that a candidate is liked.
+
+A score counts by the logarithm of its share of the softmax over the candidates of the user.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import row_max, row_sum
 
 ITERATIONS = 30
 MIN_SLOPE = 1e-3
@@ -33,9 +37,20 @@ class ReliabilityBin(BaseModel):
     candidates: int
 
 
+def log_shares(scores: FloatArray, starts: Columns) -> FloatArray:
+    """Return the logarithms of the softmax of scores over the candidates of each user.
+
+    A listwise loss says nothing of what is added to all scores of a user; here it cancels out.
+    """
+    owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    shifted = scores - row_max(scores, starts)[owners]
+    totals = row_sum(np.exp(shifted), starts)
+    return np.asarray(shifted - np.log(np.maximum(totals, 1e-30))[owners], np.float32)
+
+
 @dataclass(frozen=True)
 class Calibration:
-    """The log-odds of a candidate: ``slope * score + intercept``, with a slope above 0.
+    """The log-odds of a candidate: ``slope * log share + intercept``, with a slope above 0.
 
     Platt, "Probabilistic outputs for support vector machines" (1999). The slope is positive, so
     that the order stays; steps, as of isotonic regression, would make candidates equal.

@@ -42,7 +42,7 @@ def distil(training: SituationTraining, teacher: Scored) -> Scored:
         epochs=EPOCH_FACTOR * training.settings.epochs,
     )
     students: list[RankerModel] = []
-    start = Linear.zero(training.own.columns, training.scaling)
+    start = Linear.prior(training.own.columns, training.scaling)
     for group in range(GROUPS):
         examples = training.without(group)
         targets = teacher.members[group].score(examples.features, examples.starts)

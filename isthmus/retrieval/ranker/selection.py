@@ -16,29 +16,31 @@ import numpy as np
 from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.retrieval.candidates.popularity import Popularity
+from isthmus.retrieval.candidates.popularity import Popularity, Trend
 from isthmus.retrieval.ranker.calibration import (
     Calibration,
     ReliabilityBin,
     calibration_error,
     expit,
     listed,
+    log_shares,
     reliability,
 )
 from isthmus.retrieval.ranker.examples import Examples, join_examples
 from isthmus.retrieval.ranker.features import GENERATOR_RANK, column_name
+from isthmus.retrieval.ranker.models.average import SingleGenerator
 from isthmus.retrieval.ranker.models.blend import Blend, stack_weights
 from isthmus.retrieval.ranker.models.linear import Linear
 from isthmus.retrieval.ranker.models.merging import merged
 from isthmus.retrieval.ranker.models.model import RankerModel, Scaling
 from isthmus.retrieval.ranker.models.network import Network
-from isthmus.retrieval.ranker.models.rank_average import SingleGenerator
 from isthmus.retrieval.ranker.models.registry import MODELS
 from isthmus.retrieval.ranker.settings import STACK, TrainingSettings
 from isthmus.retrieval.ranker.situation_report import SituationReport
 from isthmus.retrieval.ranker.situations import UNKNOWN
 
 GROUPS = 3
+IMPERSONAL = (Popularity.name, Trend.name)
 ENOUGH_USERS = 40  # below it, users in other situations are learned from too
 RESAMPLES = 2_000
 LISTED = 20
@@ -64,7 +66,8 @@ class SituationModel:
 
     def log_odds(self, features: FloatArray, starts: Columns) -> FloatArray:
         """Return the log-odds that candidates are liked, see `RankerModel.score`."""
-        return self.calibration.log_odds(self.model.score(features, starts))
+        scores = self.model.score(features, starts)
+        return self.calibration.log_odds(log_shares(scores, starts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +139,9 @@ class SituationTraining:
         alone = {name: self._ndcg_alone(name) for name in self.generators}
         best = max(alone, key=lambda name: float(alone[name].mean()))
         low, high = _gain_interval(scored[chosen].ndcg, alone[best], len(alone))
+        if high < 0:  # the simplest gives too much away
+            chosen = max(scored, key=lambda name: float(scored[name].ndcg.mean()))
+            low, high = _gain_interval(scored[chosen].ndcg, alone[best], len(alone))
         models = {name: float(some.ndcg.mean()) for name, some in scored.items()}
         fallback = high < 0
         if fallback:
@@ -162,16 +168,23 @@ class SituationTraining:
     def calibrated(self, taken: Scored) -> SituationModel:
         """Calibrate a model by the scores of users that its members were not trained on."""
         model = merged(taken.model)
-        return SituationModel(model, Calibration.fit(taken.scores, self.own.labels))
+        shares = log_shares(taken.scores, self.own.starts)
+        return SituationModel(model, Calibration.fit(shares, self.own.labels))
 
     def cross_validated_models(self, start: Starts) -> dict[str, Scored]:
-        """Train all models that the settings name, from simple to rich."""
+        """Train all models that the settings name, from simple to rich.
+
+        Of users of whom nothing is known nothing can be learned but what is liked most: a model
+        would learn that the hidden interactions of a fold lower the popularity of what they are of.
+        """
         scored: dict[str, Scored] = {}
         columns = self.own.columns
-        popularity = column_name(Popularity.name, GENERATOR_RANK)
-        if self.situation == UNKNOWN and popularity in columns:
-            name = Popularity.name
-            scored[name] = self.scored([SingleGenerator(columns, name)] * GROUPS)
+        if self.situation == UNKNOWN and Popularity.name in self.generators:
+            return {
+                name: self.scored([SingleGenerator(columns, name)] * GROUPS)
+                for name in IMPERSONAL
+                if name in self.generators
+            }
         for name, make in MODELS.items():
             if name in self.settings.models:
                 before = self._starts(name, scored, start)
@@ -183,9 +196,9 @@ class SituationTraining:
         if STACK in self.settings.models and len(scored) > 1:
             parts = list(scored.values())
             weights = stack_weights([part.scores for part in parts], self.own)
-            members = zip(*(part.members for part in parts), strict=True)
+            by_group = zip(*(part.members for part in parts), strict=True)
             scores = np.stack([part.scores for part in parts], axis=1) @ weights
-            scored[STACK] = self._scored([Blend(own, weights) for own in members], scores)
+            scored[STACK] = self._scored([Blend(members, weights) for members in by_group], scores)
         return scored
 
     def _starts(
@@ -193,14 +206,14 @@ class SituationTraining:
     ) -> Sequence[RankerModel]:
         """Return what each member goes on from.
 
-        A network goes on from the linear model of the same users, others from nothing. All
+        A network goes on from the linear model of the same users, others from the average. All
         standardise the features alike, so that they can be merged.
         """
         if name in start:
             return [start[name]] * GROUPS
         if name == Network.name and Linear.name in scored:
             return scored[Linear.name].members
-        return [Linear.zero(self.own.columns, self.scaling)] * GROUPS
+        return [Linear.prior(self.own.columns, self.scaling)] * GROUPS
 
     def scored(self, members: Sequence[RankerModel]) -> Scored:
         """Score each group of users by the member that was trained without it."""
@@ -246,6 +259,7 @@ class SituationTraining:
     def _reliability(self, scores: FloatArray) -> list[ReliabilityBin]:
         """Return the bins of the first 20 candidates of users that a calibration did not see."""
         own, groups = self.own, self._group_of[self.own.users]
+        scores = log_shares(scores, own.starts)
         probabilities = np.zeros(len(scores))
         for group in range(GROUPS):
             inside = (groups == group)[own.owners]

@@ -9,7 +9,7 @@ from pydantic import Field
 from isthmus.requests import validated_settings
 
 STACK = "stack"
-DEFAULT_MODELS = ("rank average", "linear", "network", STACK)
+DEFAULT_MODELS = ("average", "linear", "network", STACK)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class TrainingSettings(RankerSettings):
     """
 
     models: tuple[str, ...] = DEFAULT_MODELS
-    l2: float = 3e-2
+    l2: float = 1e-1
     batch_size: int = 32
     sampled_candidates: int = 150
     learning_rate: float = 3e-3

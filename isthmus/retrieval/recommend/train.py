@@ -318,7 +318,7 @@ class _RankerTraining:
             distillation=distillation,
             situations=situations,
             left_out=self.left_out,
-            stages={name: seconds for name, seconds in stages.seconds.items() if seconds > 0.05},
+            stages=stages.seconds,
             seconds=time.perf_counter() - begun,
         )
         return ranker, report

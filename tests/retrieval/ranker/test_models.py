@@ -11,12 +11,12 @@ import torch
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.ranker.calibration import Calibration, calibration_error, expit, reliability
 from isthmus.retrieval.ranker.examples import Examples
+from isthmus.retrieval.ranker.models.average import Average, SingleGenerator
 from isthmus.retrieval.ranker.models.blend import Blend, stack_weights
 from isthmus.retrieval.ranker.models.linear import Linear, listwise_loss
 from isthmus.retrieval.ranker.models.merging import merged
 from isthmus.retrieval.ranker.models.model import Scaling
 from isthmus.retrieval.ranker.models.network import Network
-from isthmus.retrieval.ranker.models.rank_average import RankAverage, SingleGenerator
 from isthmus.retrieval.ranker.models.registry import MODELS, restored_model
 from isthmus.retrieval.ranker.network_training import TEMPERATURE, divergence
 from isthmus.retrieval.ranker.selection import SituationTraining
@@ -29,6 +29,9 @@ COLUMNS = (
     "noise: discounted rank",
     "item: popularity",
     "user: liked items",
+    "popularity: relative score",
+    "item-KNN: relative score",
+    "noise: relative score",
 )
 SETTINGS = TrainingSettings(epochs=20, hidden=8)
 
@@ -43,7 +46,7 @@ def make(users=60, n=20, seed=0):
     discounted = np.where(ranks <= 10, 1 / np.log2(1 + ranks), 0)
     item = np.broadcast_to(np.linspace(1, 0, n), (users, n))
     user = np.broadcast_to(rng.random((users, 1)), (users, n))
-    features = np.stack([*discounted, item, user], axis=2).reshape(users * n, 5)
+    features = np.stack([*discounted, item, user, *discounted], axis=2).reshape(users * n, 8)
     return Examples(
         users=np.arange(users),
         starts=np.arange(users + 1) * n,
@@ -65,7 +68,7 @@ def models():
     return {
         **made,
         "single": SingleGenerator(COLUMNS, "item-KNN"),
-        "blend": Blend([Linear(COLUMNS), Blend([RankAverage(COLUMNS), Linear(COLUMNS)])]),
+        "blend": Blend([Linear(COLUMNS), Blend([Average(COLUMNS), Linear(COLUMNS)])]),
     }
 
 
@@ -113,14 +116,14 @@ def test_an_unknown_model_is_named():
         restored_model({"name": "oracle"}, COLUMNS, {})
 
 
-def test_fused_ranks_are_sums_of_reciprocal_ranks():
-    ranks = np.array([[1, 3, 0], [2, 0, 0], [0, 0, 0]])
-    discounted = np.where(ranks > 0, 1 / np.log2(1 + np.maximum(ranks, 1)), 0)
-    features = np.concatenate([discounted, np.zeros((3, 2))], axis=1).astype(np.float32)
-    found = RankAverage(COLUMNS).score(features, np.array([0, 3]))
-    np.testing.assert_allclose(found, [61 / 61 + 61 / 63, 61 / 62, 0], rtol=1e-4)
-    features[2, 3] = 1.0  # equal sums go by popularity
-    assert RankAverage(COLUMNS).score(features, np.array([0, 3]))[2] > 0
+def test_the_average_is_of_scores_and_ranks_and_ties_go_by_popularity():
+    features = np.zeros((3, 8), np.float32)
+    features[:, :3] = [[1.0, 0.5, 0.0], [0.63, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    features[0, 5] = 0.5
+    found = Average(COLUMNS).score(features, np.array([0, 3]))
+    np.testing.assert_allclose(found, [2 / 6, 0.63 / 6, 0], rtol=1e-5)
+    features[2, 3] = 1.0
+    assert Average(COLUMNS).score(features, np.array([0, 3]))[2] > 0
 
 
 def test_the_listwise_loss_and_its_gradient():
@@ -157,12 +160,12 @@ def assert_same(one, other):
 
 
 def test_merged_models_score_the_same(examples):
-    start = Linear.zero(COLUMNS, Scaling.of(examples.features))
+    start = Linear.prior(COLUMNS, Scaling.of(examples.features))
     linear = [Linear(COLUMNS).fit(make(seed=n), start) for n in range(2)]
     two = TrainingSettings(epochs=3, hidden=8, members=2)
     networks = [Network(COLUMNS, two).fit(make(seed=n), linear[n]) for n in range(2)]
     weights = np.array([0.3, 2.0, 0.0], np.float32)
-    stack = Blend([Blend(linear), Blend(networks), RankAverage(COLUMNS)], weights)
+    stack = Blend([Blend(linear), Blend(networks), Average(COLUMNS)], weights)
     expected = stack.score(examples.features, examples.starts)
     one = merged(stack)
     assert isinstance(one, Network)
@@ -172,9 +175,9 @@ def test_merged_models_score_the_same(examples):
     plain = merged(Blend(linear))
     assert isinstance(plain, Linear)
     apart = Linear(COLUMNS).fit(make(seed=9))  # it standardises otherwise
-    other = Blend([linear[0], apart, Blend([RankAverage(COLUMNS)] * 3)])
+    other = Blend([linear[0], apart, Blend([Average(COLUMNS)] * 3)])
     parts = merged(other)
-    assert [part.name for part in parts.models] == ["linear", "linear", "rank average"]
+    assert [part.name for part in parts.models] == ["linear", "linear", "average"]
     np.testing.assert_allclose(
         parts.score(examples.features, examples.starts),
         other.score(examples.features, examples.starts),
@@ -220,13 +223,13 @@ def test_users_are_scored_by_models_that_were_not_trained_on_them(examples):
 def test_the_simplest_model_that_is_as_good_is_taken(examples):
     scored, report = SituationTraining("few", examples, [], GENERATORS, SETTINGS).run({})
     assert report.model == "linear"  # the fused ranks are worse, the others no better
-    assert report.models["rank average"] < report.models["linear"]
+    assert report.models["average"] < report.models["linear"]
     assert report.ranker == pytest.approx(scored.ndcg.mean())
     assert not report.fallback
 
 
 def test_a_ranker_behind_a_generator_gives_way_to_it(examples):
-    only_fused = TrainingSettings(models=("rank average",))
+    only_fused = TrainingSettings(models=("average",))
     taken, report = SituationTraining("few", examples, [], GENERATORS, only_fused).run({})
     assert report.high < 0
     assert report.fallback

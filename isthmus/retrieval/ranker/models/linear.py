@@ -11,8 +11,10 @@ import numpy.typing as npt
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
 from isthmus.numerics.sparse import row_max, row_sum
 from isthmus.retrieval.ranker.examples import Examples
+from isthmus.retrieval.ranker.models.average import evidence_columns
 from isthmus.retrieval.ranker.models.model import RankerModel, Scaling
 
+PRIOR_WEIGHT = 3.0  # sum over the averaged features
 Weights = npt.NDArray[np.float64]
 
 
@@ -41,7 +43,7 @@ class Linear(RankerModel):
         self,
         columns: Sequence[str],
         *,
-        l2: float = 3e-2,
+        l2: float = 1e-1,
         iterations: int = 40,
         candidates: int = 200,
     ) -> None:
@@ -51,10 +53,15 @@ class Linear(RankerModel):
         self.l2, self.iterations, self.candidates = l2, iterations, candidates
 
     @classmethod
-    def zero(cls, columns: Sequence[str], scaling: Scaling) -> Linear:
-        """Return a model whose weights are 0, to start from with a given scaling."""
+    def prior(cls, columns: Sequence[str], scaling: Scaling) -> Linear:
+        """Return a model to start from: an average of the generators, as `Average`.
+
+        With few examples the penalty keeps the weights near it.
+        """
         model = cls(columns)
-        model.scaling, model.weights = scaling, np.zeros(len(model.columns), np.float32)
+        averaged = evidence_columns(columns)
+        model.scaling, model.weights = scaling, np.zeros(len(columns), np.float32)
+        model.weights[averaged] = PRIOR_WEIGHT / max(1, len(averaged))
         return model
 
     def fit(self, examples: Examples, start: RankerModel | None = None) -> Self:

@@ -8,18 +8,18 @@ from typing import Any
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
+from isthmus.retrieval.ranker.models.average import Average, SingleGenerator
 from isthmus.retrieval.ranker.models.blend import Blend
 from isthmus.retrieval.ranker.models.linear import Linear
 from isthmus.retrieval.ranker.models.model import RankerModel
 from isthmus.retrieval.ranker.models.network import Network
-from isthmus.retrieval.ranker.models.rank_average import RankAverage, SingleGenerator
 from isthmus.retrieval.ranker.settings import TrainingSettings
 
 MakeModel = Callable[[Sequence[str], TrainingSettings], RankerModel]
 
 # From simple to rich. To add a model, add a class with the contract of `RankerModel`, and a line.
 MODELS: dict[str, MakeModel] = {
-    RankAverage.name: lambda columns, _: RankAverage(columns),
+    Average.name: lambda columns, _: Average(columns),
     Linear.name: lambda columns, settings: Linear(columns, l2=settings.l2),
     Network.name: Network,
 }
