@@ -36,7 +36,7 @@ from typing import Any
 
 from common.protocol_folds import write_folds
 from common.recommendation_tables import show_protocol, show_summary
-from recommenders import METHODS, OURS
+from recommenders import METHODS, OURS, make_method
 
 from isthmus.evaluation.task import Split, read_protocol
 
@@ -185,7 +185,7 @@ def main() -> None:
     cache = arguments.cache.resolve()
     cache.mkdir(parents=True, exist_ok=True)
     space = (arguments.space or cache / "items.space").resolve()
-    if not space.exists():
+    if not space.exists() and any(make_method(tool).needs for tool in arguments.tools):
         if arguments.items is None:
             raise SystemExit(f"there is no space {space}; give one with --space, or --items")
         build_space(space, arguments.items, arguments.text)

@@ -26,13 +26,26 @@ def write_atomically(path: Path, data: bytes) -> None:
     put_file(partial, path)
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, also for a killed process, but flush nothing.
+
+    After a loss of power it may be there without content.
+    """
+    partial = partial_name(path)
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
 def remove_stale_parts(folder: Path) -> None:
     """Remove the files of a folder that a process was writing when it was killed."""
-    if not folder.is_dir():
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.name.startswith(".")]
+    except (FileNotFoundError, NotADirectoryError):
         return
-    for path in folder.glob(f".*{PART}"):
-        if not _is_running(path):
-            path.unlink(missing_ok=True)
+    for name in names:
+        if name.endswith(PART) and not _is_running(folder / name):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _is_running(part: Path) -> bool:
@@ -85,6 +98,12 @@ def remove_folder(folder: Path) -> None:
         return
     sync_folder(folder.parent)
     shutil.rmtree(removing, ignore_errors=True)
+
+
+def remove_left_folders(folder: Path) -> None:
+    """Remove what is left in a folder of folders whose removal was killed."""
+    for removing in folder.glob(f"{REMOVING}*"):
+        shutil.rmtree(removing, ignore_errors=True)
 
 
 def sync_file(path: Path) -> None:

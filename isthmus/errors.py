@@ -8,10 +8,11 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 MOST_NAMES = 8
 MAX_NAME = 40
@@ -59,6 +60,10 @@ class InvalidItems(InvalidRows):
 
 class InvalidInteractions(InvalidRows):
     """Interactions that are invalid."""
+
+
+class InvalidUsers(InvalidRows):
+    """Users that are invalid."""
 
 
 class InvalidMapping(IsthmusError, ValueError):
@@ -147,6 +152,43 @@ class ImpossibleTargets(IsthmusError, ValueError):
 
 class UnsupportedOperation(IsthmusError, NotImplementedError):
     """The device or a library cannot do this; nothing was done instead."""
+
+
+class ServiceError(IsthmusError, ConnectionError):
+    """A service that is reached over a network does not answer as it should."""
+
+
+class MalformedAnswer(ServiceError):
+    """A service answers, each time with something that is not what was asked for."""
+
+
+class ServiceRefusal(ServiceError):
+    """A service refuses one request for what is in it; another may succeed."""
+
+
+class PartlyEncoded(ServiceError):
+    """A remote encoder encoded some contents of a batch, and not all.
+
+    Attributes
+    ----------
+    vectors : dict of int to array
+        The vectors that it made, by position in the batch.
+    refused : dict of int to str
+        Contents that it refuses for what they are, and why.
+    is_over : bool
+        Whether it answers no more, so that nothing else was tried.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        vectors: Mapping[int, Any],
+        refused: Mapping[int, str],
+        *,
+        is_over: bool,
+    ) -> None:
+        super().__init__(message)
+        self.vectors, self.refused, self.is_over = dict(vectors), dict(refused), is_over
 
 
 class IsthmusWarning(UserWarning):

@@ -44,6 +44,7 @@ SPACE_FILE: Final = "space.toml"
 SPACE_FILE_COPY: Final = ".space.toml"
 CATALOG_TABLE: Final = "catalog.lance"
 INTERACTIONS_TABLE: Final = "interactions.lance"
+USERS_TABLE: Final = "users.lance"
 EMBEDDING_CACHE_FOLDER: Final = "embedding_cache"
 MEDIA_FOLDER: Final = "media"
 ALIGNMENTS_FOLDER: Final = "alignments"
@@ -52,6 +53,7 @@ RELEASES_FOLDER: Final = "releases"
 CURRENT_FILE: Final = "CURRENT"
 CURRENT_COPY: Final = ".current"  # in the folder of the releases: says that one was current
 TRAINING_FOLDER: Final = "training"
+FUSION_WEIGHTS_FILE: Final = "fusion_weights.json"
 VECTORS_FILE: Final = ".vectors.f32"  # while a column of vectors is computed
 
 # Folders and files of a release.

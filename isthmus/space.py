@@ -26,11 +26,13 @@ from isthmus.index.releases.content_vectors import ContentVectors
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.release import Releases
+from isthmus.index.releases.shorter_vectors import ShorterVectors
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import attributes as attribute_operations
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
+from isthmus.operations import users as user_operations
 from isthmus.operations.alignment import AlignReport, align
 from isthmus.operations.evaluation import evaluation_data
 from isthmus.operations.finetuning import finetune_encoder
@@ -40,7 +42,7 @@ from isthmus.operations.fusion_weights import (
     modality_weights,
     set_weights,
 )
-from isthmus.operations.publishing import plan, publish, rollback
+from isthmus.operations.publishing import measure_dims, plan, publish, rollback
 from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
     AlignRequest,
@@ -58,11 +60,13 @@ from isthmus.operations.request import (
     RenameAttributeRequest,
     UpdateRequest,
     UpsertRequest,
+    UsersRequest,
     VectorsRequest,
     VerifyRequest,
 )
 from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
+from isthmus.operations.users import UserReport
 from isthmus.operations.vectors import read_vectors
 from isthmus.operations.verbs import as_verbs
 from isthmus.operations.verify import VerifyReport, verify
@@ -85,11 +89,11 @@ from isthmus.retrieval.search.fusion_weights import FusionReport
 from isthmus.retrieval.search.hybrid import index_text
 from isthmus.retrieval.search.near_duplicates import find_duplicates
 from isthmus.retrieval.search.query_file import QueryFileReport
+from isthmus.retrieval.search.quotas import Quotas
 from isthmus.retrieval.search.request import (
     DuplicatesRequest,
     FilterOptions,
     MapRequest,
-    Quotas,
     SearchBatchRequest,
     SearchFileRequest,
     SearchRequest,
@@ -159,6 +163,8 @@ class Space:
         recall: float = 0.95,
         device: str = "auto",
         precision: str = "auto",
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
     ) -> Space:
         """Create an empty space in a folder that does not exist yet, or is empty.
 
@@ -519,12 +525,19 @@ class Space:
         return attribute_operations.list_attributes(self.opened, AttributesRequest.of(locals()))
 
     def cast_attribute(
-        self, domain: str, name: str, type: str, *, time_unit: TimeUnit | None = None
+        self,
+        domain: str,
+        name: str,
+        type: str,
+        *,
+        time_unit: TimeUnit | None = None,
+        allow_lossy: bool = False,
     ) -> dict[str, Any]:
         """Cast an attribute of a domain to another type, and convert the values that are there.
 
-        A conversion loses nothing: where a value does not fit, nothing is changed. See
-        `CastAttributeRequest`.
+        A conversion loses nothing: where a value does not fit, nothing is changed, and the error
+        counts and shows what would be lost. With `allow_lossy` fractions are rounded, and times
+        become days; what has no value of the type is refused still. See `CastAttributeRequest`.
 
         Raises
         ------
@@ -637,6 +650,7 @@ class Space:
         fingerprint: str | None = None,
         hybrid: bool = False,
         bm25_weight: float = 1.0,
+        instruction: str | None = None,
         weights: ModalityWeights | None = None,
     ) -> Hits:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
@@ -760,6 +774,7 @@ class Space:
         k: int = 10,
         domain: Names | None = None,
         where: str | None = None,
+        instruction: str | None = None,
         weights: ModalityWeights | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
@@ -956,7 +971,12 @@ class Space:
         return interaction_operations.summarize_events(self.opened, request)
 
     def forget_user(self, user_id: IdLike) -> int:
-        """Delete every interaction of a user, at once and in every process; return how many.
+        """Delete all that is stored of a user, at once and in every process.
+
+        Returns
+        -------
+        int
+            The number of interactions that were deleted; the user's attributes go with them.
 
         The bytes leave the disk with ``compact(keep_days=0)`` or, when they are older than
         `keep_versions_days` of ``space.toml``, with `publish`, as those of all old versions do.
@@ -971,6 +991,86 @@ class Space:
         ``space.forget_user("user-7")``
         """
         return interaction_operations.forget_user(self.opened, to_id(user_id, "user id"))
+
+    # ---- Users
+
+    def add_users(
+        self,
+        source: Any,
+        *,
+        user: str = "user_id",
+        columns: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] = (),
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        quote: str | None = None,
+        null_values: str | Sequence[str] = (),
+        time_unit: TimeUnit | None = None,
+        skip_invalid: bool = False,
+        progress: bool = False,
+    ) -> UserReport:
+        """Add users with their attributes, or change those that are there.
+
+        Every column but the id is an attribute: age band, country, segment, device, free text. They
+        are typed as those of items are. Attributes that the input has no column for stay; a null is
+        unknown. Users need not have interactions. All rows are stored at once, or none. See
+        `UsersRequest`.
+
+        Returns
+        -------
+        UserReport
+            Counts of users added, changed and unchanged, and the types of the attributes.
+
+        Raises
+        ------
+        InvalidUsers
+            If a row has no user, a user stands in two rows, or a value does not fit the type of its
+            attribute; nothing is stored then.
+        InvalidMapping
+            If a named column is absent, or cannot be an attribute.
+        SpaceLocked
+            If another process is writing interactions or users.
+
+        Examples
+        --------
+        ``space.add_users([{"user_id": "user-7", "country": "NL", "age": 34}])``
+        """
+        return user_operations.add_users(self.opened, UsersRequest.of(locals()), progress=progress)
+
+    def users(self, user_ids: IdLike | Iterable[IdLike]) -> list[dict[str, Any]]:
+        """Return users with their attributes, in the order of the ids; unknown values are None.
+
+        Raises
+        ------
+        InvalidInput
+            If a user has no attributes in the space.
+
+        Examples
+        --------
+        ``space.users("user-7")[0]["country"]``
+        """
+        return user_operations.read_users(self.opened, to_ids(user_ids, "user id"))
+
+    def user_ids(self) -> list[str]:
+        """Return the ids of the users that have attributes, ascending."""
+        ids: list[str] = self.opened.users.table().column("user_id").to_pylist()
+        return ids
+
+    def delete_users(self, user_ids: IdLike | Iterable[IdLike]) -> int:
+        """Delete the attributes of users; return of how many there were some.
+
+        Their interactions stay: `forget_user` deletes all that is stored of a user.
+
+        Raises
+        ------
+        SpaceLocked
+            If another process is writing interactions or users.
+        """
+        return user_operations.delete_users(self.opened, to_ids(user_ids, "user id"))
+
+    def user_attributes(self) -> list[dict[str, Any]]:
+        """Return name, type, share of users with a value, and examples of each user attribute."""
+        return user_operations.list_user_attributes(self.opened)
 
     # ---- Recommending
 
@@ -1265,6 +1365,7 @@ class Space:
         """
         return publish(self.opened, PublishRequest.of(locals()), progress=progress)
 
+    @overload
     def plan(
         self,
         *,
@@ -1273,22 +1374,41 @@ class Space:
         latency_ms: float | None = None,
         memory: int | str | None = None,
         progress: bool = False,
-    ) -> list[Plan]:
+    ) -> list[Plan]: ...
+
+    @overload
+    def plan(self, *, dims: Sequence[int]) -> list[ShorterVectors]: ...
+
+    def plan(
+        self,
+        *,
+        rows: int | None = None,
+        recall: float | None = None,
+        latency_ms: float | None = None,
+        memory: int | str | None = None,
+        dims: Sequence[int] = (),
+        progress: bool = False,
+    ) -> list[Plan] | list[ShorterVectors]:
         """Measure every index recipe on a sample of the catalog, and build nothing.
 
         With more `rows` than the sample, figures are extrapolated from two sample sizes, and
-        `Plan.extrapolated` says so. See `PlanRequest`.
+        `Plan.extrapolated` says so. With `dims`, what vectors of so many values would find and
+        cost is measured in the place of recipes, against all values. See `PlanRequest`.
 
         Returns
         -------
-        list of Plan
-            One for each named vector that holds vectors.
+        list of Plan, or of ShorterVectors
+            One for each named vector that holds vectors; with `dims` one for each number of values,
+            too.
 
         Examples
         --------
         ``space.plan(rows=1_000_000_000, memory="64GiB")``
         """
-        return plan(self.opened, PlanRequest.of(locals()), progress=progress)
+        request = PlanRequest.of(locals())
+        if request.dims:
+            return measure_dims(self.opened, request)
+        return plan(self.opened, request, progress=progress)
 
     def releases(self) -> list[Manifest]:
         """Return the kept releases, oldest first.
@@ -1346,6 +1466,8 @@ class Space:
         alignment: AlignmentLike = "auto",
         drop_recommender: bool = False,
         precision: str = "auto",
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
         http: bool = False,
         progress: bool = False,
     ) -> ReembedReport:

@@ -1,12 +1,27 @@
-"""Commands at the edge of a space: import a collection of another program."""
+"""Commands at the edge of a space: import a collection; have a chat model write and rank."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from isthmus.cli.options import JsonOption, OptionsOf, SpaceOption, Values, generate_options
-from isthmus.cli.show import show_report
-from isthmus.integrations.request import ImportRequest
+import typer
+
+from isthmus.cli.options import (
+    DeviceOption,
+    JsonOption,
+    OptionsOf,
+    SpaceOption,
+    Values,
+    generate_options,
+    open_space,
+)
+from isthmus.cli.show import show_line, show_report
+from isthmus.integrations.request import EnrichRequest, ImportRequest
+from isthmus.terminal import DataTable, print_table, say, say_json
+
+ModelOption = Annotated[
+    str, typer.Option("--model", help="Chat model: openai/NAME?base_url=http://host:8000/v1.")
+]
 
 
 @generate_options
@@ -20,3 +35,78 @@ def import_collection(
 
     report = import_collection(space, ImportRequest(**request), progress=True)
     show_report(report.as_dict(), as_json=as_json)
+
+
+@generate_options
+def enrich(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(EnrichRequest)],
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Have a chat model write a description and typed attributes of items.
+
+    Run it with --dry-run first: it says how many tokens it would take. A run that was interrupted,
+    or whose budget is used up, goes on when it is started again. isthmus unenrich takes it back.
+    """
+    from isthmus.integrations.enrich import enrich
+
+    report = enrich(open_space(space, device=device), EnrichRequest(**request), progress=True)
+    show_report(report.as_dict(), as_json=as_json)
+
+
+def unenrich(
+    space: SpaceOption,
+    domain: Annotated[str, typer.Option("--domain", help="Domain of the items.")],
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Drop what a chat model wrote about the items of a domain."""
+    from isthmus.integrations.enrich import revert_enrichment
+
+    dropped = revert_enrichment(open_space(space, device=device), domain)
+    show_line({"dropped": ", ".join(dropped) or "nothing"}, as_json=as_json)
+
+
+def profile(
+    text: Annotated[str, typer.Argument(help="What somebody says they like.")],
+    model: ModelOption,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a chat model write a profile of somebody's words, for recommend --text."""
+    from isthmus.integrations.chat import ChatModel
+    from isthmus.integrations.chat_queries import write_profile
+
+    written = write_profile(ChatModel.load(model), text).text or ""
+    if as_json:
+        say_json({"profile": written})
+    else:
+        say(written)
+
+
+def rerank(
+    query: Annotated[str, typer.Argument(help="What to look for, in words.")],
+    space: SpaceOption,
+    model: ModelOption,
+    first: Annotated[int, typer.Option("--first", min=1, help="Hits to order anew.")] = 20,
+    domain: Annotated[str | None, typer.Option("--domain", help="Only this domain.")] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Search, and have a chat model order the first hits, with reasons."""
+    from isthmus.integrations.chat import ChatModel
+    from isthmus.integrations.chat_queries import rerank
+
+    hits = open_space(space, device=device).search(query, k=first, domain=domain, attributes=True)
+    ranked = rerank(ChatModel.load(model), query, hits, first)
+    rows: list[Values] = [
+        {"item_id": r.hit.item_id, "title": r.hit.title, "score": r.hit.score, "reason": r.reason}
+        for r in ranked
+    ]
+    if as_json:
+        say_json(rows)
+        return
+    table = DataTable("rank", "item", "title", "reason")
+    for rank, row in enumerate(rows, 1):
+        table.add_row(str(rank), row["item_id"], row["title"], row["reason"])
+    print_table(table)

@@ -13,6 +13,7 @@ from isthmus.cli import encoders, integrations, items, recommend, releases, sear
 from isthmus.cli.attributes import app as attributes
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.options import SeveralValues
+from isthmus.cli.users import app as users
 from isthmus.errors import IsthmusError, IsthmusWarning
 from isthmus.terminal import say, shortened, tolerate_encodings
 
@@ -36,7 +37,6 @@ COMMANDS = (
     items.quarantine,
     items.retry_quarantine,
     releases.publish,
-    releases.plan,
     releases.releases,
     releases.rollback,
     releases.compact,
@@ -54,8 +54,13 @@ COMMANDS = (
     encoders.reembed,
     encoders.weights,
     encoders.set_weights,
+    integrations.enrich,
+    integrations.unenrich,
+    integrations.profile,
+    integrations.rerank,
 )
 WITH_SEVERAL_VALUES = (
+    releases.plan,
     recommend.train,
     recommend.evaluate,
     encoders.align,
@@ -72,6 +77,7 @@ app.command(name="import")(integrations.import_collection)
 app.command(name="add", hidden=True)(items.upsert)
 app.add_typer(interactions)
 app.add_typer(attributes)
+app.add_typer(users)
 
 INTERRUPTED = 130
 _show_other = warnings.showwarning

@@ -57,6 +57,7 @@ METAVARS = {
     **dict.fromkeys(("columns", "exclude", "null_values"), "A,B,C"),
     "weights": "MODALITY=N",
     "vectors": "NAME=VALUE",
+    "fields": "NAME=TYPE",
     "quotas": "DOMAIN=N",
     "event_weights": "EVENT=N",
     "like": "ID",
@@ -70,6 +71,7 @@ EXAMPLES = {
     "weights": "MODALITY=2, such as image=2",
     "quotas": "DOMAIN=3 for places or DOMAIN=0.5 for a share",
     "vectors": "NAME=384 for a length or NAME=COLUMN",
+    "fields": "NAME=TYPE, such as mood=text",
 }
 
 Values = dict[str, Any]
@@ -247,7 +249,7 @@ def _is_mapping(annotation: Any) -> bool:
 
 def _holds_anything(annotation: Any) -> bool:
     """Return whether the values of a mapping are texts on the command line."""
-    return get_args(_plain(annotation))[-1] is Any
+    return get_args(_plain(annotation))[-1] in (Any, str)
 
 
 def open_space(path: Path, *, device: str = "auto", wait_s: float = 30.0) -> Space:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from isthmus.data.interactions.feedback import EventSummary
     from isthmus.data.interactions.ingest import InteractionReport
+    from isthmus.operations.users import UserReport
     from isthmus.retrieval.search.query_file import QueryFileReport
     from isthmus.retrieval.search.results import Hits
     from isthmus.space import Space
@@ -65,7 +66,11 @@ def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
     for column, count in report["vanished"].items():
         yield f"{column}: {count:,} items lose their value, since the input has no such column"
     if report["truncated"]:
-        yield f"{report['truncated']:,} texts are longer than the encoder reads, and cut"
+        longest = f"{report['longest_truncated']:,} characters"
+        yield (
+            f"{report['truncated']:,} texts are longer than the encoder reads, and cut; the "
+            f"longest has {longest}"
+        )
     if report["quarantined"]:
         yield "see what was quarantined with: isthmus quarantine --space SPACE"
 
@@ -132,6 +137,21 @@ def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
                 row["verdict"] + (" (built)" if row["built"] else ""),
             )
         print_table(table)
+
+
+def show_dims(measured: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what the first values of vectors find, and cost."""
+    if as_json:
+        say_json(measured)
+        return
+    table = DataTable("vector", "values", "of", "recall@10", "bytes", "p50 ms", "sample")
+    for row in measured:
+        table.add_row(
+            row["vector_name"],
+            *(str(row["dim"]), str(row["full_dim"]), f"{row['recall']:.3f}"),
+            *(f"{row['bytes_per_vector']:,}", f"{row['p50_ms']:.2f}", f"{row['sampled']:,}"),
+        )
+    print_table(table)
 
 
 def _describe_vector(vector: Mapping[str, Any]) -> str:
@@ -205,7 +225,9 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
     print_table(table)
     if stats["encoders"] and not stats["aligned"]:
         _show_separate(stats["named_vectors"])
-    for name, health in stats["index"].items():
+    for line in stats["damage"]:
+        say(line)
+    for name, health in (stats["index"] or {}).items():
         if health["retrain"]:
             say(
                 f"retrain {name}: {health['retrain']}; its recall@10 is "
@@ -335,6 +357,43 @@ def show_attributes(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None
         filled = f"{row['filled']:.0%}"
         table.add_row(row["domain"], row["attribute"], row["type"], filled, examples)
     print_table(table)
+
+
+def show_user_attributes(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print the attributes of users."""
+    if as_json:
+        say_json(rows)
+        return
+    table = DataTable("attribute", "type", "filled", "examples")
+    for row in rows:
+        examples = ", ".join(shortened(str(value), MAX_EXAMPLE) for value in row["examples"])
+        table.add_row(row["attribute"], row["type"], f"{row['filled']:.0%}", examples)
+    print_table(table)
+
+
+def show_users(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print users with their attributes."""
+    if as_json:
+        say_json(rows)
+        return
+    for row in rows:
+        known = {name: value for name, value in row.items() if value is not None}
+        say("  ".join(f"{name} {value}" for name, value in known.items()))
+
+
+def show_user_report(report: UserReport, *, as_json: bool) -> None:
+    """Print what adding users did."""
+    if as_json:
+        say_json(report.as_dict())
+        return
+    for problem in report.problems[:MOST_PROBLEMS]:
+        say(f"left out {problem}", err=True)
+    say(
+        f"{report.rows_read:,} rows read: {report.added:,} users added, {report.changed:,} "
+        f"changed, {report.unchanged:,} unchanged, {report.invalid:,} invalid; "
+        f"{report.seconds:.1f} s"
+    )
+    _show_notes(report.notes)
 
 
 def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.convert import FRACTION, WHOLE, Misfit, Values, plain, type_of
+from isthmus.data.times import zone_of
 from isthmus.data.types import (
     UTC_TIME,
     is_untyped,
@@ -22,9 +23,11 @@ from isthmus.data.types import (
     type_name,
     widen,
 )
+from isthmus.errors import listed
 
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
+_OFFSET = r"(?:Z|[+-][0-9]{2}:?[0-9]{2})"
 # What a text of a CSV can be spelled as, the narrowest first.
 _SPELLINGS: tuple[tuple[str, pa.DataType], ...] = (
     (WHOLE, pa.int64()),
@@ -32,7 +35,7 @@ _SPELLINGS: tuple[tuple[str, pa.DataType], ...] = (
     ("true|false|True|False|TRUE|FALSE", pa.bool_()),
     (_DATE, pa.date32()),
     (_DATE + _CLOCK, pa.timestamp("us")),
-    (_DATE + _CLOCK + r"(?:Z|[+-][0-9]{2}:?[0-9]{2})", UTC_TIME),
+    (_DATE + _CLOCK + _OFFSET, UTC_TIME),
 )
 
 
@@ -56,6 +59,7 @@ class TypeCensus:
         self._is_text = text
         self._typed: list[tuple[pa.DataType, int]] = []  # types that do not meet, first seen first
         self._spelled: dict[pa.DataType, int] = {}
+        self._zones: list[str] = []
         self._example: str | None = None  # a text that is spelled as nothing else
 
     def add(self, values: Values, *, spelled: bool = False) -> None:
@@ -91,8 +95,9 @@ class TypeCensus:
                 self._count(type_, count)
 
     def _count(self, type_: pa.DataType, count: int) -> None:
+        self._note_zone(type_)
         for at, (known, before) in enumerate(self._typed):
-            merged = merge_types(known, type_)
+            merged = _merged(known, type_)
             if merged is not None:
                 self._typed[at] = merged, before + count
                 return
@@ -105,12 +110,20 @@ class TypeCensus:
                 mask = pc.and_(mask, pc.not_equal(texts, "-0"))
             matching = texts.filter(mask)
             if len(matching) and _casts(matching, type_):
-                self._spelled[type_] = self._spelled.get(type_, 0) + len(matching)
+                for found, count in (
+                    _zoned(matching) if type_ == UTC_TIME else [(type_, len(matching))]
+                ):
+                    self._note_zone(found)
+                    self._spelled[found] = self._spelled.get(found, 0) + count
                 texts = texts.filter(pc.invert(mask))
             if not len(texts):
                 return
         self._spelled[pa.string()] = self._spelled.get(pa.string(), 0) + len(texts)
         self._example = self._example or texts[0].as_py()
+
+    def _note_zone(self, type_: pa.DataType) -> None:
+        if pa.types.is_timestamp(type_) and type_.tz and type_.tz not in self._zones:
+            self._zones.append(type_.tz)
 
     def type(self, declared: pa.DataType | None = None) -> pa.DataType | None:
         """Return the type of the attribute; None where there is no value that has one.
@@ -140,14 +153,25 @@ class TypeCensus:
     def _of_spellings(self) -> pa.DataType | None:
         merged: pa.DataType = pa.null()
         for type_ in self._spelled:
-            both = merge_types(merged, type_)
+            both = _merged(merged, type_)
             if both is None:
                 return pa.string()
             merged = both
         return None if is_untyped(merged) else merged
 
     def note(self, declared: pa.DataType | None = None) -> str | None:
-        """Return why a column of a CSV is text although most of its values are not."""
+        """Return why a column of a CSV is text although most of its values are not.
+
+        Or else that its times are kept in another zone than they came in.
+        """
+        kept = declared if declared is not None else self.type()
+        if kept is not None and pa.types.is_timestamp(kept) and kept.tz:
+            foreign = [zone for zone in self._zones if zone != kept.tz]
+            if foreign:
+                return (
+                    f"has times in {listed(foreign)}; they are kept as the same moments in "
+                    f"{kept.tz}, the one zone of the column"
+                )
         if declared is not None or self._typed or not self._spelled:
             return None
         spelled = self._of_spellings()
@@ -167,6 +191,23 @@ class TypeCensus:
             f"example {self._example!r}; if they stand for missing values, name them with "
             "--null-values"
         )
+
+
+def _merged(left: pa.DataType, right: pa.DataType) -> pa.DataType | None:
+    """Return the type of values of two types in one input; times of several zones are in UTC."""
+    both = merge_types(left, right)
+    is_zoned = [pa.types.is_timestamp(t) and t.tz is not None for t in (left, right)]
+    return UTC_TIME if all(is_zoned) and left.tz != right.tz else both
+
+
+def _zoned(texts: pa.Array) -> list[tuple[pa.DataType, int]]:
+    """Return the types of times with a zone, one for each offset, and how many have it."""
+    offsets = pc.extract_regex(texts, f"(?P<offset>{_OFFSET})$").field("offset")
+    counts: dict[pa.DataType, int] = {}
+    for pair in pc.value_counts(offsets).to_pylist():
+        type_ = pa.timestamp("us", zone_of(pair["values"]))
+        counts[type_] = counts.get(type_, 0) + pair["counts"]
+    return list(counts.items())
 
 
 def _casts(texts: pa.Array, type_: pa.DataType) -> bool:

@@ -15,13 +15,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from numbers import Integral, Real
 from typing import Any, TypeAlias
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.times import MAX_TIME, MIN_TIME, time_of_number
+from isthmus.data.times import MAX_TIME, MIN_TIME, time_of_number, zone_of_time
 from isthmus.data.types import is_list, merge_types, storage_type, type_name
 from isthmus.ids import is_whole
 
@@ -498,10 +497,7 @@ def _list_type(value: Sequence[Any]) -> pa.DataType:
 
 def _other_type(value: Any) -> pa.DataType:
     if isinstance(value, datetime):
-        if value.tzinfo is None:
-            return pa.timestamp("us")
-        zone = value.tzinfo.key if isinstance(value.tzinfo, ZoneInfo) else "UTC"
-        return pa.timestamp("us", zone)
+        return pa.timestamp("us", zone_of_time(value))
     if isinstance(value, date):
         return pa.date32()
     if isinstance(value, Decimal):

@@ -1,16 +1,17 @@
 """The item reader: any input, validated, as plain item tables.
 
 Three passes: the types of the attributes, from all values of each domain; the problems of every
-row; and the valid rows. An attribute has the type that it has in the domain of the item already,
-or a wider one; a new attribute that of its values. An attribute without any value has no type yet,
-and is not stored.
+row; and the valid rows. Where rows are invalid, the types are found again without them, so that
+what is not stored has no say. An attribute has the type that it has in the domain of the item
+already, or a wider one; a new attribute that of its values. An attribute without any value has no
+type yet, and is not stored.
 """
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,27 +21,23 @@ import pyarrow.compute as pc
 from isthmus.data.census import TypeCensus
 from isthmus.data.columns import Problems
 from isthmus.data.convert import (
-    NEEDS_UNIT,
     Misfit,
     Misfits,
     Values,
     convert,
     plain,
-    shown,
-    to_objects,
     type_of,
-    unwrap,
 )
 from isthmus.data.domain_mapping import DomainMapping, option_of
+from isthmus.data.item_files import file_columns, not_unicode, read_files
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
-from isthmus.data.media import is_reference
 from isthmus.data.own_vectors import read_vectors, require_vectors
-from isthmus.data.paths import local_path, scheme_of
 from isthmus.data.request import TableOptions
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
-from isthmus.data.types import UTC_TIME, is_bytes, is_file_struct, is_text, type_name, widen
-from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, command_in, listed
+from isthmus.data.type_remedies import CastRemedy, OtherRows
+from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name
+from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, listed
 from isthmus.numerics.arrays import Mask
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import (
@@ -50,7 +47,6 @@ from isthmus.schema import (
     MEDIA,
     TEXT,
     WHOLE_TEXT,
-    inline_column,
     media_columns,
     vector_column,
 )
@@ -62,6 +58,7 @@ DomainOf = Callable[[pa.Array], pa.Array]  # given item ids, returns domains
 IsKnown = Callable[[pa.Array], Mask]
 
 Types = Mapping[str, pa.DataType]  # of attributes, by name
+RowMisfits = dict[int, dict[str, str]]  # by row and attribute, what is wrong with a value
 Placement = Mapping[str, Mapping[str, pa.Field]]  # by domain and attribute: the column it goes to
 
 _MEDIA_KINDS = {"image": "an image", "audio": "audio"}
@@ -175,9 +172,10 @@ class ItemReader(TableReader[ResolvedMapping]):
         self.problems = {}
         self._domain_of = domain_of
         self._known = declared or {}
-        self._find_types(self._known)
+        self._find_types()
         self.used, self.unknown = {}, {}
         ids: list[pa.Array] = []
+        misfits: RowMisfits = {}
 
         def problems_of(chunk: Chunk, mapping: ResolvedMapping) -> Problems:
             chunk_ids, problems = mapping.id.ids(chunk.columns)
@@ -185,17 +183,48 @@ class ItemReader(TableReader[ResolvedMapping]):
             problems += without
             self._note_mapping(mapping, domains)
             known = is_known(chunk_ids) if is_known else np.zeros(len(chunk), bool)
+            start = sum(map(len, ids))
             if self._update:
-                self._note_unknown(sum(map(len, ids)), chunk_ids, known)
+                self._note_unknown(start, chunk_ids, known)
             ids.append(chunk_ids)
             problems += self._content_problems(chunk, mapping, domains, known)
-            problems += self._attribute_problems(chunk, mapping, domains)
+            self._add_misfits(misfits, start, chunk, mapping, domains)
             return problems + (check_ids(chunk_ids, domains) if check_ids else [])
 
         rows = self._scan(problems_of, advance)
         self.ids = pa.chunked_array(ids, pa.string())
         self._find_duplicates(self.ids)
+        for row, by_name in self._final_misfits(misfits).items():
+            name, why = next(iter(by_name.items()))
+            self.problems.setdefault(row, f"column {name!r} {why}")
         return rows
+
+    def _final_misfits(self, misfits: RowMisfits) -> RowMisfits:
+        """Find the types again without the rows that are invalid; return what misfits those."""
+        before = self.types
+        if self.problems or misfits:
+            self._find_types(misfits)
+        if self.types == before:
+            return misfits
+        found: RowMisfits = {}
+        start = 0
+        for source, mapping in self._sources:
+            for chunk in source.read():
+                domains, _ = self._domains(chunk, mapping)
+                self._add_misfits(found, start, chunk, mapping, domains)
+                start += len(chunk)
+        return found
+
+    def _add_misfits(
+        self,
+        misfits: RowMisfits,
+        start: int,
+        chunk: Chunk,
+        mapping: ResolvedMapping,
+        domains: pa.Array,
+    ) -> None:
+        for row, name, why in self._attribute_misfits(chunk, mapping, domains):
+            misfits.setdefault(start + row, {}).setdefault(name, why)
 
     def _domains(self, chunk: Chunk, mapping: ResolvedMapping) -> tuple[pa.Array, Misfits]:
         """Return the domain of each row: that of the known item where the input has none."""
@@ -267,20 +296,35 @@ class ItemReader(TableReader[ResolvedMapping]):
                     files, _ = read_files(chunk.columns[name], name)
                     yield from (file for file in files if isinstance(file, str))
 
-    def _find_types(self, declared: Mapping[str, Types]) -> None:
+    def _find_types(self, misfits: RowMisfits | None = None) -> None:
+        """Find the types of the attributes, from the rows without a problem.
+
+        A row does not count where its id, contents or another attribute are invalid.
+        """
         census: dict[tuple[str, str], TypeCensus] = {}
+        invalid = np.array(sorted({*self.problems, *(misfits or {})}), np.int64)
+        start = 0
         for source, mapping in self._sources:
             names = mapping.attributes(source.columns)
             texts = mapping.text_columns
             for chunk in source.read():
                 domains, _ = self._domains(chunk, mapping)
-                for domain, part in _by_domain(chunk, domains, names):
+                first, end = np.searchsorted(invalid, [start, start + len(chunk)])
+                bad = invalid[first:end].tolist()
+                for domain, rows, part in _grouped(chunk, domains, names):
+                    places = range(len(chunk)) if rows is None else rows
                     for name in names:
                         counts = census.setdefault((domain, name), TypeCensus(text=name in texts))
-                        counts.add(part[name], spelled=name in source.spelled)
+                        values = part[name]
+                        out = {row for row in bad if self._is_left_out(start + row, name, misfits)}
+                        if out:
+                            kept = [at for at, row in enumerate(places) if row not in out]
+                            values = _taken(values, kept)
+                        counts.add(values, spelled=name in source.spelled)
+                start += len(chunk)
         self.types, self.notes = {}, list(self._source_notes)
         for (domain, name), counts in census.items():
-            known = declared.get(domain, {}).get(name)
+            known = self._known.get(domain, {}).get(name)
             type_ = counts.type(known)
             if type_ is not None:
                 self.types.setdefault(domain, {})[name] = type_
@@ -288,6 +332,10 @@ class ItemReader(TableReader[ResolvedMapping]):
             note = counts.note(known)
             if note is not None:
                 self.notes.append(f"column {name!r} of {domain} {note}")
+
+    def _is_left_out(self, row: int, name: str, misfits: RowMisfits | None) -> bool:
+        others = (misfits or {}).get(row, {}).keys() - {name}
+        return row in self.problems or bool(others)
 
     def _note_type(
         self, domain: str, name: str, known: pa.DataType | None, type_: pa.DataType
@@ -298,33 +346,31 @@ class ItemReader(TableReader[ResolvedMapping]):
                 f"{type_name(type_)}, which holds both"
             )
 
-    def _attribute_problems(self, chunk: Chunk, mapping: ResolvedMapping, domains: Any) -> Problems:
-        """Return values that the type of their attribute does not hold."""
-        problems: Problems = []
+    def _attribute_misfits(
+        self, chunk: Chunk, mapping: ResolvedMapping, domains: Any
+    ) -> Iterator[tuple[int, str, str]]:
+        """Yield values that the type of their attribute does not hold: row, name, and why."""
         names = mapping.attributes(tuple(chunk.columns))
         for domain, rows, part in _grouped(chunk, domains, names):
             types = self.types.get(domain, {})
+            known = self._known.get(domain, {})
             for name in names:
                 values = part[name]
                 if name in types:
-                    is_text = name in mapping.text_columns or name in self._known.get(domain, {})
+                    is_text = name in mapping.text_columns or name in known
                     _, misfits = convert(
                         values, types[name], time_unit=self._time_unit, spell=is_text
                     )
-                    is_new = name not in self._known.get(domain, {})
                     remedy = (
-                        _OfOtherRows()
-                        if is_new
-                        else _Remedy(self._space, domain, name, types[name], values)
+                        CastRemedy(self._space, domain, name, types[name], values)
+                        if name in known
+                        else OtherRows()
                     )
                     found = [(row, why + remedy.of(row, why)) for row, why in misfits]
                 else:
                     found = _unstorable(values)
-                problems += [
-                    (row if rows is None else rows[row], f"column {name!r} {why}")
-                    for row, why in found
-                ]
-        return problems
+                for row, why in found:
+                    yield row if rows is None else rows[row], name, why
 
     def _content_problems(
         self, chunk: Chunk, mapping: ResolvedMapping, domains: pa.Array, known: Mask
@@ -341,7 +387,7 @@ class ItemReader(TableReader[ResolvedMapping]):
             keeps[absent] |= known[absent]
         if mapping.gives_text:
             for name in sorted(mapping.text_columns & set(chunk.columns) - set(mapping.id.fields)):
-                problems += _not_unicode(name, chunk.columns[name])
+                problems += not_unicode(name, chunk.columns[name])
         if "text" in self.modalities:
             texts, whole = mapping.render_texts(chunk, domains)
             empty = [text is None for text in texts]
@@ -404,7 +450,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         for modality in media_columns(self.modalities):
             if modality in mapping.media:
                 values = chunk.columns[mapping.media[modality]]
-                columns |= _file_columns(values, modality, source.folder)
+                columns |= file_columns(values, modality, source.folder)
         for vector_name, name in mapping.vectors.items():
             read = read_vectors(chunk.columns[name], self._vector_dims[vector_name])
             columns[vector_column(vector_name)] = read.as_column()
@@ -497,11 +543,9 @@ def _decoded(type_: pa.DataType) -> pa.DataType:
     return _decoded(type_.value_type) if encoded else type_
 
 
-def _by_domain(
-    chunk: Chunk, domains: pa.Array, names: Sequence[str]
-) -> Iterator[tuple[str, dict[str, Values]]]:
-    for domain, _, part in _grouped(chunk, domains, names):
-        yield domain, part
+def _taken(values: Values, rows: Sequence[int]) -> Values:
+    """Return the values of some rows."""
+    return Chunk({"": values}, len(values)).take(rows).columns[""]
 
 
 def _grouped(
@@ -520,52 +564,6 @@ def _grouped(
         yield domain, rows, Chunk(columns, len(chunk)).take(rows).columns
 
 
-class _OfOtherRows:
-    """What to do where values do not fit the type that the other rows give a new attribute."""
-
-    def of(self, row: int, why: str) -> str:
-        """Return the end of a problem."""
-        del row
-        return " as in other rows; write all of them as one type" if why.startswith("holds") else ""
-
-
-class _Remedy:
-    """What to do where values do not fit the type that an attribute has."""
-
-    def __init__(
-        self, space: Path | None, domain: str, name: str, type_: pa.DataType, values: Values
-    ) -> None:
-        self._space, self._domain, self._name = space, domain, name
-        self._type, self._values = type_, values
-        self._objects: list[Any] | None = None
-
-    def of(self, row: int, why: str) -> str:
-        """Return the end of a problem: the command that gives the attribute a type that fits."""
-        if not why.startswith("holds") or why.endswith(NEEDS_UNIT):
-            return ""
-        if self._objects is None:
-            self._objects = to_objects(self._values)
-        target = self._wider(self._objects[row])
-        if target is None:
-            return ""
-        words = shlex.join(["attributes", "cast", self._domain, self._name, target])
-        command = f"isthmus {words}" if self._space is None else command_in(self._space, words)
-        return f"; correct it, or: {command}"
-
-    def _wider(self, value: Any) -> str | None:
-        try:
-            given = type_of(value)
-        except Misfit:
-            return None
-        if pa.types.is_temporal(self._type) and pa.types.is_timestamp(given):
-            return type_name(UTC_TIME if given.tz else given)
-        merged = widen(self._type, given)
-        if merged is None:
-            nested = pa.types.is_nested(self._type) or pa.types.is_nested(given)
-            return None if nested else "text"
-        return type_name(merged) if merged != self._type else None
-
-
 def _unstorable(values: Values) -> Problems:
     """Return the values that no attribute can be."""
     problems: Problems = []
@@ -576,69 +574,3 @@ def _unstorable(values: Values) -> Problems:
             except Misfit as misfit:
                 problems.append((row, str(misfit)))
     return problems
-
-
-def _not_unicode(name: str, values: Values) -> Problems:
-    """Return the texts that are no valid Unicode, which no file can hold."""
-    if not isinstance(values, list):
-        return []
-    texts = [value if isinstance(value, str) else None for value in values]
-    try:
-        pa.array(texts, pa.string())
-    except UnicodeEncodeError:
-        return [
-            (row, f"column {name!r} holds {shown(text)}, which is no valid Unicode")
-            for row, text in enumerate(texts)
-            if text is not None and not _is_unicode(text)
-        ]
-    return []
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def read_files(values: Values, kind: str) -> tuple[list[str | bytes | None], Problems]:
-    """Return the path, address or bytes of each file, None where there is none, and problems."""
-    files: list[str | bytes | None] = []
-    problems: Problems = []
-    for row, value in enumerate(to_objects(values)):
-        file = unwrap(value)
-        if isinstance(file, Mapping):
-            file = unwrap(file.get("bytes")) or file.get("path")
-        if isinstance(file, PurePath):
-            file = str(file)
-        if not isinstance(file, str | bytes | None):
-            name = type(file).__name__
-            problems.append((row, f"holds a {name}; give {kind} as a path, bytes or a data URI"))
-            file = None
-        if isinstance(file, str) and not _is_unicode(file):
-            problems.append((row, f"holds {shown(file)}, which is no valid Unicode"))
-            file = None
-        files.append((file.strip() if isinstance(file, str) else file) or None)
-    return files, problems
-
-
-def _file_columns(values: Values, modality: str, folder: Path | None) -> dict[str, pa.Array]:
-    """Return a column of references and one of bytes, each null where the other has the file."""
-    files, _ = read_files(values, modality)
-    paths = [resolve_file(f, folder) if isinstance(f, str) else None for f in files]
-    inline = [f if isinstance(f, bytes) else None for f in files]
-    return {
-        modality: pa.array(paths, pa.string()),
-        inline_column(modality): pa.array(inline, pa.binary()),
-    }
-
-
-def resolve_file(value: str, folder: Path | None) -> str:
-    """Return a reference to a file: an address as it is, a path absolute.
-
-    An address of a scheme that is not read stays too: its item goes to quarantine by name.
-    """
-    if is_reference(value) or scheme_of(value) not in (None, "file"):
-        return value
-    return str(local_path(value, folder))

@@ -18,6 +18,7 @@ VERSIONS: Final = "_versions"
 DATA: Final = "data"
 DELETIONS: Final = "_deletions"
 INDICES: Final = "_indices"
+TRANSACTIONS: Final = "_transactions"
 
 FOOTER: Final = struct.Struct("<QHH4s")  # position of the message, format, "LANC"
 LENGTH: Final = struct.Struct("<I")

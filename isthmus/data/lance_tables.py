@@ -13,16 +13,16 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.data.lance_commits import DurableCommits, drop_torn_version
+from isthmus.data.lance_commits import DurableCommits, drop_torn_version, flush_manifest
 from isthmus.data.lance_manifest import DATA, VERSIONS, manifest_name, versions_of
 from isthmus.data.leases import hold, removing
 from isthmus.data.table_checksums import (
     VersionGone,
     corrupt,
     forget_records,
+    is_recorded,
     newest_version,
     read_manifest,
-    record_file,
     record_version,
     recorded_versions,
     require_intact,
@@ -65,7 +65,7 @@ def open_table(path: Path) -> Any:
         with suppress(VersionGone):  # another process compacts the table; there is a newer one
             require_intact(path, version, besides=TEXT_INDEX)
             dataset = open_unchecked(path, version)
-            if not record_file(path, version).exists():
+            if not is_recorded(path, version):
                 _record_read_version(path, dataset)
             return dataset
     raise corrupt(path, f"version {version}")
@@ -124,6 +124,7 @@ def _record_read_version(path: Path, dataset: Any) -> None:
     new = set(unrecorded_files(path, manifest))
     read_unrecorded(dataset, *(f.number for f in manifest.fragments if new.intersection(f.files)))
     with suppress(OSError):  # in a folder that cannot be written
+        flush_manifest(path, manifest.version)
         record_version(path, manifest.version)
 
 

@@ -119,10 +119,13 @@ class MediaStore:
                 self._downloads = None
 
     def put(self, data: bytes) -> str:
-        """Store bytes and return their reference; equal bytes are stored once."""
+        """Store bytes and return their reference; equal bytes are stored once.
+
+        A stored file that is damaged is replaced.
+        """
         name = digest(data).hex()
         target = self.folder / name[:2] / name
-        if not target.exists():
+        if not _holds(target, data):
             make_folder(target.parent)
             partial = partial_name(self.folder / name)  # all in one folder: found when left over
             partial.write_bytes(data)
@@ -203,6 +206,14 @@ class MediaStore:
             size = max(size, file.tell())
         if size > self.limits.max_bytes:
             raise InvalidMedia(f"{path} has {size} bytes, over {self.limits.max_bytes}")
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    """Return whether there is a file with this content."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except FileNotFoundError:
+        return False
 
 
 def _refuse_special_file(path: Path, descriptor: int) -> None:

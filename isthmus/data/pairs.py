@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from isthmus.data.convert import to_objects
-from isthmus.data.item_reader import resolve_file
+from isthmus.data.item_files import resolve_file
 from isthmus.data.sources import Source
 from isthmus.data.table_reader import TableReader
 from isthmus.data.template import TextTemplate

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 import urllib.parse
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from isthmus.errors import InvalidInput
 
+# Commands that copy what an address names to a folder.
+COPY: Final[Mapping[str, str]] = MappingProxyType({"s3": "aws s3 cp", "gs": "gcloud storage cp"})
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # of two letters or more; C:/ is a path
 
 
@@ -37,9 +43,10 @@ def local_path(given: str | Path, folder: Path | None = None) -> Path:
     if scheme == "file":
         text = _from_file_uri(text)
     elif scheme is not None:
+        copy = f": {COPY[scheme]} {shlex.quote(text)} ." if scheme in COPY else ""
         raise InvalidInput(
             f"{text!r} is an address of the scheme {scheme}:, which Isthmus does not read; copy it "
-            "to a local folder first, and give its path"
+            f"to a local folder first, and give its path{copy}"
         )
     if "\0" in text:
         raise InvalidInput(f"{text!r} is no path: it holds a null character")

@@ -115,6 +115,18 @@ class ItemColumns(IdColumn):
     )
 
 
+class UserColumns(Request):
+    """Which column is the id of a user; every other column becomes a typed attribute."""
+
+    user: str = Field(default="user_id", description="Column or template of the user id.")
+    columns: ListedNames | None = Field(
+        default=None, description="Columns to store as attributes (a,b,c); by default all."
+    )
+    exclude: ListedNames = Field(
+        default=(), description="Columns not to store as attributes (a,b,c)."
+    )
+
+
 class InteractionColumns(Request):
     """Which columns are what in a log of interactions; every other column is ignored."""
 

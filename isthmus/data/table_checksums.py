@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from uuid import uuid4
 
 from isthmus.data.lance_manifest import TableManifest, manifest_name, versions_of
-from isthmus.durable import make_folder, write_atomically
+from isthmus.durable import make_folder, write_whole
 from isthmus.errors import CorruptTable, IsthmusError, command_in
 from isthmus.files import Crc, crc_of, crc_of_file
 from isthmus.schema import SPACE_FILE
@@ -113,14 +113,15 @@ def record_version(table: Path, version: int) -> VersionRecord:
     """Record the checksums of a version that was just committed.
 
     Checksums of files that earlier versions consist of are taken from their record, and never
-    computed again: a file that was damaged since would otherwise pass for sound.
+    computed again: a file that was damaged since would otherwise pass for sound. The record is not
+    flushed: it can be made again, and a loss of power that takes it takes no acknowledged version.
 
     Parameters
     ----------
     table : Path
         Folder of the table.
     version : int
-        The version; its manifest is on the disk.
+        The version; its manifest was flushed.
     """
     manifest = (table / manifest_name(version)).read_bytes()
     former = _former_record(table, version)
@@ -135,8 +136,16 @@ def record_version(table: Path, version: int) -> VersionRecord:
     make_folder(table / CHECKSUMS)
     identity = uuid4().hex if former is None else former.table
     record = VersionRecord(version, identity, files, manifest)
-    write_atomically(record_file(table, version), record.encode())
+    write_whole(record_file(table, version), record.encode())
     return record
+
+
+def is_recorded(table: Path, version: int) -> bool:
+    """Return whether a version has a record; an empty one lost its content with the power."""
+    try:
+        return record_file(table, version).stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def forget_records(table: Path, versions: Iterable[int]) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from isthmus.data.times import zone_of
+
 UTC_TIME = pa.timestamp("us", "UTC")
 MAX_DECIMAL_DIGITS = 38
 _SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
@@ -57,7 +59,7 @@ def _storage_scalar(type_: pa.DataType) -> pa.DataType | None:
     if types.is_fixed_size_binary(type_) and not types.is_decimal(type_):
         return pa.binary()
     if types.is_timestamp(type_):
-        return pa.timestamp("us", type_.tz)
+        return _storage_time(type_.tz)
     if types.is_date(type_):
         return pa.date32()
     if types.is_time(type_):
@@ -77,6 +79,13 @@ def _storage_scalar(type_: pa.DataType) -> pa.DataType | None:
         or types.is_binary(type_)
     )
     return type_ if plain else None
+
+
+def _storage_time(zone: str | None) -> pa.DataType | None:
+    if zone is None:
+        return pa.timestamp("us")
+    known = zone_of(zone)
+    return None if known is None else pa.timestamp("us", known)
 
 
 def is_list(type_: pa.DataType) -> bool:
@@ -253,7 +262,7 @@ def parse_type(name: str) -> pa.DataType | None:
     if text in _NAMED:
         return _NAMED[text]
     if text.startswith("timestamp[") and text.endswith("]"):
-        return pa.timestamp("us", "".join(name.split())[len("timestamp[") : -1])
+        return _storage_time("".join(name.split())[len("timestamp[") : -1])
     if text.startswith("list<") and text.endswith(">"):
         inner = parse_type(text[5:-1])
         return None if inner is None else pa.list_(inner)

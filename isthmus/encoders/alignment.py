@@ -18,6 +18,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.registry import LOCAL_PAIR
 from isthmus.errors import CorruptAlignment, FingerprintMismatch
+from isthmus.files import with_checksum, without_checksum
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
@@ -112,13 +113,13 @@ class Alignment:
         description = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
-            "checksum": digest(data).hex(),
+            "heads": digest(data).hex(),
             "dim": self.dim,
             "specs": dict(self.specs),
             "components": {m: dict(c) for m, c in self.components.items()},
             "report": dict(self.report),
         }
-        (building / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n", "utf-8")
+        (building / DESCRIPTION).write_bytes(with_checksum(json.dumps(description)) + b"\n")
         remove_folder(folder)
         put_folder(building, folder)
 
@@ -132,7 +133,7 @@ class Alignment:
             If a file is missing, damaged, or of a later version.
         """
         try:
-            description = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+            description = without_checksum((folder / DESCRIPTION).read_bytes())
             data = (folder / HEADS).read_bytes()
         except (OSError, ValueError) as error:
             raise CorruptAlignment(f"no alignment can be read from {folder}: {error}") from error
@@ -141,11 +142,8 @@ class Alignment:
                 f"{folder / DESCRIPTION} has format {description.get('format')!r}; this version of "
                 f"Isthmus reads {FORMAT}: install the one that wrote it"
             )
-        if digest(data).hex() != description["checksum"]:
-            raise CorruptAlignment(
-                f"{folder / HEADS} is damaged; learn the alignment anew with: isthmus align, or "
-                "go back with: isthmus rollback"
-            )
+        if digest(data).hex() != description.get("heads"):
+            raise CorruptAlignment(f"{folder / HEADS} is damaged")
         return cls._from_files(description, data)
 
     @classmethod

@@ -13,6 +13,7 @@ from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.media import MediaStore
 from isthmus.data.paths import local_path
+from isthmus.data.users.store import UserStore
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
@@ -67,7 +68,7 @@ class OpenSpace:
     ----------
     settings : SpaceSettings
         What ``space.toml`` held when the space was opened or last switched.
-    catalog, quarantine, interactions
+    catalog, quarantine, interactions, users
         The tables of the space.
     live : LiveView
         The searchable items, as they are on disk now.
@@ -89,6 +90,7 @@ class OpenSpace:
         self.device = device
         self._load(SpaceSettings.read(self.path))
         self.interactions = InteractionStore(self.path)
+        self.users = UserStore(self.path)
         given = None if encoder is None else resolve_encoders(encoder, device=self.model_device)
         self.encoder_of = self.recorded_encoders(self.settings, given)
 

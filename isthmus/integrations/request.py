@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import Field
@@ -58,4 +59,30 @@ class ImportRequest(Request):
     )
     skip_invalid: bool = Field(
         default=False, description="Leave invalid rows out rather than refuse them all."
+    )
+
+
+class EnrichRequest(Request):
+    """What a chat model writes about which items."""
+
+    model: str = Field(
+        description="Chat model, such as openai/NAME?base_url=http://host:8000/v1; its key comes "
+        "from the environment (OPENAI_API_KEY, or key_env)."
+    )
+    prompt_file: Path = Field(description="Text that says what to write about an item.")
+    domain: str = Field(description="Domain of the items.")
+    where: str | None = Field(default=None, description="SQL predicate: only these items.")
+    fields: Mapping[str, str] | None = Field(
+        default=None,
+        description="Attributes to fill beside the description, and their types (mood=text): text, "
+        "int, float, bool or list<text>; stored as ai_mood and so on.",
+    )
+    text: bool = Field(
+        default=False,
+        description="Add the description to the text of the items, which are encoded anew.",
+    )
+    budget: int = Field(default=100_000, ge=1, description="Most tokens to use.")
+    concurrency: int = Field(default=4, ge=1, description="Questions at a time.")
+    dry_run: bool = Field(
+        default=False, description="Only say how many items and tokens it would be."
     )

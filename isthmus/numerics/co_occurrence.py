@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -157,11 +158,16 @@ def top_k_per_group(matrix: csr_array, k: int | None, groups: Columns | None = N
     if groups is not None:
         cells = rows * (int(groups.max(initial=0)) + 1) + groups[columns]
     over_full = np.bincount(cells, minlength=1)[cells] > k
-    crowded = np.flatnonzero(over_full)
-    order = crowded[np.lexsort((columns[crowded], -values[crowded], cells[crowded]))]
-    starts = np.searchsorted(cells[order], cells[order])
     kept = ~over_full
-    kept[order[np.arange(len(order)) - starts < k]] = True
+    crowded = np.flatnonzero(over_full)
+    crowded = crowded[np.argsort(cells[crowded], kind="stable")]
+    bounds = np.flatnonzero(np.diff(cells[crowded], prepend=-1, append=-1))
+    for start, end in pairwise(bounds.tolist()):
+        cell = crowded[start:end]
+        smallest = np.partition(values[cell], -k)[-k]
+        above, ties = cell[values[cell] > smallest], cell[values[cell] == smallest]
+        kept[above] = True
+        kept[ties[np.argsort(columns[ties])[: k - len(above)]]] = True
     out = csr_array((values[kept], (rows[kept], columns[kept])), shape=matrix.shape)
     out.sort_indices()
     return out

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from datetime import date, time, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.convert import Misfits, convert, plain, shown, to_objects
+from isthmus.data.convert import Misfit, Misfits, convert, plain, shown, to_objects
 from isthmus.data.item_mapping import why_no_attribute
+from isthmus.data.lossy import approximate
 from isthmus.data.types import CAST_TYPES, parse_type, type_name
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, command_in
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.snapshot import Snapshot, require_domain
 from isthmus.index.open_space import OpenSpace
@@ -93,47 +95,86 @@ def cast_attribute(space: OpenSpace, request: CastAttributeRequest) -> dict[str,
     type_ = parse_type(request.type)
     if type_ is None:
         raise InvalidInput(f"there is no type {request.type!r}; there are {CAST_TYPES}")
+    census = _CastCensus()
     with write_lock(space.path, "catalog", space.wait_s):
         snapshot = space.catalog.snapshot()
         field = snapshot.attributes.field(request.domain, request.name)
         if field.type != type_:
-            n_values = _check_cast(snapshot, request, field.name, type_)
+            for ids, values in _of_domain(snapshot, request.domain, field.name):
+                census.add(ids, values, _cast(values, type_, request.time_unit))
+            census.require_fit(space, request, type_)
             change = space.catalog.change_attributes()
             change.convert(
                 request.domain,
                 request.name,
                 type_,
-                lambda _, values: _cast(values, type_, request.time_unit)[0],
+                lambda _, values: _cast(values, type_, request.time_unit).array,
             )
             change.apply()
-        else:
-            n_values = 0
     return {
         "domain": request.domain,
         "attribute": request.name,
         "from": type_name(field.type),
         "to": type_name(type_),
-        "values": n_values,
+        "values": census.values,
+        "lossy": census.lossy,
+        "examples": census.examples,
     }
 
 
-def _check_cast(
-    snapshot: Snapshot, request: CastAttributeRequest, column: str, type_: pa.DataType
-) -> int:
-    """Return the number of values; raise where one does not fit."""
-    count, misfits = 0, []
-    for ids, values in _of_domain(snapshot, request.domain, column):
-        count += len(values) - values.null_count
-        found = _cast(values, type_, request.time_unit)[1]
-        misfits += [f"item {ids[row].as_py()!r} {why}" for row, why in found]
-    if misfits:
-        listed = "; ".join(misfits[:MAX_MISFITS])
-        more = f"; and {len(misfits) - MAX_MISFITS} more" if len(misfits) > MAX_MISFITS else ""
-        raise InvalidInput(
-            f"{len(misfits)} value(s) of {request.name!r} of {request.domain} are no "
-            f"{type_name(type_)}: {listed}{more}. Nothing was changed; correct these items first"
-        )
-    return count
+class _Cast(NamedTuple):
+    """Values of another type, null where none fits; what does not fit; what loses something."""
+
+    array: pa.Array
+    misfits: Misfits
+    losses: Misfits
+
+
+class _CastCensus:
+    """Counts the values of a cast, and those that do not fit or lose something."""
+
+    def __init__(self) -> None:
+        self.values = 0
+        self.lossy = 0
+        self.examples: list[str] = []
+        self._misfits: list[str] = []
+
+    def add(self, ids: Any, values: Any, cast: _Cast) -> None:
+        """Count some rows."""
+        self.values += len(values) - values.null_count
+        self.lossy += len(cast.losses)
+        names = [(ids[row].as_py(), why) for row, why in cast.misfits]
+        self._misfits += [f"item {name!r} {why}" for name, why in names]
+        room = MAX_MISFITS - len(self.examples)
+        lost = [(ids[row].as_py(), why) for row, why in cast.losses[: max(room, 0)]]
+        self.examples += [f"item {name!r}: {why}" for name, why in lost]
+
+    def require_fit(
+        self, space: OpenSpace, request: CastAttributeRequest, type_: pa.DataType
+    ) -> None:
+        """Raise where a value does not fit, or loses something that it must not."""
+        if self._misfits:
+            listed = "; ".join(self._misfits[:MAX_MISFITS])
+            unlisted = len(self._misfits) - MAX_MISFITS
+            more = f"; and {unlisted} more" if unlisted > 0 else ""
+            raise InvalidInput(
+                f"{len(self._misfits)} value(s) of {request.name!r} of {request.domain} are no "
+                f"{type_name(type_)}: {listed}{more}. Nothing was changed; correct these items "
+                "first"
+            )
+        if self.lossy and not request.allow_lossy:
+            more = (
+                f"; and {self.lossy - len(self.examples)} more" if self.lossy > MAX_MISFITS else ""
+            )
+            given = shlex.join([request.domain, request.name, request.type])
+            unit = f" --time-unit {request.time_unit}" if request.time_unit else ""
+            words = f"attributes cast {given}{unit} --allow-lossy"
+            raise InvalidInput(
+                f"{self.lossy} of {self.values} value(s) of {request.name!r} of {request.domain} "
+                f"are no {type_name(type_)} and would lose something: {'; '.join(self.examples)}"
+                f"{more}. Nothing was changed; correct these items first, or lose it: "
+                f"{command_in(space.path, words)}"
+            )
 
 
 def _of_domain(snapshot: Snapshot, domain: str, column: str) -> Iterator[tuple[Any, Any]]:
@@ -142,10 +183,21 @@ def _of_domain(snapshot: Snapshot, domain: str, column: str) -> Iterator[tuple[A
         yield rows.column(ITEM_ID), rows.column(column)
 
 
-def _cast(values: Any, type_: pa.DataType, time_unit: str | None) -> tuple[pa.Array, Misfits]:
+def _cast(values: Any, type_: pa.DataType, time_unit: str | None) -> _Cast:
     if type_ == pa.string():
-        return _to_texts(values)
-    return convert(plain(values), type_, time_unit=time_unit)
+        return _Cast(*_to_texts(values), [])
+    array, misfits = convert(plain(values), type_, time_unit=time_unit)
+    if not misfits:
+        return _Cast(array, [], [])
+    objects, converted = to_objects(plain(values)), to_objects(array)
+    refused, losses = [], []
+    for row, why in misfits:
+        try:
+            converted[row] = approximate(objects[row], type_)
+            losses.append((row, f"{shown(objects[row])} becomes {shown(converted[row])}"))
+        except Misfit:
+            refused.append((row, why))
+    return _Cast(pa.array(converted, type_), refused, losses)
 
 
 def _to_texts(values: Any) -> tuple[pa.Array, Misfits]:

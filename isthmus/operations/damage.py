@@ -13,6 +13,7 @@ from isthmus.schema import (
     CATALOG_TABLE,
     EMBEDDING_CACHE_FOLDER,
     INTERACTIONS_TABLE,
+    USERS_TABLE,
 )
 
 
@@ -46,7 +47,7 @@ class Damage:
 
 def tables_of(space: Path) -> Iterator[Path]:
     """Yield the folder of each table of a space that there is."""
-    tables = (space / name for name in (CATALOG_TABLE, INTERACTIONS_TABLE))
+    tables = (space / name for name in (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE))
     yield from (table for table in tables if table.is_dir())
     yield from sorted((space / EMBEDDING_CACHE_FOLDER).glob("*.lance"))
 

@@ -65,6 +65,7 @@ def summarize_events(space: OpenSpace, request: EventsRequest) -> EventSummary:
 
 
 def forget_user(space: OpenSpace, user_id: str) -> int:
-    """Delete every interaction of a user, and return how many there were."""
+    """Delete every interaction and the attributes of a user; return how many interactions."""
     with write_lock(space.path, "interactions", space.wait_s):
+        space.users.delete([user_id])
         return space.interactions.delete_user(user_id)

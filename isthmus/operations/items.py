@@ -95,7 +95,11 @@ def _encoders_of(request: CreateRequest) -> dict[Modality, Encoder]:
     if request.encoder == NO_ENCODER and not any(by_modality):
         return {}
     return resolve_encoders(
-        request.encoder, *by_modality, device=request.device, precision=request.precision
+        request.encoder,
+        *by_modality,
+        device=request.device,
+        precision=request.precision,
+        prompts=request.prompts,
     )
 
 

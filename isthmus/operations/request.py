@@ -8,7 +8,13 @@ from typing import Any, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
-from isthmus.data.request import IdColumn, InteractionColumns, ItemColumns, TableOptions
+from isthmus.data.request import (
+    IdColumn,
+    InteractionColumns,
+    ItemColumns,
+    TableOptions,
+    UserColumns,
+)
 from isthmus.data.times import TimeUnit
 from isthmus.ids import Ids
 from isthmus.requests import Names, Request
@@ -33,6 +39,18 @@ class EncoderOptions(Request):
         "auto (one that fits), or none.",
     )
     precision: str = Field(default="auto", description="auto, fp32, bf16 or fp16.")
+    query_prompt: str | None = Field(
+        default=None, description="What precedes texts that are searched for, for their encoder."
+    )
+    document_prompt: str | None = Field(
+        default=None, description="What precedes texts of items, for their encoder."
+    )
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """The prompts that are given, by role."""
+        given = {"query": self.query_prompt, "document": self.document_prompt}
+        return {role: prompt for role, prompt in given.items() if prompt is not None}
 
 
 class CreateRequest(EncoderOptions):
@@ -199,6 +217,10 @@ class CastAttributeRequest(AttributeRequest):
         default=None,
         description="What numbers count that become times: s, ms, us, ns or yyyymmdd.",
     )
+    allow_lossy: bool = Field(
+        default=False,
+        description="Whether values may lose something: 9.99 becomes 10, a time its day.",
+    )
 
 
 class RenameAttributeRequest(AttributeRequest):
@@ -213,6 +235,15 @@ class DropAttributeRequest(AttributeRequest):
 
 class InteractionsRequest(TableOptions, InteractionColumns):
     """Interactions to add, and which columns are what."""
+
+    source: SkipValidation[Any] = Field(
+        description="Files, globs or folders; tables, frames or dicts."
+    )
+    skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
+
+
+class UsersRequest(TableOptions, UserColumns):
+    """Users to add or change, and which columns are what."""
 
     source: SkipValidation[Any] = Field(
         description="Files, globs or folders; tables, frames or dicts."
@@ -252,6 +283,11 @@ class PlanRequest(TargetOptions):
     rows: int | None = Field(
         default=None,
         description="Plan for this many vectors per named vector; by default those there are.",
+    )
+    dims: tuple[int, ...] = Field(
+        default=(),
+        description="Measure in the place of recipes what the first values of each vector alone "
+        "would find: how many of them.",
     )
 
 

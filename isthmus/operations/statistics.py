@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pyarrow.compute as pc
@@ -11,13 +13,15 @@ import pyarrow.compute as pc
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.types import type_name
 from isthmus.encoders.stack import NamedVector
+from isthmus.errors import CorruptAlignment, CorruptRelease, CorruptTable
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
 from isthmus.index.releases.view import View
+from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import published_description
-from isthmus.retrieval.search.recall_queries import RecallQuerySampler
-from isthmus.schema import EVENT, ITEM_ID, USER_ID
+from isthmus.retrieval.search.recall_queries import PROMPTS, RecallQuerySampler
+from isthmus.schema import EVENT, ITEM_ID, TEXT, USER_ID
 
 SECONDS_PER_DAY = 86_400
 
@@ -38,6 +42,8 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
     queries = RecallQuerySampler(space.path, settings)
     everything = set(settings.encoders)
     release = view.release.manifest if view.release else None
+    damage: list[str] = []
+    readable = partial(_or_none, damage)
     return {
         "items": view.snapshot.rows,
         "searchable": len(view),
@@ -47,19 +53,42 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "release_items": release.rows if release else 0,
         "release_recall": release.worst_recall if release else None,
         "delta": view.delta,
-        "index": {n: asdict(h) for n, h in assess(view, settings.index, queries).items()},
+        "index": readable(
+            lambda: {n: asdict(h) for n, h in assess(view, settings.index, queries).items()}
+        ),
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
+        "prompts": _prompts(settings),
         "named_vectors": {v.name: _describe_vector(v) for v in view.named_vectors},
         "aligned": bool(everything)
         and any(everything <= {*v.modalities} for v in view.named_vectors),
         "alignment": settings.alignment or None,
         "path": str(space.path),
         "fingerprint": space.fingerprint,
-        "quarantined": len(space.quarantine),
-        "interactions": _count_interactions(space.interactions, view.snapshot),
-        "recommender": _describe_recommender(view, space.interactions),
+        "quarantined": readable(lambda: len(space.quarantine)),
+        "interactions": readable(lambda: _count_interactions(space.interactions, view.snapshot)),
+        "recommender": readable(lambda: _describe_recommender(view, space.interactions)),
+        "damage": damage,
     }
+
+
+def _prompts(settings: SpaceSettings) -> dict[str, str]:
+    """Return what precedes texts of each role, where their encoder has prompts."""
+    return {
+        name.removeprefix(PROMPTS): prompt
+        for name, prompt in settings.encoder_components(TEXT).items()
+        if name.startswith(PROMPTS)
+    }
+
+
+def _or_none(damage: list[str], read: Callable[[], Any]) -> Any:
+    """Return what can be read; None where it is damaged, and add the reason to a list."""
+    try:
+        return read()
+    except (CorruptRelease, CorruptTable, CorruptAlignment) as error:
+        if str(error) not in damage:
+            damage.append(str(error))
+        return None
 
 
 def _describe_vector(vector: NamedVector) -> dict[str, Any]:

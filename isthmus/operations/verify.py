@@ -39,17 +39,18 @@ from isthmus.operations.publishing import publish
 from isthmus.operations.request import PublishRequest, VerifyRequest
 from isthmus.progress import progress_bar
 from isthmus.retrieval.recommend.store import DESCRIPTION, load_recommender, trained_folder
-from isthmus.retrieval.search.fusion_weights import FILE as FUSION_WEIGHTS_FILE
 from isthmus.retrieval.search.fusion_weights import LearnedFactors
 from isthmus.schema import (
     CATALOG_TABLE,
     CURRENT_FILE,
     EMBEDDING_CACHE_FOLDER,
+    FUSION_WEIGHTS_FILE,
     ITEM_ID,
     MANIFEST_FILE,
     MEDIA_FOLDER,
     RECOMMENDER_FOLDER,
     USER_ID,
+    USERS_TABLE,
     Modality,
 )
 
@@ -92,10 +93,11 @@ class VerifyReport:
 
 @dataclass(frozen=True)
 class _Finding:
-    """A damage, and what mends it."""
+    """A damage, what mends it, and whether that publishes a release."""
 
     damage: Damage
     mend: Mend | None = None
+    publishes: bool = False
 
 
 def verify(space: OpenSpace, request: VerifyRequest, *, progress: bool = False) -> VerifyReport:
@@ -113,10 +115,20 @@ def verify(space: OpenSpace, request: VerifyRequest, *, progress: bool = False) 
                 findings += part()
                 advance(1)
         in_locks = [_mended(one, request) for one in findings if one.mend is not None]
-    # A release is built out of what was mended, and takes the locks itself.
     damages = [*in_locks, *(one.damage for one in findings if one.mend is None)]
-    damages += [_mended(one, request) for one in _release_findings(space)]
+    damages += _mend_releases(space, request)
     return VerifyReport(checker.files, checker.bytes, damages, time.monotonic() - started)
+
+
+def _mend_releases(space: OpenSpace, request: VerifyRequest) -> list[Damage]:
+    """Check the releases, and mend them if asked."""
+    findings = list(_release_findings(space))
+    if not request.repair:
+        return [one.damage for one in findings]
+    with write_lock(space.path, "releases", space.wait_s):
+        damages = [_mended(one, request) for one in findings if not one.publishes]
+    # Publishing takes the locks itself.
+    return damages + [_mended(one, request) for one in findings if one.publishes]
 
 
 def _mended(finding: _Finding, request: VerifyRequest) -> Damage:
@@ -180,7 +192,9 @@ class _Checker:
         else:
             read = [] if fragment is None else readable_values(table, fragment, USER_ID)
             names = sorted(set(read))
-            lost, again = f"{rows} events{_listed(names)}", "interactions add FILES"
+            what = "users" if table.name == USERS_TABLE else "interactions"
+            kind = "attributes of users" if what == "users" else "events"
+            lost, again = f"{rows} {kind}{_listed(names)}", f"{what} add FILES"
         remedy = f"{self._command(DROP)}, then {self._command(again)}"
         return self._found(table, damage, lost, remedy, names[:MAX_NAMED])
 
@@ -224,9 +238,9 @@ class _Checker:
             LearnedFactors.load(self._path)
         except IsthmusError as error:
             lost = "the learned fusion weights"
-            remedy = self._command("learn-fusion")
+            remedy = f"{self._command(DROP)}, then {self._command('learn-fusion')}"
             damage = Damage(FUSION_WEIGHTS_FILE, first_line(error), lost, remedy)
-            return [_Finding(damage)]
+            return [_Finding(damage, (self._path / FUSION_WEIGHTS_FILE).unlink)]
         return []
 
     def _media(self) -> list[_Finding]:
@@ -311,7 +325,7 @@ def _of_release(
             yield _Finding(Damage(file, cause, lost, remedy))
         else:
             mend = partial(_publish_again, space, releases, number)
-            yield _Finding(Damage(file, cause, NOTHING, repair), mend)
+            yield _Finding(Damage(file, cause, NOTHING, repair), mend, publishes=True)
 
 
 def _publish_again(space: OpenSpace, releases: Releases, damaged: int) -> None:

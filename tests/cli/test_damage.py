@@ -8,9 +8,12 @@ import shutil
 
 import pytest
 
+from isthmus import Space
+from isthmus.encoders.training.settings import AlignmentSettings
 from tests.cli.test_train import QUICK
+from tests.damage.damages import flip
 from tests.retrieval.recommend.worlds import name
-from tests.toy import picture
+from tests.toy import COLOURS, ToyEncoder, item, picture
 
 ITEMS = [{"item_id": f"a{n}", "title": f"red word{n}"} for n in range(6)]
 EVENTS = [("u", "a1"), ("u", "a2"), ("v", "a3")]
@@ -50,12 +53,6 @@ def newest(folder, pattern):
     return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
 
 
-def flip(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-
-
 def type_remedies(run, message, *, alternative=0):
     """Type the commands of a message; of several joined by "or", one."""
     chosen = message.split(", or ")[alternative]
@@ -67,9 +64,15 @@ def type_remedies(run, message, *, alternative=0):
             words = [w if w != "ITEMS" else "items.csv" for w in words]
             words += ["--domain", "films", "--text", "{title}"]
         words = [w if w != "FILES" else "events.csv" for w in words]
-        results.append(run(*words, *(QUICK if words[0] == "train" else ())))
+        results.append(run(*words, *MORE.get(words[0], ())))
     return results
 
+
+MORE = {  # what the command was typed with before
+    "train": QUICK,
+    "align": ("--epochs", 1),
+    "learn-fusion": ("--label", "colour"),
+}
 
 SITUATIONS = {
     "catalog manifest": ("catalog.lance/_versions/*.manifest", SEARCH),
@@ -135,6 +138,75 @@ def test_the_remedy_of_a_damaged_recommender(board, run, tmp_path):
     assert trained.returncode == 0, trained.stderr
     assert run("publish", "--space", "shop").returncode == 0
     assert run(*RECOMMEND).returncode == 0
+
+
+def test_the_remedy_of_a_damaged_recommender_that_is_not_published(board, run, tmp_path):
+    shutil.copytree(board.path, tmp_path / "shop")
+    flip(newest(tmp_path / "shop", "training/recommender/**/generators.safetensors"))
+    told = run("verify", "--space", "shop")
+    assert told.returncode == 1
+    (trained,) = type_remedies(run, told.stdout)
+    assert trained.returncode == 0, trained.stderr
+    assert run("verify", "--space", "shop").returncode == 0
+
+
+@pytest.fixture(scope="module")
+def aligned(tmp_path_factory):
+    """Spaces of text and pictures with learned weights and an alignment, published and not."""
+    folder = tmp_path_factory.mktemp("aligned")
+    encoders = {
+        "text": ToyEncoder("text", spec="toy/words"),
+        "image": ToyEncoder("image", spec="toy/colours"),
+    }
+    colours = list(COLOURS)
+    for which in ("published", "not published"):
+        space = Space.create(folder / which, encoders)
+        space.upsert(
+            [
+                item(
+                    f"i{n}",
+                    f"word{n} {colours[n % 6]}",
+                    image=picture(colours[n % 6], 4 + n),
+                    colour=colours[n % 6],
+                )
+                for n in range(60)
+            ]
+        )
+        if which == "published":
+            space.publish()
+        space.align(settings=AlignmentSettings(dim=6, epochs=1))
+        space.learn_fusion(label="colour")
+    return folder
+
+
+@pytest.mark.parametrize("alternative", [0, 1])
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("published", "alignments/*/heads.safetensors"),
+        ("not published", "alignments/*/alignment.json"),
+        ("published", "fusion_weights.json"),
+    ],
+)
+def test_the_remedy_of_a_damaged_alignment_or_weights(
+    aligned, run, tmp_path, name, pattern, alternative
+):
+    shutil.copytree(aligned / name, tmp_path / "shop")
+    assert run(*SEARCH).returncode == 0
+    flip(newest(tmp_path / "shop", pattern))
+    told = run(*SEARCH)
+    assert told.returncode == 1
+    assert "Traceback" not in told.stderr
+    said = told.stderr
+    if alternative:  # what verify says
+        said = run("verify", "--space", "shop").stdout
+    for _ in range(2):
+        results = type_remedies(run, said)
+        said = " ".join(result.stdout + result.stderr for result in results)
+        if run(*SEARCH).returncode == 0:
+            break
+    assert run(*SEARCH).returncode == 0, said
+    assert run("verify", "--space", "shop").returncode == 0
 
 
 def test_verify_names_what_is_lost_and_exits_with_one(shop, run, run_json):

@@ -7,6 +7,7 @@ import ctypes
 import importlib
 import os
 import pickle
+import select
 import shutil
 import signal
 import subprocess
@@ -117,16 +118,12 @@ def in_child(act: Callable[[], Any]) -> Outcome:
 def _wait(child: int, reading: int) -> Outcome:
     end = time.monotonic() + LONGEST_S
     content = b""
-    os.set_blocking(reading, False)
     with os.fdopen(reading, "rb", buffering=0) as file:
-        while time.monotonic() < end:
+        while select.select([file], [], [], max(0.0, end - time.monotonic()))[0]:
             part = file.read(1 << 16)
-            if part == b"":
+            if not part:
                 break
-            if part is None:
-                time.sleep(0.002)
-            else:
-                content += part
+            content += part
         else:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)

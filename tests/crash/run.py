@@ -11,16 +11,17 @@ import tempfile
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.crash.children import build, decode_here, import_all
-from tests.crash.kills import Trial
-from tests.crash.power import lost_power
 from tests.crash.state import answers, open_space
+from tests.crash.trial import Trial
 from tests.crash.verbs import VERBS, published
 
 SHOWN = 400  # characters of a problem
+MEMORY = Path("/dev/shm")
 
 
 def main() -> int:
@@ -28,7 +29,8 @@ def main() -> int:
     options = parsed()
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory(prefix="crash-") as folder:
+    memory = MEMORY if os.access(MEMORY, os.W_OK) else None  # no disk is waited for
+    with tempfile.TemporaryDirectory(prefix="crash-", dir=memory) as folder:
         library = build(Path(folder))
         if library is None:
             print("no C compiler: nothing was run")
@@ -50,12 +52,10 @@ def parsed() -> argparse.Namespace:
     """Return the options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("verbs", nargs="*", help=f"of: {', '.join(VERBS)}; by default all")
-    parser.add_argument("--every", type=int, default=1, help="stop at every so manyth call only")
-    parser.add_argument("--first", type=int, default=1, help="the first call to stop at")
+    parser.add_argument("--every", type=int, default=1, help="try every so manyth stop only")
+    parser.add_argument("--first", type=int, default=1, help="the first stop to try")
     parser.add_argument("--workers", type=int, default=1, help="processes, each with its verbs")
-    parser.add_argument("--no-power", action="store_true", help="no losses of power")
-    parser.add_argument("--no-kills", action="store_true", help="no kills")
-    parser.add_argument("--at", type=int, help="stop at this call alone")
+    parser.add_argument("--at", type=int, help="send a signal at this call, and nothing else")
     return parser.parse_args()
 
 
@@ -88,20 +88,21 @@ def tried(name: str, library: Path, work: Path, options: argparse.Namespace) -> 
     began = time.monotonic()
     work.mkdir()
     trial = Trial(VERBS[name], library, work)
-    step = VERBS[name].every * options.every
-    kills = []
+    counts, wrong = Counter[str](), []
     if options.at:
-        kills = [(options.at, trial.killed_at(options.at) or [])]
-    elif not options.no_kills:
-        kills = list(trial.all_kills(1 + (options.first - 1) % step, step))
-    losses = [] if options.no_power or options.at else list(lost_power(trial, step))
-    wrong = [("kill", call, problems) for call, problems in kills if problems]
-    wrong += [("power", call, problems) for call, problems in losses if problems]
-    for what, call, problems in wrong:
-        print(f"  {name}, {what} at {call}: {len(problems)} problems: {problems[0][-SHOWN:]}")
+        counts["kill"] = 1
+        problems = trial.killed_at(options.at)
+        wrong += [(f"killed at {options.at}", problems)] if problems else []
+    else:
+        for stop, problems in trial.all_stops(options.first, options.every):
+            counts[stop.kind] += 1
+            wrong += [(f"{stop.kind} after {stop.call}", problems)] if problems else []
+    for what, problems in wrong:
+        print(f"  {name}, {what}: {len(problems)} problems: {problems[0][-SHOWN:]}")
+    losses = sum(counts.values()) - counts["kill"]
     print(
-        f"{name}: {trial.undisturbed.calls} calls, {len(kills)} kills, "
-        f"{len(losses)} losses of power, {len(wrong)} divergences, "
+        f"{name}: {trial.undisturbed.calls} calls, {counts['kill']} kills, "
+        f"{losses} losses of power, {len(wrong)} divergences, "
         f"{time.monotonic() - began:.0f} s",
         flush=True,
     )

@@ -15,10 +15,20 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.index.releases.release import BUILDING, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import CHECKSUMS, DESCRIPTION, parts_folder, trained_folder
-from isthmus.schema import ITEM_ID, MEDIA_FOLDER, VECTORS_FILE, Modality
+from isthmus.schema import ITEM_ID, MEDIA_FOLDER, USER_ID, VECTORS_FILE, Modality
 from tests.toy import ToyEncoder, joint_encoder, two_encoders
 
 State = dict[str, dict[str, Any]]
+SECTIONS = (
+    "items",
+    "vectors",
+    "quarantine",
+    "interactions",
+    "users",
+    "settings",
+    "trained",
+    "release",
+)
 
 DECIMALS = 4
 # Of a recommender and of a release: what differs between two runs that do the same.
@@ -73,10 +83,11 @@ def state_of(path: Path) -> State:
     interactions = space.opened.interactions.table().to_pylist()
     release = Releases(path).current()
     return {
-        "items": {item_id: _valued(space.get(item_id)) for item_id in vectors},
+        "items": {item[ITEM_ID]: _valued(item) for item in space.get(list(vectors))},
         "vectors": {i: {n: _rounded(v) for n, v in row.items()} for i, row in vectors.items()},
         "quarantine": {f"{row[ITEM_ID]} {row['modality']}": row for row in quarantine},
         "interactions": {str([*row.values()][:3]): row for row in interactions},
+        "users": {user[USER_ID]: user for user in space.users(space.user_ids())},
         "settings": {
             "fingerprint": settings.fingerprint,
             "weights": dict(settings.weights),
@@ -87,13 +98,21 @@ def state_of(path: Path) -> State:
     }
 
 
-def leftovers(path: Path) -> list[str]:
-    """Return files that a killed process left, and whose removal nobody else would see to."""
+def leftovers(place: Path, path: Path) -> list[str]:
+    """Return files that a killed process left, and whose removal nobody else would see to.
+
+    Parameters
+    ----------
+    place : Path
+        The folder that holds the space.
+    path : Path
+        The space.
+    """
     found = [p for pattern in TEMPORARY for p in path.rglob(pattern)]
-    found += path.rglob(f".*{PART}")
+    found += [*path.rglob(f".*{PART}"), *place.glob(f".{path.name}.*")]
     used = set(open_space(path).opened.catalog.vector_columns())
     named = {vector.column for vector in SpaceSettings.read(path).layout}
-    return sorted(str(p.relative_to(path)) for p in found) + sorted(used - named)
+    return sorted(str(p.relative_to(place)) for p in found) + sorted(used - named)
 
 
 def media_of(path: Path) -> list[str]:

@@ -3,7 +3,7 @@
  * A seccomp filter sends these calls to the SIGSYS handler below, wherever they come from (Python,
  * Rust, C++, the C library itself). The handler counts those below the folder, makes the call in
  * the place of the process, and writes it to a log. At the chosen number it kills the process
- * instead. For a record, every flushed file is copied as it was when it was flushed.
+ * instead. For a record, every file is copied as it is after each call that changes its content.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -88,7 +88,7 @@ static int below(const char *path) {
     return !strncmp(path, root, root_length) && (!path[root_length] || path[root_length] == '/');
 }
 
-static void copy_flushed(const char *path) {
+static void copy_content(const char *path) {
     char target[PATH + 32], block[4096];
     snprintf(target, sizeof target, "%s/%ld", copies, done);
     long in = own_call(SYS_openat, AT_FDCWD, (long)path, O_RDONLY, 0, 0, 0), n;
@@ -167,7 +167,7 @@ static void on_call(int signal, siginfo_t *info, void *context) {
         const char *kind = kind_of(number, created, flags);
         int n = snprintf(line, sizeof line, "%ld\t%s\t%s\t%s\n", done, kind, path, target);
         own_call(SYS_write, log_file, (long)line, n, 0, 0, 0);
-        if (kind[0] == 's') copy_flushed(path);
+        if (kind[0] == 'w') copy_content(path);
     }
     __atomic_clear(&busy, __ATOMIC_RELEASE);
     RETURN(c) = result;

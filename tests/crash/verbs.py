@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from isthmus import Space
 from isthmus.encoders.training.settings import AlignmentSettings
-from isthmus.errors import InvalidInput
+from isthmus.errors import (
+    CorruptTable,
+    InvalidInput,
+    IsthmusError,
+    SpaceExists,
+    SpaceNotFound,
+)
 from isthmus.index.settings import SpaceSettings
+from isthmus.operations.settings_copy import restore_settings
 from isthmus.retrieval.recommend.train import train_recommender  # noqa: F401  (before the forks)
+from isthmus.schema import MEDIA_FOLDER
 from tests.crash.state import open_space, other_encoder
+from tests.damage.damages import flip
 from tests.retrieval.recommend.worlds import BRIEF, checkerboard
 from tests.toy import COLOURS, Encoder, item, joint_encoder, picture, two_encoders
 
@@ -34,17 +45,23 @@ class Verb:
         Makes the space in a folder.
     act : callable
         Does the verb.
+    command : str
+        The command of the command line that does it; by default the name.
     ignore : tuple of str
         Sections of the state that doing it twice changes by its meaning.
-    every : int
-        Of how many system calls a full run stops at one; 1 stops at each.
+    unreadable : tuple of exception classes
+        Errors that a reader gets before the verb is done; then there is no state.
+    open : callable
+        Returns what `act` takes, of the folder.
     """
 
     name: str
     prepare: Callable[[Path], object]
-    act: Callable[[Space], object]
+    act: Callable[[Any], object]
+    command: str = ""
     ignore: tuple[str, ...] = ()
-    every: int = 1
+    unreadable: tuple[type[IsthmusError], ...] = ()
+    open: Callable[[Path], Any] = open_space
 
 
 def things(n: int) -> list[dict]:
@@ -81,6 +98,10 @@ def published(path: Path, encoder: Encoder | dict | None = None, *, keep: int = 
     space = small(path, encoder, keep=keep)
     space.publish()
     return space
+
+
+def with_users(path: Path) -> None:
+    published(path).add_users([{"user_id": f"u{k}", "age": k} for k in range(4)])
 
 
 def pairs(path: Path) -> None:
@@ -142,12 +163,70 @@ def many_versions(path: Path) -> None:
         space.upsert([item(f"i{k}", f"again{k}")])
         space.add_interactions([{"user_id": "u9", "item_id": f"i{k}"}])
     space.delete(["i5"])
+    for stored in (path / MEDIA_FOLDER).rglob("*"):
+        os.utime(stored, (0, 0))  # old enough to be collected
+
+
+def repairable(path: Path) -> None:
+    """Damage an earlier release, an embedding cache, and the checksums of the catalog."""
+    space = published(path)
+    space.upsert([item("i3", "changed")])
+    space.publish()
+    flip(path / "releases" / "000001" / "rows.arrow")
+    flip(newest(path / "embedding_cache", "text-*/data/*"))
+    newest(path / "catalog.lance", "_checksums/*").unlink()
+
+
+def damaged_items(path: Path) -> None:
+    published(path).upsert([item("late", "late word3")])
+    flip(newest(path / "catalog.lance", "data/*"))
+
+
+def damaged_events(path: Path) -> None:
+    published(path).add_interactions([{"user_id": "late", "item_id": "i1"}])
+    flip(newest(path / "interactions.lance", "data/*"))
+
+
+def damaged_settings(path: Path) -> None:
+    published(path)
+    (path / "space.toml").write_bytes(b"cut o")
+
+
+def newest(folder: Path, pattern: str) -> Path:
+    return max(folder.glob(pattern), key=lambda path: path.stat().st_mtime_ns)
+
+
+def nothing(path: Path) -> None:
+    """Leave the place empty."""
+
+
+def create(path: Path) -> None:
+    for building in path.parent.glob(f".{path.name}.creating-*"):
+        os.utime(building, (0, 0))  # old enough to be removed
+    with suppress(SpaceExists):  # it was done before
+        Space.create(path, two_encoders())
+
+
+def mend(space: Space) -> None:
+    assert space.verify(repair=True, drop_damaged=True).sound
+    assert not space.verify().damages
+
+
+def mend_settings(path: Path) -> None:
+    restore_settings(path)
+    mend(open_space(path))
 
 
 VERBS = {
     verb.name: verb
     for verb in (
-        Verb("first upsert", empty, lambda space: space.upsert([*things(6), *broken(2)])),
+        Verb("create", nothing, create, unreadable=(SpaceNotFound,), open=lambda path: path),
+        Verb(
+            "first upsert",
+            empty,
+            lambda space: space.upsert([*things(6), *broken(2)]),
+            "upsert",
+        ),
         Verb(
             "upsert",
             published,
@@ -161,14 +240,28 @@ VERBS = {
             ),
         ),
         Verb(
-            "delete",
-            published,
-            lambda space: space.delete(["i1", "b0"]),
+            "replace",
+            with_attributes,
+            lambda space: space.upsert(
+                [item("i1", "word1 red"), item("i2", "another", kind="green")], replace=True
+            ),
+            "upsert",
         ),
+        Verb(
+            "synchronise",
+            with_attributes,
+            lambda space: space.upsert(
+                [*labelled(5), item("new", "new")], domain="films", sync=True, max_delete=1.0
+            ),
+            "upsert",
+        ),
+        Verb("delete", published, lambda space: space.delete(["i1", "b0"])),
+        Verb("delete where", with_attributes, lambda s: s.delete(where="year > 3"), "delete"),
         Verb(
             "retry",
             with_files,
             lambda space: space.retry_quarantine(),
+            "retry-quarantine",
             ignore=("attempts",),
         ),
         Verb(
@@ -185,31 +278,66 @@ VERBS = {
             "update attributes",
             with_attributes,
             lambda space: space.update([{"item_id": "i1", "year": 7, "price": 0.5}]),
+            "update",
         ),
-        Verb("cast", with_attributes, lambda s: s.cast_attribute("films", "year", "text")),
+        Verb(
+            "cast",
+            with_attributes,
+            lambda space: space.cast_attribute("films", "year", "text"),
+            "attributes cast",
+        ),
         Verb(
             "rename",
             with_attributes,
             lambda s: unless_done(lambda: s.rename_attribute("films", "year", "made")),
+            "attributes rename",
         ),
         Verb(
             "drop",
             with_attributes,
             lambda s: unless_done(lambda: s.drop_attribute("films", "year")),
+            "attributes drop",
         ),
-        Verb("learn fusion", with_labels, lambda space: space.learn_fusion(label="kind")),
+        Verb(
+            "learn fusion",
+            with_labels,
+            lambda space: space.learn_fusion(label="kind"),
+            "learn-fusion",
+        ),
         Verb(
             "add interactions",
             published,
             lambda space: space.add_interactions(
                 [{"user_id": f"u{k}", "item_id": "i1", "time": 1_700_001_000} for k in range(6)]
             ),
+            "interactions add",
         ),
-        Verb("forget user", published, lambda s: s.forget_user("u1")),
+        Verb(
+            "add first users",
+            published,
+            lambda space: space.add_users([{"user_id": f"u{k}", "age": k} for k in range(4)]),
+            "users add",
+        ),
+        Verb(
+            "add users",
+            with_users,
+            lambda space: space.add_users(
+                [{"user_id": "u1", "city": "Oslo"}, {"user_id": "new", "age": 9}]
+            ),
+            "users add",
+        ),
+        Verb("delete users", with_users, lambda s: s.delete_users(["u1"]), "users delete"),
+        Verb(
+            "forget user",
+            with_users,
+            lambda space: space.forget_user("u1"),
+            "interactions forget-user",
+        ),
         Verb(
             "set weights",
             lambda path: published(path, joint_encoder()),
             lambda space: space.set_weights({"image": 3.0}),
+            "set-weights",
         ),
         Verb(
             "align",
@@ -222,11 +350,24 @@ VERBS = {
             lambda space: space.reembed(text_encoder=other_encoder()),
         ),
         Verb("publish", prunable, lambda space: space.publish()),
+        Verb("rebuild", published, lambda space: space.publish(rebuild=True), "publish"),
         Verb(
-            "publish a recommender", trained_and_published, lambda space: space.publish(), every=3
+            "publish a recommender", trained_and_published, lambda space: space.publish(), "publish"
         ),
         Verb("rollback", weighted, lambda space: space.rollback(1)),
         Verb("compact", many_versions, lambda space: space.compact(keep_days=0)),
-        Verb("train", trained, lambda space: space.train(settings=BRIEFEST), every=4),
+        Verb("repair", repairable, mend, "verify"),
+        Verb("drop items", damaged_items, mend, "verify", unreadable=(CorruptTable,)),
+        Verb("drop events", damaged_events, mend, "verify", unreadable=(CorruptTable,)),
+        Verb(
+            "repair settings",
+            damaged_settings,
+            mend_settings,
+            "verify",
+            unreadable=(InvalidInput,),
+            open=lambda path: path,
+        ),
+        Verb("train", trained, lambda space: space.train(settings=BRIEFEST)),
     )
 }
+COMMANDS = {verb.command or verb.name for verb in VERBS.values()}

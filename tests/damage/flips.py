@@ -31,10 +31,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from isthmus import IsthmusError, Space, User
+from isthmus import IsthmusError, Space, User, schema
+from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.index.settings import SpaceSettings
 from tests.retrieval.recommend.worlds import BRIEF
-from tests.toy import item, picture, two_encoders
+from tests.toy import COLOURS, item, picture, two_encoders
 
 LIMIT_S = 60.0
 NEWEST = 0.5  # share of the damages that hit the newest file of its kind
@@ -50,23 +51,27 @@ HEAVY = (
 )
 NUMBERED = re.compile(r"\d|^[0-9a-f]{2}$")  # a version, a release, a digest
 IGNORED = {".lock", ".writer"}
+PLACES = ("_FILE", "_FOLDER", "_TABLE", "_COPY")  # endings of constants of `isthmus.schema`
+SHORT_LIVED = {schema.VECTORS_FILE}  # while a command runs that makes it anew
 USERS = 40
 HARMLESS, REPORTED, FALSE, RAW, HUNG, DIED = "harmless", "reported", "false", "raw", "hung", "died"
 
 
 def build(path: Path) -> None:
-    """Make a space with files of every kind: two releases, a delta, a recommender, media."""
+    """Make a space with files of every kind: releases, a delta, a recommender, an alignment."""
     space = Space.create(path, two_encoders())
+    colours = list(COLOURS)
     space.upsert(
         [
             item(
                 f"f{n}",
-                f"word{n} taste{n % 4}",
+                f"word{n} {colours[n % 6]} taste{n % 4}",
                 "films" if n % 2 else "books",
-                image=picture("red", 4 + n) if n < 5 else None,
+                image=picture(colours[n % 6], 4 + n) if n < 24 else None,
                 year=1900 + n,
+                taste=f"taste{n % 4}",
             )
-            for n in range(40)
+            for n in range(60)
         ]
     )
     chosen = random.Random(1)
@@ -77,13 +82,24 @@ def build(path: Path) -> None:
             for n in chosen.sample(range(40), 12)
         ]
     )
+    space.add_users([{"user_id": f"u{user}", "age": user} for user in range(USERS)])
     space.publish()
+    space.set_weights({"image": 2.0})
+    space.align(settings=AlignmentSettings(dim=6, epochs=1))
     space.train(settings=BRIEF)
     space.publish()
+    space.learn_fusion(label="taste")
     space.index_text()
     space.delete(["f39"])
     space.upsert([item("late", "latecomer", "films"), item("broken", "x", image=b"none")])
-    space.set_weights({"image": 2.0})
+    _require_every_kind(path)
+
+
+def _require_every_kind(path: Path) -> None:
+    """Raise `AssertionError` unless there is a file of every name that a space may have in it."""
+    names = {value for name, value in vars(schema).items() if name.endswith(PLACES)} - SHORT_LIVED
+    found = {part for file in path.rglob("*") if file.is_file() for part in file.parts}
+    assert names <= found, f"no file to damage: {sorted(names - found)}"
 
 
 READS: dict[str, Callable[[Space], Any]] = {
@@ -96,6 +112,7 @@ READS: dict[str, Callable[[Space], Any]] = {
     "get": lambda space: space.get(space.interactions("u3").column("item_id")[0].as_py()),
     "interactions": lambda space: sorted(map(str, space.interactions().to_pylist())),
     "user": lambda space: space.interactions("u3").to_pylist(),
+    "attributes of users": lambda space: space.users(space.user_ids()),
     "recommend": lambda space: [
         (hit.item_id, round(hit.score, 4)) for hit in space.recommend(User(id="u3"), k=5)
     ],

@@ -64,3 +64,16 @@ def test_a_damaged_trained_recommender_is_not_published(folder):
         opened(folder).publish()
     (found,) = opened(folder).verify().damages
     assert found.remedy == f"isthmus train --space {folder}"
+
+
+@pytest.mark.parametrize("name", ["recommender.json", "items.arrow"])
+def test_the_status_says_what_is_damaged_beside_the_rest(folder, name):
+    sound = opened(folder).status()
+    assert sound["damage"] == []
+    damage(folder / "releases" / "000001" / "recommender" / name)
+    told = opened(folder).status()
+    (line,) = told.pop("damage")
+    assert name in line
+    assert "isthmus " in line
+    assert told.pop("recommender") is None
+    assert {**sound, **told} == sound

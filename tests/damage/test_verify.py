@@ -8,6 +8,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import CorruptTable, InvalidInput, IsthmusError
+from tests.damage.damages import flip
 from tests.toy import item, picture, two_encoders
 
 
@@ -30,12 +31,6 @@ def folder(filled, tmp_path):
 
 def opened(folder):
     return Space.open(folder, encoder=two_encoders())
-
-
-def damage(path):
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
 
 
 def files(folder, pattern):
@@ -75,7 +70,7 @@ def test_a_sound_space_is_reported_as_sound(folder):
         "CURRENT",
     ],
 )
-@pytest.mark.parametrize("how", [damage, lambda path: path.unlink()], ids=["flip", "remove"])
+@pytest.mark.parametrize("how", [flip, lambda path: path.unlink()], ids=["flip", "remove"])
 def test_what_follows_from_something_else_is_mended(folder, pattern, how):
     before = everything(folder)
     file = files(folder, pattern)[-1]
@@ -90,7 +85,7 @@ def test_what_follows_from_something_else_is_mended(folder, pattern, how):
     assert everything(folder) == before
 
 
-@pytest.mark.parametrize("how", [damage, lambda path: path.unlink()], ids=["flip", "remove"])
+@pytest.mark.parametrize("how", [flip, lambda path: path.unlink()], ids=["flip", "remove"])
 def test_lost_items_are_named_and_dropped_only_on_request(folder, how):
     file = files(folder, "catalog.lance/data/*")[0]
     how(file)
@@ -114,7 +109,7 @@ def test_lost_items_are_named_and_dropped_only_on_request(folder, how):
 
 
 def test_lost_events_are_reported_with_their_users(folder):
-    damage(files(folder, "interactions.lance/data/*")[-1])
+    flip(files(folder, "interactions.lance/data/*")[-1])
     (found,) = opened(folder).verify().damages
     assert found.lost.startswith("4 events")
     assert found.remedy.endswith(f"isthmus interactions add FILES --space {folder}")
@@ -124,10 +119,15 @@ def test_lost_events_are_reported_with_their_users(folder):
 
 def test_damaged_media_are_reported(folder):
     file = files(folder, "media/??/*")[0]
-    damage(file)
+    flip(file)
     (found,) = opened(folder).verify(repair=True).damages
     assert folder / found.file == file
     assert not found.repaired
+    assert found.remedy == f"isthmus upsert ITEMS --space {folder}"
+    opened(folder).upsert(
+        [item(f"a{n}", f"word{n}", image=picture("red", 4 + n)) for n in range(6)]
+    )
+    assert opened(folder).verify().damages == []
 
 
 def test_changed_settings_are_refused_but_those_of_the_index(folder):

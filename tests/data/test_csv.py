@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -269,3 +270,39 @@ def test_a_folder_of_partitions_has_their_columns(tmp_path):
     assert {d: t["year"] for d, t in reader.types.items()}.keys() == {"films", "wine &"}
     assert str(reader.types["films"]["year"]) == "int64"
     assert str(reader.types["wine &"]["year"]) == "string"
+
+
+def test_rows_that_are_not_stored_have_no_say_in_the_type(tmp_path):
+    rows, problems, notes = read(
+        write(
+            tmp_path,
+            "item_id,domain,text,year,price\n"
+            "a,films,x,1999,5\n"
+            ",films,x,unknown,5\n"  # no id
+            "c,films,,n/a,5\n"  # no text
+            "a,films,x,?,5\n"  # repeats an id
+            "d,films,x,2001,6\n",
+        )
+    )
+    assert [(row["year"], row["price"]) for row in rows] == [(1999, 5), (2001, 6)]
+    assert (len(problems), notes) == (3, [])
+
+
+def test_a_row_with_one_unfit_attribute_has_no_say_in_another(tmp_path):
+    reader = ItemReader(
+        write(tmp_path, "item_id,domain,text,year,score\ne,films,x,soon,high\nf,films,x,2002,7\n")
+    )
+    reader.check({"films": {"year": pa.int64()}})
+    assert reader.types == {"films": {"year": pa.int64(), "score": pa.int64()}}
+    (problem,) = reader.listed_problems()
+    assert problem.startswith("line 2: column 'year' holds 'soon', which is no int64")
+
+
+def test_rows_with_a_bad_id_do_not_make_others_invalid():
+    bad = [{"item_id": None, "domain": "films", "text": "x", "n": "many"} for _ in range(3)]
+    reader = ItemReader([*bad, {"item_id": "a", "domain": "films", "text": "x", "n": 7}])
+    reader.check()
+    assert reader.types == {"films": {"n": pa.int64()}}
+    assert [problem.partition(":")[2] for problem in reader.listed_problems()] == [
+        " no item id in 'item_id'"
+    ] * 3

@@ -27,6 +27,7 @@ from isthmus.operations.request import (
     RenameAttributeRequest,
     UpdateRequest,
     UpsertRequest,
+    UsersRequest,
     VectorsRequest,
     VerifyRequest,
 )
@@ -71,6 +72,7 @@ REQUESTS = {
     "duplicates": DuplicatesRequest,
     "map": MapRequest,
     "add_interactions": InteractionsRequest,
+    "add_users": UsersRequest,
     "events": EventsRequest,
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
@@ -95,7 +97,7 @@ SETTINGS = {
 # In Python these say how a call runs, and not what it does.
 HOW = {"self", "cls", "progress", "settings"}
 PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
-# Commands about interactions, and those about attributes, are groups of their own; `export` writes
+# Commands about interactions, users and attributes are groups of their own; `export` writes
 # what `vectors` returns.
 GROUPED = {
     "vectors": "export",
@@ -105,13 +107,23 @@ GROUPED = {
     "add_interactions": "interactions add",
     "interactions": "interactions show",
     "forget_user": "interactions forget-user",
+    "add_users": "users add",
+    "users": "users get",
+    "user_ids": "users list",
+    "delete_users": "users delete",
+    "user_attributes": "users attributes",
 }
 PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
 CLI_ONLY = {
     "distill",
+    "enrich",
     "export",
     "import",
     "interactions",
+    "profile",
+    "rerank",
+    "unenrich",
+    "users",
     "add",
     "weights",
 }  # a function, a group, an alias, a property

@@ -10,7 +10,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidFilter, InvalidInput, InvalidItems
-from tests.toy import item, text_encoder
+from tests.toy import PointEncoder, item, text_encoder
 
 FILMS = [item("f1", "sea", year=1990, price=1), item("f2", "ship", year=2010, price=None)]
 WINES = [item("w1", "red", "wine", year="2010 reserve"), item("w2", "white", "wine", year="NV")]
@@ -248,3 +248,28 @@ def test_an_attribute_may_have_any_name(shop, name):
     assert shop.get("f1")["attributes"][name] == 5
     assert select(shop, f"`{name}` = 5", "films") == ["f1"]
     assert shop.search("sea", k=1, domain="films", attributes=True)[0].attributes[name] == 5
+
+
+def test_a_cast_loses_something_only_where_it_is_told_to(tmp_path):
+    space = Space.create(tmp_path / "my space", PointEncoder(2))
+    space.upsert(
+        [
+            item("a", "1 0", price=9.99, at=datetime(2026, 1, 31, 23, 59), code="2.5"),
+            item("b", "1 1", price=7.0, at=datetime(2026, 2, 1), code="x"),
+        ]
+    )
+    refused = r"1 of 2 value.* are no int64 and would lose something: item 'a': 9\.99 becomes 10\."
+    with pytest.raises(InvalidInput, match=refused) as error:
+        space.cast_attribute("films", "price", "int64")
+    command = str(error.value).rpartition(": isthmus ")[2]
+    assert command.startswith("attributes cast films price int64 --allow-lossy --space ")
+    report = space.cast_attribute("films", "price", "int64", allow_lossy=True)
+    assert (report["values"], report["lossy"]) == (2, 1)
+    assert report["examples"] == ["item 'a': 9.99 becomes 10"]
+    space.cast_attribute("films", "at", "date", allow_lossy=True)
+    with pytest.raises(InvalidInput, match="item 'b' holds 'x', which is no int64"):
+        space.cast_attribute("films", "code", "int64", allow_lossy=True)
+    found = space.get(["a", "b"])
+    assert [one["attributes"]["price"] for one in found] == [10, 7]
+    assert [one["attributes"]["at"] for one in found] == [date(2026, 1, 31), date(2026, 2, 1)]
+    assert space.cast_attribute("films", "price", "double")["lossy"] == 0

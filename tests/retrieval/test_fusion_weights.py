@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from isthmus import Space
 from isthmus.errors import InvalidInput, InvalidMapping
-from isthmus.retrieval.search.fusion_weights import FILE, MIN_QUERIES, FusionWeights, LearnedFactors
+from isthmus.retrieval.search.fusion_weights import MIN_QUERIES, FusionWeights, LearnedFactors
+from isthmus.schema import FUSION_WEIGHTS_FILE
 from tests.retrieval.test_weights import WORDS, scores
 from tests.toy import COLOURS, item, joint_encoder, picture, text_encoder, two_encoders
 
@@ -184,7 +185,7 @@ def test_a_single_named_vector_has_nothing_to_weigh(tmp_path):
 def test_a_damaged_file_is_refused(tmp_path):
     space = Space.create(tmp_path / "s", two_encoders())
     space.upsert(shop()[:5])
-    (space.path / FILE).write_text("{")
+    (space.path / FUSION_WEIGHTS_FILE).write_text("{")
     with pytest.raises(InvalidInput, match="damaged or of another version"):
         space.similar(shop()[0]["item_id"])
 
@@ -193,7 +194,7 @@ def test_weights_learned_for_other_vectors_are_ignored(space, report, tmp_path):
     encoders = {"text": text_encoder(salt="x"), "image": two_encoders()["image"]}
     other = Space.create(tmp_path / "s", encoders)
     other.upsert(shop())
-    (other.path / FILE).write_bytes((space.path / FILE).read_bytes())
+    (other.path / FUSION_WEIGHTS_FILE).write_bytes((space.path / FUSION_WEIGHTS_FILE).read_bytes())
     assert other.similar("w1") == other.similar("w1", weights=BOTH_WEIGHTS)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from isthmus import IsthmusWarning, Space, User
+from isthmus import Interaction, IsthmusWarning, Space, User
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.exact import exact_search, inner_products
 from isthmus.retrieval.search.paging import lists_in_windows
@@ -21,38 +21,54 @@ LISTS = {
     "vector": lambda space, **options: space.search(vector=MATRIX[3], **options),
     "hybrid": lambda space, **options: space.search("1 0 0 0 0", hybrid=True, **options),
     "similar": lambda space, **options: space.similar("f01", **options),
+    "image": lambda space, **options: space.search("1 0 0 0 0", like=["b03"], **options),
     "recommend": lambda space, **options: space.recommend(
         User(history=["f00", "b03", "s01"]), **options
     ),
+    "dislikes": lambda space, **options: space.recommend(
+        User(history=[Interaction("f00"), Interaction("b03"), Interaction("f02", -1.0)]), **options
+    ),
     "unknown user": lambda space, **options: space.recommend(User(), **options),
 }
-OPTIONS = st.sampled_from(
-    [
-        {},
-        {"domain": ["films", "songs"]},
-        {"where": "n % 2 = 0"},
-        {"diversity": 0.4},
-        {"normalize_scores": True},
-        {"hubness_correction": 0.5},
-        {"center_scores": True, "diversity": 0.7},
-    ]
+QUOTAS = st.sampled_from(
+    [{"films": 0.5}, {"songs": 0.25, "books": 0.4}, {"films": 0.5, "songs": 0.5}]
 )
+OPTIONS = st.fixed_dictionaries(
+    {},
+    optional={
+        "domain": st.just(["films", "songs", "books"]),
+        "where": st.sampled_from(["n % 2 = 0", "n < 50"]),
+        "diversity": st.sampled_from([0.4, 0.7, 1.0]),
+        "quotas": QUOTAS,
+        "min_score": st.just(-0.2),
+        "normalize_scores": st.just(True),
+        "hubness_correction": st.just(0.5),
+        "center_scores": st.just(True),
+        "like": st.just(["b02", "s03"]),
+        "unlike": st.just(["f04"]),
+        "weights": st.just({"text": 2.0, "image": 1.0}),
+        "num_candidates": st.just(130),
+    },
+)
+SHIFTS = ("normalize_scores", "hubness_correction", "center_scores")
+OF_USERS = ("domain", "where", "diversity", "quotas", "num_candidates")
 
 
 def with_query(name, options):
     """Return the options that a kind of list has."""
     if name == "hybrid":
-        options = {o: v for o, v in options.items() if o in ("domain", "where")}
-    if name in ("recommend", "unknown user"):
-        options = {o: v for o, v in options.items() if o in ("domain", "where", "diversity")}
-    return options
+        options = {o: v for o, v in options.items() if o in ("domain", "where", "weights")}
+    if name in ("recommend", "unknown user", "dislikes"):
+        options = {o: v for o, v in options.items() if o in OF_USERS}
+    shifts = [name for name in SHIFTS if name in options]
+    return {o: v for o, v in options.items() if o not in shifts[1:]}
 
 
 def keys(hits):
     return [(hit.item_id, hit.score) for hit in hits]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(1, 40), st.integers(1, 80))
 def test_a_longer_list_begins_with_the_shorter_one(crowd, name, options, short, more):
     options = with_query(name, options)
@@ -76,6 +92,31 @@ def test_pages_join_to_the_whole_list(crowd, name, options, k):
         if cursor is None:
             break
     assert by_offset[: len(whole)] == by_cursor == list(whole)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.sampled_from(sorted(set(LISTS) - {"hybrid"})),
+    st.sampled_from([{"films": 2, "songs": 1}, {"books": 3}, {"films": 2, "books": 0.5}]),
+    st.sampled_from([0.0, 0.5]),
+    st.integers(6, 30),
+    st.integers(1, 60),
+)
+def test_numbers_of_places_begin_a_list_of_any_length(crowd, name, quotas, diversity, short, more):
+    options = {"quotas": quotas, "diversity": diversity}
+    first = LISTS[name](crowd, k=short, **options)
+    whole = LISTS[name](crowd, k=short + more, **options)
+    assert keys(whole)[:short] == keys(first)
+
+
+def test_a_number_of_places_is_of_pages_of_one_length(crowd):
+    page = crowd.search("1 0 0 0 0", k=6, quotas={"films": 2})
+    with pytest.raises(InvalidInput, match="of another request"):
+        crowd.search("1 0 0 0 0", k=7, quotas={"films": 2}, cursor=page.cursor)
+    page = crowd.search("1 0 0 0 0", k=6, quotas={"films": 0.5})
+    shown = crowd.search("1 0 0 0 0", k=7, quotas={"films": 0.5}, cursor=page.cursor)
+    whole = crowd.search("1 0 0 0 0", k=13, quotas={"films": 0.5})
+    assert ids(page) + ids(shown) == ids(whole)
 
 
 @settings(max_examples=15, deadline=None)
@@ -162,7 +203,7 @@ def test_a_score_is_the_same_for_one_query_and_for_many(n_queries, n_vectors, se
 
 @given(st.integers(1, 400))
 def test_windows_keep_what_earlier_windows_found(n):
-    def noisy(window):  # an approximate search, which finds other items in a wider one
+    def noisy(window, _):  # an approximate search, which finds other items in a wider one
         rows = np.random.default_rng(window).permutation(np.arange(window * 2))[:window]
         return [(rows, -rows.astype(np.float32))]
 
@@ -195,3 +236,21 @@ def test_what_is_to_be_said_is_said(crowd):
         assert crowd.recommend(User(), k=3).notes == ()
         assert crowd.search("1 0 0 0 0", k=3).notes == ()
     assert NUMBER["f01"] == 1
+
+
+def test_a_domain_without_items_is_a_note_and_an_unknown_one_an_error(growing):
+    growing.upsert([item("w", "1 1", "wine")])
+    growing.delete("w")
+    for _ in range(2):
+        for answer in (
+            growing.search("1 0", domain="wine"),
+            growing.recommend(User(history=["p01"]), domain="wine"),
+            growing.similar("p01", domain="wine", where="item_id > 'a'"),
+        ):
+            assert (list(answer), answer.notes) == ([], ("the domain wine has no items",))
+        hits = growing.search("1 0", domain=["wine", "films"], k=3)
+        assert (len(hits), hits.notes) == (3, ("the domain wine has no items",))
+        assert growing.count(domain="wine") == 0
+        growing.publish()
+    with pytest.raises(InvalidInput, match="no domain 'wines' in this space; did you mean 'wine'"):
+        growing.recommend(User(), domain="wines")

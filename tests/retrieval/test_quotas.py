@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.retrieval.search.request import allocate_slots
+from isthmus.retrieval.search.quotas import quota_turns
 from tests.retrieval.crowd import DOMAIN, IDS, MATRIX, SIZES, counts, ids, unit
 from tests.toy import PointEncoder, item
 
@@ -34,13 +34,13 @@ def test_one_domain_fills_a_list_without_quotas(shelves):
 
 def test_slots_go_to_the_domains(shelves):
     hits = shelves.search("1 0", k=6, quotas={"films": 3, "books": 2, "songs": 1})
-    assert ids(hits) == ["f0", "f1", "f2", "b0", "b1", "s0"]
-    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert ids(hits) == ["f0", "b0", "f1", "b1", "f2", "s0"]
+    assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5, 6]
 
 
-def test_shares_go_by_the_largest_remainder(shelves):
-    hits = shelves.search("1 0", k=5, quotas={"films": 0.5, "books": 0.3, "songs": 0.2})
-    assert counts(hits) == {"films": 3, "books": 1, "songs": 1}  # 2.5, 1.5 and 1
+def test_every_beginning_of_a_list_has_the_shares(shelves):
+    hits = shelves.search("1 0", k=10, quotas={"films": 0.5, "books": 0.3, "songs": 0.2})
+    assert ids(hits) == ["f0", "b0", "f1", "s0", "f2", "b1", "f3", "b2", "f4", "s1"]
 
 
 def test_remaining_slots_go_to_the_other_domains(shelves):
@@ -50,16 +50,16 @@ def test_remaining_slots_go_to_the_other_domains(shelves):
 
 def test_unfilled_slots_go_to_the_best_of_the_other_quotas(shelves):
     hits = shelves.search("1 0", k=8, quotas={"songs": 4, "books": 4})
-    assert ids(hits) == ["f0", "f1", "b0", "b1", "b2", "b3", "s0", "s1"]
+    assert ids(hits) == ["s0", "b0", "s1", "b1", "b2", "b3", "f0", "f1"]
     hits = shelves.search("1 0", k=6, quotas={"songs": 4, "books": 2})
-    assert ids(hits) == ["b0", "b1", "b2", "b3", "s0", "s1"]
+    assert ids(hits) == ["s0", "s1", "b0", "b1", "b2", "b3"]
 
 
 def test_filters_hold(shelves):
     hits = shelves.search("1 0", k=4, quotas={"films": 2, "books": 2}, where="n >= 3")
-    assert ids(hits) == ["f3", "f4", "f5", "b3"]
+    assert ids(hits) == ["f3", "b3", "f4", "f5"]
     hits = shelves.search("1 0", k=4, quotas={"books": 0.5}, domain=["books", "songs"])
-    assert ids(hits) == ["b0", "b1", "s0", "s1"]
+    assert ids(hits) == ["b0", "s0", "b1", "s1"]
     hits = shelves.search("1 0", k=4, quotas={"songs": 2, "films": 2}, min_score=0.98)
     assert set(counts(hits)) == {"films"}
 
@@ -106,7 +106,8 @@ def test_quotas_are_kept_and_lists_are_full(crowd, k_and_quotas, seed, start, ca
     assert len(set(ids(hits))) == len(hits)
     assert set(ids(hits)) <= set(IDS[start:])
     got = {d: counts(hits).get(d, 0) for d in SIZES}
-    places = dict(zip(quotas, allocate_slots(quotas, k), strict=False))
+    turns = quota_turns(quotas, k, k)
+    places = {domain: int((turns == at).sum()) for at, domain in enumerate(quotas)}
     for domain, n in places.items():
         assert got[domain] >= min(n, there[domain])
         others = [d for d in SIZES if d not in places]
@@ -114,14 +115,31 @@ def test_quotas_are_kept_and_lists_are_full(crowd, k_and_quotas, seed, start, ca
         short = [d for d in places if there[d] < places[d]]
         if got[domain] > n:  # only since others could not fill their places
             assert short or sum(there[d] for d in others) < free
-    if not diversity:  # of each domain its best, and all of them in order
-        expected = [
-            hit
-            for hit in everything
-            if [h.item_id for h in everything if h.domain == hit.domain].index(hit.item_id)
-            < got[hit.domain]
-        ]
-        assert [(h.item_id, h.score) for h in hits] == [(h.item_id, h.score) for h in expected]
+    if not diversity:  # of each domain its best, in order
+        for domain in SIZES:
+            best = [(h.item_id, h.score) for h in everything if h.domain == domain]
+            mine = [(h.item_id, h.score) for h in hits if h.domain == domain]
+            assert mine == best[: got[domain]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(some_quotas(), st.integers(1, 3))
+def test_every_beginning_is_within_one_place_of_the_quotas(k_and_quotas, pages):
+    k, quotas = k_and_quotas
+    turns = quota_turns(quotas, k, pages * k)
+    assert quota_turns(quotas, k, k).tolist() == turns[:k].tolist()
+    numbers = sum(quota for quota in quotas.values() if isinstance(quota, int))
+    left = 1 - sum(quota for quota in quotas.values() if isinstance(quota, float))
+    given = np.array([turns == at for at in range(len(quotas) + 1)]).cumsum(axis=1)
+    for at, quota in enumerate(quotas.values()):
+        for place in range(1, pages * k + 1):
+            target = quota * place
+            if isinstance(quota, int):  # at once, as far as the shares leave places
+                page, rest = divmod(place, k)
+                target = quota * (page + min(1, rest * left / numbers))
+            assert abs(given[at, place - 1] - target) < 1 + 1e-9
+        if isinstance(quota, int):
+            assert np.diff(given[at, k - 1 :: k], prepend=0).tolist() == [quota] * pages
 
 
 @pytest.mark.parametrize(

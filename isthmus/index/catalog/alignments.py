@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isthmus.durable import make_folder
 from isthmus.encoders.alignment import FILES, Alignment
-from isthmus.errors import CorruptAlignment
+from isthmus.errors import CorruptAlignment, command_in
 from isthmus.index.settings import SpaceSettings
 from isthmus.schema import ALIGNMENTS_FOLDER, RELEASE_ALIGNMENT_FOLDER
 
@@ -22,13 +22,14 @@ def load_alignment(space: Path, settings: SpaceSettings) -> Alignment | None:
     """
     if not settings.alignment:
         return None
-    alignment = Alignment.load(alignment_folder(space, settings.alignment))
-    if alignment.fingerprint != settings.alignment:
-        raise CorruptAlignment(
-            f"{alignment_folder(space, settings.alignment)} holds alignment "
-            f"{alignment.fingerprint}; "
-            "learn it anew with: isthmus align, or go back with: isthmus rollback"
-        )
+    folder = alignment_folder(space, settings.alignment)
+    try:
+        alignment = Alignment.load(folder)
+        if alignment.fingerprint != settings.alignment:
+            raise CorruptAlignment(f"{folder} holds alignment {alignment.fingerprint}")
+    except CorruptAlignment as error:
+        remedy = command_in(space, "verify --repair")
+        raise CorruptAlignment(f"{error}; see what is lost, and mend it, with: {remedy}") from error
     return alignment
 
 

@@ -23,7 +23,8 @@ from isthmus.index.catalog.filters.compiler import (
     quoted,
     stored_columns,
 )
-from isthmus.index.catalog.filters.syntax import Column, Node, nodes, parse
+from isthmus.index.catalog.filters.syntax import parse
+from isthmus.index.catalog.filters.tree import Column, Node, nodes
 from isthmus.schema import AUDIO, CONTENT_HASH, DOMAIN, ITEM_COLUMNS
 
 Choice = Mapping[str, str]  # for each attribute, its column

@@ -50,6 +50,7 @@ class Catalog:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CATALOG_TABLE
+        self._last: Snapshot | None = None
 
     @classmethod
     def create(cls, folder: Path, named_vectors: Sequence[NamedVector]) -> Catalog:
@@ -58,15 +59,19 @@ class Catalog:
         return cls(folder)
 
     def snapshot(self) -> Snapshot:
-        """Return the catalog as it is now.
+        """Return the catalog as it is now; the same object as before where nothing changed.
 
         Raises
         ------
         CorruptTable
             If a file of it is missing or damaged.
         """
-        dataset = self._latest()
-        return Snapshot(dataset, stamp_of(self._path, dataset.version), table_identity(self._path))
+        last = self._last
+        if last is None or not self.keeps(last):
+            dataset = self._latest()
+            stamp = stamp_of(self._path, dataset.version)
+            last = self._last = Snapshot(dataset, stamp, table_identity(self._path))
+        return last
 
     def keeps(self, snapshot: Snapshot) -> bool:
         """Keep a snapshot until the end of the lease scope; return whether it is the newest."""

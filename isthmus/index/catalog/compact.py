@@ -1,26 +1,45 @@
-"""Compaction: merge small files of the tables, and drop old versions."""
+"""Compaction: merge small files of the tables; remove old versions and what nothing refers to."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, Final
 
-from isthmus.data.lance_tables import DELETED_SHARE, compact_table, open_table, versions_older
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus.data.lance_tables import (
+    DELETED_SHARE,
+    compact_table,
+    digest_predicates_in,
+    open_table,
+    versions_older,
+)
+from isthmus.data.media import STORED
+from isthmus.durable import PART
 from isthmus.encoders.embedding_cache import CONTENT
 from isthmus.errors import SpaceLocked
-from isthmus.index.catalog.left_overs import remove_left_over_files, remove_unused_embeddings
 from isthmus.index.catalog.lock import SWITCHING_LOCK, write_lock
 from isthmus.progress import progress_bar
 from isthmus.schema import (
     CATALOG_TABLE,
+    CONTENT_HASH,
     EMBEDDING_CACHE_FOLDER,
     INTERACTIONS_TABLE,
     ITEM_ID,
+    MEDIA,
+    MEDIA_FOLDER,
     USER_ID,
+    USERS_TABLE,
+    VECTORS_FILE,
 )
+
+SETTLED_S: Final = 3_600.0  # younger files may belong to a job that is running
 
 
 @dataclass(frozen=True)
@@ -54,8 +73,8 @@ def compact(
     """Compact every table of a space; the caller holds the locks of catalog and interactions.
 
     Queries go on: a version that a reader is using stays, and the next call removes it. Fragments
-    of interactions are rewritten without deleted rows. So a deleted user is gone from the disk when
-    the older versions are.
+    of interactions and users are rewritten without deleted rows. So a deleted user is gone from the
+    disk when the older versions are.
 
     Parameters
     ----------
@@ -78,9 +97,9 @@ def compact(
             unused = freed = 0
             is_cache = path.parent.name == EMBEDDING_CACHE_FOLDER
             if collect and is_cache and alone:
-                unused = remove_unused_embeddings(space, path)
+                unused = _remove_unused_embeddings(space, path)
             elif collect and path.name == CATALOG_TABLE:
-                unused, freed = remove_left_over_files(space)
+                unused, freed = _remove_left_over_files(space)
             before, after, versions, table_freed = compact_table(
                 path, key, keep, deleted_share=deleted, alone=alone or not is_cache
             )
@@ -111,7 +130,8 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
     """
     try:
         with write_lock(space, "catalog", 0), write_lock(space, "interactions", 0):
-            tables = (space / folder for folder in (CATALOG_TABLE, INTERACTIONS_TABLE))
+            names = (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE)
+            tables = (space / folder for folder in names)
             keep = timedelta(days=keep_days)
             if any(versions_older(path, keep) for path in tables):
                 return compact(space, keep_days)
@@ -125,9 +145,74 @@ def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
     tables = [
         (space / CATALOG_TABLE, ITEM_ID, DELETED_SHARE),
         (space / INTERACTIONS_TABLE, USER_ID, 0.0),
+        (space / USERS_TABLE, USER_ID, 0.0),
         *(
             (path, CONTENT, DELETED_SHARE)
             for path in sorted((space / EMBEDDING_CACHE_FOLDER).glob("*.lance"))
         ),
     ]
     yield from (table for table in tables if open_table(table[0]) is not None)
+
+
+def _remove_left_over_files(space: Path) -> tuple[int, int]:
+    """Remove stored media that no item refers to, and files that killed writers left half-written.
+
+    The caller holds the lock of the catalog.
+
+    Returns
+    -------
+    tuple of int
+        Files removed, bytes freed.
+    """
+    oldest_kept = time.time() - SETTLED_S
+    files = freed = 0
+    for path in [*_unreferenced_media(space), *space.rglob(f".*{PART}"), space / VECTORS_FILE]:
+        try:
+            stat = path.stat()
+            if stat.st_mtime < oldest_kept:
+                path.unlink()
+                files, freed = files + 1, freed + stat.st_size
+        except FileNotFoundError:
+            continue
+    return files, freed
+
+
+def _remove_unused_embeddings(space: Path, cache: Path) -> int:
+    """Remove cached embeddings of contents that no item has; return how many there were.
+
+    The caller holds the lock of the catalog.
+    """
+    dataset: Any = open_table(cache)
+    if dataset is None:
+        return 0
+    modality = cache.name.partition("-")[0]
+    used = pa.chunked_array([], pa.binary())
+    for known, column in CONTENT_HASH.items():
+        if known == modality:
+            used = _catalog_column(space, column)
+    cached = dataset.to_table(columns=[CONTENT]).column(CONTENT)
+    unused = cached.filter(
+        pc.invert(pc.is_in(cached, value_set=used.combine_chunks().cast(cached.type)))
+    )
+    for predicate in digest_predicates_in(CONTENT, unused.to_pylist()):
+        dataset.delete(predicate)
+    return len(unused)
+
+
+def _unreferenced_media(space: Path) -> Iterator[Path]:
+    used: set[str] = set()
+    for modality in MEDIA:
+        for reference in _catalog_column(space, modality).to_pylist():
+            if isinstance(reference, str) and reference.startswith(STORED):
+                used.add(reference.removeprefix(STORED))
+    for path in (space / MEDIA_FOLDER).glob("??/*"):
+        if path.name not in used and not path.name.startswith("."):
+            yield path
+
+
+def _catalog_column(space: Path, name: str) -> pa.ChunkedArray:
+    """Return a column of every item; empty where the catalog has none of that name."""
+    dataset: Any = open_table(space / CATALOG_TABLE)
+    if dataset is None or name not in dataset.schema.names:
+        return pa.chunked_array([], pa.binary())
+    return dataset.to_table(columns=[name]).column(name)

@@ -19,7 +19,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.encoders.stack import named_vector_of
 from isthmus.encoders.text import cut_text, is_cut
-from isthmus.errors import InvalidMedia
+from isthmus.errors import InvalidMedia, PartlyEncoded
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import Advance
@@ -102,6 +102,8 @@ class ContentEncoder:
         Number of contents that went through a model, by modality.
     truncated : int
         Number of texts that are longer than the encoder reads.
+    longest_truncated : int
+        Characters of the longest of them.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class ContentEncoder:
     ) -> None:
         self._caches, self._media, self._encoder_of = caches, media, encoder_of
         self.encoded: dict[str, int] = {str(modality): 0 for modality in caches}
-        self.truncated = 0
+        self.truncated = self.longest_truncated = 0
 
     def missing(self, modality: Modality, hashes: Iterable[bytes]) -> list[bytes]:
         """Return the contents that the embedding cache lacks."""
@@ -130,7 +132,9 @@ class ContentEncoder:
         prepared = encoder.prepare(list(map(cut_text, texts.values())), "text")
         filled = encoder.are_truncated(prepared, "text")
         pairs = zip(texts.values(), filled, strict=True)
-        self.truncated += sum(is_full or is_cut(text) for text, is_full in pairs)
+        lengths = [len(text) for text, is_full in pairs if is_full or is_cut(text)]
+        self.truncated += len(lengths)
+        self.longest_truncated = max([self.longest_truncated, *lengths])
         return dict(zip(texts, prepared, strict=True))
 
     def encode_texts(
@@ -141,14 +145,35 @@ class ContentEncoder:
         Returns
         -------
         dict of bytes to InvalidMedia
-            The texts whose vectors are not finite.
+            The texts whose vectors are not finite, or which the encoder refuses.
+
+        Raises
+        ------
+        PartlyEncoded
+            If a remote encoder answers no more; what it made before is cached.
         """
         failed: dict[bytes, InvalidMedia] = {}
         for batch in batched(hashes, TEXTS_PER_BATCH):
-            vectors = self._encoder_of("text").embed([prepared[h] for h in batch], "text")
-            failed |= self._add(batch, vectors, "text")
+            encoder = self._encoder_of("text")
+            try:
+                vectors = encoder.embed([prepared[h] for h in batch], "text")
+            except PartlyEncoded as error:
+                failed |= self._add_part(batch, error, encoder.dim)
+                if error.is_over:
+                    raise
+            else:
+                failed |= self._add(batch, vectors, "text")
             advance(len(batch))
         return failed
+
+    def _add_part(
+        self, hashes: Sequence[bytes], error: PartlyEncoded, dim: int
+    ) -> dict[bytes, InvalidMedia]:
+        """Cache what was encoded of a batch; return what was refused."""
+        done = sorted(error.vectors)
+        vectors = np.array([error.vectors[at] for at in done], np.float32).reshape(-1, dim)
+        failed = self._add([hashes[at] for at in done], vectors, "text")
+        return failed | {hashes[at]: InvalidMedia(why) for at, why in error.refused.items()}
 
     def encode_files(
         self,

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from isthmus.data.table_checksums import CHECKSUMS
-from isthmus.durable import remove_stale_parts
+from isthmus.durable import remove_left_folders, remove_stale_parts
 from isthmus.errors import SpaceLocked
 from isthmus.schema import (
     CATALOG_TABLE,
@@ -23,6 +23,7 @@ from isthmus.schema import (
     RECOMMENDER_FOLDER,
     RELEASES_FOLDER,
     TRAINING_FOLDER,
+    USERS_TABLE,
     VECTORS_FILE,
 )
 
@@ -77,9 +78,10 @@ def _remove_leftovers(space: Path, what: str) -> None:
         folders += [space / MEDIA_FOLDER, *(space / FORMER_SETTINGS_FOLDER).glob("*")]
         folders += [table / CHECKSUMS for table in tables]
     if what == "interactions":
-        folders.append(space / INTERACTIONS_TABLE / CHECKSUMS)
+        folders += [space / table / CHECKSUMS for table in (INTERACTIONS_TABLE, USERS_TABLE)]
     if what == "releases":
         folders.append(space / RELEASES_FOLDER)
+        remove_left_folders(space / RELEASES_FOLDER)
     if what == "training":
         folders.append(space / TRAINING_FOLDER / RECOMMENDER_FOLDER)
     for folder in folders:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
 
@@ -95,13 +96,23 @@ class Snapshot:
     @cached_property
     def mappings(self) -> dict[str, DomainMapping]:
         """The remembered mapping of each domain that has items."""
-        stored = {
-            key.removeprefix(MAPPING_KEY): DomainMapping.parse(value)
-            for key, value in self._dataset.config().items()
-            if key.startswith(MAPPING_KEY)
+        config = self._dataset.config()
+        filled = self.filled_domains if self._mapped_domains else []
+        return {
+            domain: DomainMapping.parse(config[f"{MAPPING_KEY}{domain}"])
+            for domain in self._mapped_domains
+            if domain in filled
         }
-        filled = self.filled_domains if stored else []
-        return {domain: mapping for domain, mapping in stored.items() if domain in filled}
+
+    @property
+    def _mapped_domains(self) -> list[str]:
+        keys = (key for key in self._dataset.config() if key.startswith(MAPPING_KEY))
+        return [key.removeprefix(MAPPING_KEY) for key in keys]
+
+    @property
+    def known_domains(self) -> list[str]:
+        """The domains that have, or had, items."""
+        return list(dict.fromkeys((*self.filled_domains, *self._mapped_domains)))
 
     @cached_property
     def filled_domains(self) -> list[str]:
@@ -264,7 +275,7 @@ class Snapshot:
 
     def _known_domains(self, names: Sequence[str]) -> Sequence[str]:
         for name in names:
-            require_domain(name, self.filled_domains)
+            require_domain(name, self.known_domains)
         return names
 
     def fetch(self, row_ids: RowIds, columns: Sequence[str]) -> pa.Table:
@@ -379,7 +390,9 @@ def require_domain(name: str, known: Sequence[str]) -> None:
     """Raise `InvalidInput` if a domain is none of those that are known."""
     if name not in known:
         listing = listed(sorted(known), name) or "none yet"
-        raise InvalidInput(f"no domain {name!r} in this space; its domains are: {listing}")
+        near = get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? its" if near else "its"
+        raise InvalidInput(f"no domain {name!r} in this space; {hint} domains are: {listing}")
 
 
 def select_rows(

@@ -415,8 +415,10 @@ class View:
         return out
 
     def _require_domains(self, names: Sequence[str]) -> None:
+        present = self.domains if names else {}
         for name in names:
-            require_domain(name, list(self.domains))
+            if name not in present:
+                require_domain(name, self.snapshot.known_domains)
 
     def _by_segment(self, rows: Positions) -> Iterator[tuple[int, Positions, Mask]]:
         if len(self.segments) == 1:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +16,11 @@ from isthmus.retrieval.candidates.implicit_factors import FoldIn, factorize
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
+
+# Penalties and confidences that go together, the weakest regularization last.
+GRID = ((300.0, 20.0), (150.0, 20.0), (150.0, 5.0), (50.0, 10.0), (50.0, 2.0), (15.0, 2.0))
+GRID_FACTORS = 64  # of the factorizations that penalties are compared with
+WARM_ITERATIONS = 4
 
 
 @dataclass
@@ -56,12 +61,27 @@ class ALS(CandidateGenerator):
 
     def fit(self, data: TrainingData) -> Self:
         """Factorize the matrix of liked items."""
-        factors = self.factors
-        if self.limit_factors:
-            factors = min(factors, max(2, min(data.liked.shape) // 2))
-        settings = (factors, self.regularization, self.alpha, self.iterations)
+        settings = (self._width(data), self.regularization, self.alpha, self.iterations)
         items = [factorize(data.liked, *settings, self.seed + n)[1] for n in range(self.seeds)]
-        return self._set_items(np.concatenate(items, axis=1))
+        return self._set_items(np.concatenate(items, axis=1), self.seeds)
+
+    def fit_grid(self, data: TrainingData) -> Iterator[Self]:
+        """Yield one factorization for each penalty and confidence, each begun from the last."""
+        found: tuple[FloatArray, FloatArray] | None = None
+        others = [pair for pair in GRID if pair != (self.regularization, self.alpha)]
+        for regularization, alpha in [(self.regularization, self.alpha), *others]:
+            iterations = self.iterations if found is None else WARM_ITERATIONS
+            width = min(self._width(data), GRID_FACTORS)
+            settings = (width, regularization, alpha, iterations, self.seed)
+            found = factorize(data.liked, *settings, found)
+            other = replace(self, regularization=regularization, alpha=alpha)
+            yield other._set_items(found[1], seeds=1)
+
+    def _width(self, data: TrainingData) -> int:
+        """Return the factors of a factorization."""
+        if self.limit_factors:
+            return min(self.factors, max(2, min(data.liked.shape) // 2))
+        return self.factors
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> DotProductScorer:
         """Return the products of user and item factors."""
@@ -69,7 +89,7 @@ class ALS(CandidateGenerator):
         blocks = [
             fold_in.solve(users, self.alpha, self.added_confidence) for fold_in in self._fold_ins
         ]
-        factors = np.concatenate(blocks, axis=1) / np.float32(self.seeds)
+        factors = np.concatenate(blocks, axis=1) / np.float32(len(blocks))
         return DotProductScorer(factors, self._items, self._indexes.of(data, self._items, target))
 
     def state(self) -> ArrayState:
@@ -78,11 +98,11 @@ class ALS(CandidateGenerator):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
-        return self._set_items(state["items"])
+        return self._set_items(state["items"], self.seeds)
 
-    def _set_items(self, items: FloatArray) -> Self:
+    def _set_items(self, items: FloatArray, seeds: int) -> Self:
         self._items = items
         self._indexes = DotProductIndexes(np.asarray(items.any(axis=1)))
-        blocks = np.split(items, self.seeds, axis=1)
+        blocks = np.split(items, seeds, axis=1)
         self._fold_ins = [FoldIn(block, self.regularization) for block in blocks]
         return self

@@ -9,8 +9,8 @@ decomposition serves every ridge penalty and every lower rank.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -29,8 +29,9 @@ from isthmus.retrieval.candidates.user_histories import UserHistories
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-MAX_COMPONENTS = 10_000_000  # numbers in the matrix of singular vectors, 40 MB
+MAX_COMPONENTS = 5_000_000  # numbers in the matrix of singular vectors, 20 MB
 MIN_DIAGONAL = 1e-6
+PENALTIES = (100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
 
 
 @dataclass
@@ -44,9 +45,9 @@ class EASE(CandidateGenerator):
     l2 : float
         Ridge penalty.
     rank : int or None
-        Singular vectors that represent the matrix; fewer where there are so many items that more
-        than 10 million numbers would be held. None solves the model exactly, through the inverse
-        of the smaller side, users or items.
+        Singular vectors that represent the matrix; fewer where there are so many items that the
+        vectors would hold more than 5 million numbers. None solves the model exactly, through the
+        inverse of the smaller side, users or items.
     in_domain : bool
         Whether each domain has a model of its own interactions, instead of one of all domains.
     max_items : int
@@ -72,6 +73,17 @@ class EASE(CandidateGenerator):
         else:
             self._model = _FactoredModel(self.weights(self.decompose(data)))
         return self
+
+    def fit_grid(self, data: TrainingData) -> Iterator[Self]:
+        """Yield models of other penalties, all from one decomposition."""
+        if self.rank is None:
+            yield self.fit(data)
+            return
+        parts = self.decompose(data)
+        for l2 in (self.l2, *sorted({*PENALTIES} - {self.l2})):
+            other = replace(self, l2=l2)
+            other._model = _FactoredModel(other.weights(parts))
+            yield other
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> Scorer:
         """Return the predictions of the linear model."""

@@ -7,8 +7,8 @@ a map between them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -26,6 +26,10 @@ OWN = "own"
 SOURCE = "source/"
 MAP = "map/"
 SHARED = "shared/"
+# Penalties and confidences that go together.
+GRID = ((150.0, 20.0), (50.0, 10.0), (50.0, 2.0), (15.0, 2.0))
+PENALTIES = (0.1, 0.3, 1.0)  # of the map
+WARM_ITERATIONS = 4
 
 
 @dataclass
@@ -71,8 +75,27 @@ class FactorRegression(CandidateGenerator):
 
     def fit(self, data: TrainingData) -> Self:
         """Factorize both sides of every target, and regress one on the other."""
-        sides = _Sides(self, data)
-        own = np.zeros((len(data), self.seeds * self.factors), np.float32)
+        return self._fit(data, _Sides(self, data))
+
+    def fit_grid(self, data: TrainingData) -> Iterator[Self]:
+        """Yield maps of several penalties for each factorization, which begins from the last."""
+        sides: _Sides | None = None
+        others = [pair for pair in GRID if pair != (self.regularization, self.alpha)]
+        penalties = (self.l2, *sorted({*PENALTIES} - {self.l2}))
+        for regularization, alpha in [(self.regularization, self.alpha), *others]:
+            of_pair = replace(self, regularization=regularization, alpha=alpha)
+            once = replace(of_pair, seeds=1)
+            if sides is not None:
+                once.iterations = min(once.iterations, WARM_ITERATIONS)
+            sides = _Sides(once, data, sides)
+            for l2 in penalties:
+                other = replace(of_pair, l2=l2)._fit(data, sides)
+                yield other
+                if not other.shared_users:
+                    return  # no map, whatever the settings
+
+    def _fit(self, data: TrainingData, sides: _Sides) -> Self:
+        own = np.zeros((len(data), sides.width), np.float32)
         sources: dict[int, FloatArray] = {}
         maps: dict[int, FloatArray] = {}
         self._shared: dict[int, int] = {}
@@ -147,7 +170,7 @@ class FactorRegression(CandidateGenerator):
             mapped = source.solve(elsewhere, self.alpha) @ fitted[:-2] + fitted[-2]
             prior = np.where(from_elsewhere[:, None], mapped, fitted[-1])
             blocks.append(own.update(prior, known, self.alpha))
-        vectors = np.concatenate(blocks, axis=1) / np.float32(self.seeds)
+        vectors = np.concatenate(blocks, axis=1) / np.float32(len(blocks))
         return np.asarray(np.where(has_any[:, None], vectors, 0), np.float32)
 
     def _fold_ins_of(self, data: TrainingData, target: int) -> list[tuple[FoldIn, FoldIn]]:
@@ -155,14 +178,15 @@ class FactorRegression(CandidateGenerator):
         if target not in self._fold_ins:
             inside = data.domains[: len(self._own)] == target
             source = self._sources.get(target, self._own)
+            seeds = len(self._maps[target])
             self._fold_ins[target] = [
                 (
                     FoldIn(elsewhere, self.regularization, ~inside),
                     FoldIn(own, self.regularization, inside),
                 )
                 for elsewhere, own in zip(
-                    np.split(source, self.seeds, axis=1),
-                    np.split(self._own, self.seeds, axis=1),
+                    np.split(source, seeds, axis=1),
+                    np.split(self._own, seeds, axis=1),
                     strict=True,
                 )
             ]
@@ -178,11 +202,17 @@ class _Sides:
         The hyperparameters.
     data : TrainingData
         Items and interactions.
+    start : _Sides, optional
+        Factorizations of the same data to start from, such as those for another penalty.
     """
 
-    def __init__(self, settings: FactorRegression, data: TrainingData) -> None:
-        self._settings, self._data = settings, data
+    def __init__(
+        self, settings: FactorRegression, data: TrainingData, start: _Sides | None = None
+    ) -> None:
+        self._settings, self._data, self._start = settings, data, start
+        self._factors: dict[bytes, list[tuple[FloatArray, FloatArray]]] = {}
         self._items: dict[bytes, FloatArray] = {}
+        self.width = settings.seeds * settings.factors
 
     def users_of(self, items: Mask) -> Mask:
         """Return which users liked one of some items, shape (n_users,)."""
@@ -199,23 +229,28 @@ class _Sides:
         used = items & (self._data.popularity > 0)
         key = used.tobytes()
         if key not in self._items:
-            settings = self._settings
-            liked = self._data.liked[:, used]
-            liked = liked[np.diff(liked.indptr) > 0]
-            factors = min(settings.factors, max(2, min(liked.shape) // 2))
-            out = np.zeros((len(items), settings.seeds, settings.factors), np.float32)
-            for n in range(settings.seeds):
-                _, found = factorize(
-                    liked,
-                    factors,
-                    settings.regularization,
-                    settings.alpha,
-                    settings.iterations,
-                    settings.seed + n,
-                )
-                out[used, n, :factors] = found
+            self._factors[key] = self._factorized(key, used)
+            shape = (len(items), self._settings.seeds, self._settings.factors)
+            out = np.zeros(shape, np.float32)
+            for n, (_, found) in enumerate(self._factors[key]):
+                out[used, n, : found.shape[1]] = found
             self._items[key] = out.reshape(len(items), -1)
         return self._items[key]
+
+    def _factorized(self, key: bytes, used: Mask) -> list[tuple[FloatArray, FloatArray]]:
+        """Return the factors of users and items of each factorization."""
+        settings = self._settings
+        liked = self._data.liked[:, used]
+        liked = liked[np.diff(liked.indptr) > 0]
+        factors = min(settings.factors, max(2, min(liked.shape) // 2))
+        penalties = (settings.regularization, settings.alpha, settings.iterations)
+        starts: list[tuple[FloatArray, FloatArray]] | list[None] = [None] * settings.seeds
+        if self._start is not None:
+            starts = self._start._factors[key]
+        return [
+            factorize(liked, factors, *penalties, settings.seed + n, start)
+            for n, start in enumerate(starts)
+        ]
 
     def users_of_side(self, items: Mask, users: Columns) -> list[FloatArray]:
         """Return the factors of users by what they liked of some items, of each factorization."""

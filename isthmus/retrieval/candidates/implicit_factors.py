@@ -25,6 +25,7 @@ def factorize(
     alpha: float,
     iterations: int,
     seed: int,
+    start: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Factorize a matrix of likes (Hu, Koren and Volinsky, ICDM 2008), by implicit.
 
@@ -42,6 +43,8 @@ def factorize(
         Alternations.
     seed : int
         Of the initial factors.
+    start : tuple of numpy.ndarray, optional
+        Factors of users and items to start from, such as those for another penalty.
 
     Returns
     -------
@@ -59,6 +62,8 @@ def factorize(
         num_threads=1,  # several threads add up in another order each time
         random_state=seed,
     )
+    if start is not None:
+        model.user_factors, model.item_factors = (factors.copy() for factors in start)
     model.fit(csr_matrix(liked), show_progress=False)
     users = np.asarray(model.user_factors, np.float32)
     items = np.asarray(model.item_factors, np.float32)

@@ -6,8 +6,8 @@ items of another domain that the same users liked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 MAX_USER_ITEMS = 1_000
+# The less beta, the higher popular items are scored.
+GRID = (
+    {"alpha": 0.5, "beta": 0.5, "shrink": 10.0},
+    {"alpha": 0.5, "beta": 0.1, "shrink": 5.0},
+    {"alpha": 1.0, "beta": 0.0, "shrink": 100.0},
+    {"alpha": 0.75, "beta": 0.25, "shrink": 50.0},
+)
 
 
 @dataclass
@@ -64,13 +71,27 @@ class ItemKNN(CandidateGenerator):
 
     def fit(self, data: TrainingData) -> Self:
         """Find the neighbours of every item."""
-        liked = data.liked
-        if self.max_user_items is not None:
-            liked = _sampled_rows(liked, self.max_user_items)
+        return self._fit(data, self._counted(data))
+
+    def _counted(self, data: TrainingData) -> csr_array:
+        """Return the likes whose co-occurrences are counted, shape (n_users, n_items)."""
+        if self.max_user_items is None:
+            return data.liked
+        return _sampled_rows(data.liked, self.max_user_items)
+
+    def _fit(self, data: TrainingData, liked: csr_array) -> Self:
         similarity = CountSimilarity(self.alpha, self.beta, self.shrink, self.jaccard)
         similar = nearest_columns(liked, similarity, self.k, data.domains)
         self._similar = ColumnsByDomain(similar)
         return self
+
+    def fit_grid(self, data: TrainingData) -> Iterator[Self]:
+        """Yield the neighbours by other similarities."""
+        own = {name: getattr(self, name) for name in GRID[0]}
+        liked = self._counted(data)
+        for settings in (own, *(other for other in GRID if other != own)):
+            other = replace(self, **settings)
+            yield other._fit(data, liked)
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> SparseScorer:
         """Return the summed similarity to the items of the history, each weighted."""

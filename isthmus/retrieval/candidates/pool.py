@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from isthmus.retrieval.candidates.scorer import Scorer, TopK
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+ROUNDING: Final = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,8 @@ class CandidatePool:
         generator, also where another one retrieved it.
     ranks : numpy.ndarray
         int32, shape (n_generators, n_candidates): the rank in the list of a generator, from 1; 0
-        where it did not retrieve the candidate.
+        where it did not retrieve the candidate. Equal scores have the best of their ranks, also
+        the one after which the list ends.
     """
 
     generators: tuple[str, ...]
@@ -79,22 +82,51 @@ def candidate_pool(
     n_users, n_items = seen.shape
     lists = [scorer.top_k(n, allowed, seen) for scorer in scorers.values()]
     keys = [_keys(top, n_items) for top in lists]  # a user and an item, as one number
-    all_keys = np.concatenate([np.empty(0, np.int64), *keys])
-    union = unique_sorted(all_keys)
+    union = unique_sorted(np.concatenate([np.empty(0, np.int64), *keys]))
     owners, items = np.divmod(union, n_items)
     ranks = np.zeros((len(lists), len(union)), np.int32)
-    retrieved_by = np.repeat(np.arange(len(lists)), [len(key) for key in keys])
-    ranks[retrieved_by, np.searchsorted(union, all_keys)] = np.concatenate([*map(_ranks, lists)])
     scores = np.zeros((len(lists), len(union)), np.float32)
     for row, scorer in enumerate(scorers.values()):
         scores[row] = scorer.score_pairs(owners, items)
+        listed = np.searchsorted(union, keys[row])
+        ranks[row] = _ranks(lists[row].starts, listed, scores[row], owners)
     starts = np.searchsorted(owners, np.arange(n_users + 1))
     return CandidatePool(tuple(scorers), starts, items, scores, ranks)
 
 
-def _ranks(top: TopK) -> Columns:
-    """Return the rank of each item in its list, from 1."""
-    return np.arange(1, len(top.items) + 1) - np.repeat(top.starts[:-1], np.diff(top.starts))
+def _ranks(
+    starts: Columns, listed: Columns, scores: FloatArray, owners: Columns
+) -> npt.NDArray[np.int32]:
+    """Return the rank of each candidate in the list of a generator.
+
+    Parameters
+    ----------
+    starts : numpy.ndarray
+        int64, shape (n_users + 1,): where the list of each user starts.
+    listed : numpy.ndarray
+        int64: the listed candidates of all users, best first for each.
+    scores, owners : numpy.ndarray
+        Shape (n_candidates,): the score and the user of each candidate.
+    """
+    ranks = np.zeros(len(scores), np.int32)
+    lengths = np.diff(starts)
+    places, of_list = np.arange(len(listed)), scores[listed]
+    is_new = np.ones(len(listed), bool)
+    is_new[1:] = _differ(of_list[1:], of_list[:-1])
+    is_new[starts[:-1][lengths > 0]] = True
+    first = np.maximum.accumulate(np.where(is_new, places, 0))
+    ranks[listed] = first - np.repeat(starts[:-1], lengths) + 1
+    ends = np.where(lengths > 0, listed[starts[1:] - 1] if len(listed) else 0, 0)
+    last = np.where(lengths > 0, scores[ends] if len(scores) else 0, np.nan)[owners]
+    tied = (ranks == 0) & (scores != 0) & ~_differ(scores, last)  # 0 is no score
+    ranks[tied] = ranks[ends[owners[tied]]]
+    return ranks
+
+
+def _differ(scores: FloatArray, others: FloatArray) -> Mask:
+    """Return which scores differ by more than the rounding of a product; NaN differs."""
+    close = np.abs(scores - others) <= ROUNDING * np.maximum(np.abs(scores), np.abs(others))
+    return np.asarray(~close)
 
 
 def _keys(top: TopK, n_items: int) -> Columns:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 ItemWeights = Literal["none", "idf", "squared_idf"]
+
+GRID: tuple[dict[str, Any], ...] = (
+    {"k": 300, "alpha": 0.5, "beta": 0.5},
+    {"k": 100, "alpha": 0.5, "beta": 0.5},
+    {"k": 50, "alpha": 0.5, "beta": 0.5},
+    {"k": 300, "alpha": 0.5, "beta": 0.8},
+)
 
 
 @dataclass
@@ -60,6 +67,14 @@ class UserKNN(CandidateGenerator):
     def fit(self, data: TrainingData) -> Self:
         """Index the users by the items that they liked."""
         return self._fit(data.liked)
+
+    def fit_grid(self, data: TrainingData) -> Iterator[Self]:
+        """Yield other numbers of neighbours and other exponents."""
+        yield self.fit(data)
+        own = {name: getattr(self, name) for name in GRID[0]}
+        for settings in GRID:
+            if settings != own:
+                yield replace(self, **settings).fit(data)
 
     def scorer(
         self,

@@ -16,6 +16,7 @@ import numpy as np
 from isthmus.numerics.arrays import Columns, FloatArray
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
+from isthmus.retrieval.candidates.generators import attribute_generators
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
 from isthmus.retrieval.ranker.calibration import (
     Calibration,
@@ -174,12 +175,17 @@ class SituationTraining:
     def cross_validated_models(self, start: Starts) -> dict[str, Scored]:
         """Train all models that the settings name, from simple to rich.
 
-        Of users of whom nothing is known nothing can be learned but what is liked most: a model
+        Of users without history and attributes nothing can be learned but what is liked most: one
         would learn that the hidden interactions of a fold lower the popularity of what they are of.
         """
         scored: dict[str, Scored] = {}
         columns = self.own.columns
-        if self.situation == UNKNOWN and Popularity.name in self.generators:
+        personal = {generator.name for generator in attribute_generators()}
+        if (
+            self.situation == UNKNOWN
+            and Popularity.name in self.generators
+            and not personal.intersection(self.generators)
+        ):
             return {
                 name: self.scored([SingleGenerator(columns, name)] * GROUPS)
                 for name in IMPERSONAL

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from isthmus.index.ann.exact import inner_products
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.recommend.users import User
@@ -106,7 +107,10 @@ def _combine(view: View, lists: Sequence[tuple[Interest, ScoredRows]], k: int) -
 
 
 def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> ScoredRows:
-    """Choose items that are central but dissimilar (maximal marginal relevance)."""
+    """Choose items that are central but dissimilar (maximal marginal relevance).
+
+    The score is the cosine with the mean of the items, so it need not fall.
+    """
     mask = (view.living if allowed is None else allowed).rows.copy()
     mask[seen[seen >= 0]] = False
     rows = np.flatnonzero(mask)
@@ -114,8 +118,11 @@ def _typical(view: View, k: int, allowed: Selection | None, seen: Positions) -> 
     named_vector = max(view.named_vectors, key=lambda v: int(view.present(v.name, rows).sum()))
     part = view.vectors(named_vector.name, rows)
     rows, vectors = rows[part.present], part.vectors[part.present]
-    central = vectors @ vectors.mean(axis=0) if len(vectors) else np.empty(0, np.float32)
+    mean = vectors.mean(axis=0) if len(vectors) else np.zeros(0, np.float32)
+    central = inner_products(vectors, mean)
+    order = order_of(view, rows, central)  # of equals, the first is chosen first
+    rows, vectors, central = rows[order], vectors[order], central[order]
     chosen = maximal_marginal_relevance(
-        central, lambda at: vectors @ vectors[at], k, TYPICAL_DIVERSITY
+        central, lambda at: inner_products(vectors, vectors[at]), k, TYPICAL_DIVERSITY
     )
-    return rows[chosen], (1 / np.arange(1, len(chosen) + 1)).astype(np.float32)
+    return rows[chosen], central[chosen]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 DEPTH = 200
 CANDIDATES_PER_PLACE = 5
 MIN_CANDIDATES = 60
+ROUNDING = 2e-6  # of scores, relative to them and at least absolute
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +140,8 @@ class Recommender:
         histories = self.without_ignored(data, histories, domain)
         scorers = self.generators.scorers(data, histories, target)
         pool = candidate_pool(scorers, depth, allowed, histories.seen(len(data)))
-        ranker = self.rankers[domain]
-        return RankedPool(pool, ranker.score(data, histories, pool, self.statistics, target))
+        scores = self.rankers[domain].score(data, histories, pool, self.statistics, target)
+        return RankedPool(pool, level_scores(scores, pool.owners))
 
     def without_ignored(
         self, data: TrainingData, histories: UserHistories, domain: str
@@ -150,6 +151,28 @@ class Recommender:
         if not ignored:
             return histories
         return histories.filter(~np.isin(data.domains[histories.columns], ignored))
+
+
+def level_scores(scores: FloatArray, owners: Columns) -> FloatArray:
+    """Return scores of which those that differ by rounding alone are equal, shape (n_candidates,).
+
+    Matrix products round by the place of a row, so equal items leave the network with scores that
+    differ in the last digits.
+
+    Examples
+    --------
+    >>> level_scores(np.array([1.0, 2.0, 1.0000001], np.float32), np.zeros(3, np.int64)).tolist()
+    [1.0, 2.0, 1.0]
+    """
+    order = np.lexsort((scores, owners))
+    ordered, users = scores[order], owners[order]
+    is_new = np.ones(len(order), bool)
+    gaps = ordered[1:] - ordered[:-1]
+    is_new[1:] = (gaps > ROUNDING * np.maximum(1, np.abs(ordered[1:]))) | (users[1:] != users[:-1])
+    first = np.maximum.accumulate(np.where(is_new, np.arange(len(order)), 0))
+    leveled = np.empty_like(scores)
+    leveled[order] = ordered[first]
+    return leveled
 
 
 def depth_of(n: int) -> int:

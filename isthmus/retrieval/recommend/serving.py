@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
+from isthmus.data.users.attributes import UserAttributes
 from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
@@ -25,7 +26,7 @@ from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
 from isthmus.retrieval.recommend.space_data import ViewItemFeatures, codes_of
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.query import ScoredRows, order_of
+from isthmus.retrieval.search.query import ScoredRows, merge_lists
 from isthmus.retrieval.search.ranking import DomainGroup
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ ITEMS_PER_TEXT = 10
 SHARPNESS = 10.0
 MAX_MASKS = 8
 PRIOR_INTERACTIONS = 5.0
+SHARED_PLACES = 20  # of a list by content: its first places share its domains' part of the score
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +140,10 @@ class Serving:
             for user, user_columns, text in zip(users, np.split(columns, ends), texts, strict=True)
         ]
         items, strengths, ages, assumed = zip(*parts, strict=True)
-        return UserHistories.from_lists(items, strengths, ages, assumed)
+        histories = UserHistories.from_lists(items, strengths, ages, assumed)
+        if not any(user.attributes for user in users):
+            return histories
+        return replace(histories, attributes=UserAttributes.of([u.attributes for u in users]))
 
     def rank(
         self, histories: UserHistories, domain: str, allowed: Mask, *, depth: int = DEPTH
@@ -270,8 +275,8 @@ def recommend_learned(
     The score of an item is the share of the user's next choices that it is expected to have: the
     share of its domain, times its share of the calibrated probabilities of the candidates of the
     domain. The share of a domain comes from the history, shrunk to the domain shares of all users.
-    Domains without a ranker are ranked by content (see `recommend`), with shares that fall with
-    the rank.
+    Domains without a ranker are ranked by content (see `recommend`), with shares of the scores
+    there.
 
     Parameters
     ----------
@@ -303,7 +308,7 @@ def recommend_learned(
     if others:
         selection = select_within(serving, group, others)
         found = recommend(serving.view, users, texts, n, selection, weights)
-        lists.append([(rows, scores / max(float(scores.sum()), 1e-12)) for rows, scores in found])
+        lists.append([(rows, _shares(scores)) for rows, scores in found])
         rest = shares[:, len(ranked) :].sum(axis=1, keepdims=True)
         domain_weights = np.concatenate([domain_weights, rest], axis=1)
     return [
@@ -350,11 +355,13 @@ def _shares_of(serving: Serving, pool: RankedPool, user: int, n: int) -> ScoredR
     return serving.features.rows[items], shares.astype(np.float32)
 
 
+def _shares(scores: FloatArray) -> FloatArray:
+    """Return scores of a list by content as shares of its first places, whatever its length."""
+    positive = np.maximum(scores, 0)
+    return np.asarray(positive / max(float(positive[:SHARED_PLACES].sum()), 1e-12), np.float32)
+
+
 def _merge(view: View, lists: Sequence[ScoredRows], weights: FloatArray, n: int) -> ScoredRows:
-    rows = np.concatenate([rows for rows, _ in lists])
-    scores = np.concatenate(
-        [list_scores * w for (_, list_scores), w in zip(lists, weights, strict=True)]
-    )
-    scores = scores.astype(np.float32)
-    order = order_of(view, rows, scores)[:n]
-    return rows[order], scores[order]
+    weighted = [(rows, scores * w) for (rows, scores), w in zip(lists, weights, strict=True)]
+    rows, scores, _ = merge_lists(view, weighted)
+    return rows[:n], scores[:n]

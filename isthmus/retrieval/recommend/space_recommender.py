@@ -38,13 +38,14 @@ from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.store import published_recommender
 from isthmus.retrieval.recommend.users import User, recommend_file, stored_histories
 from isthmus.retrieval.search.notes import filter_notes, warn_of
-from isthmus.retrieval.search.paging import Pager, first_window, lists_in_windows, windows
-from isthmus.retrieval.search.query import ScoredRows
+from isthmus.retrieval.search.paging import Pager, lists_in_windows, windows
+from isthmus.retrieval.search.query import NO_ROWS, ScoredRows
 from isthmus.retrieval.search.query_encoding import QueryVectors
 from isthmus.retrieval.search.ranking import DomainGroup, compose, group_domains
 from isthmus.retrieval.search.request import ListOptions
 from isthmus.retrieval.search.results import Hits, make_hits, make_lists
 from isthmus.retrieval.search.searcher import encode_contents
+from isthmus.schema import USER_ID
 
 USERS_A_BATCH = 128
 FIRST_PLACES = 20  # places of the first window of a list
@@ -74,11 +75,10 @@ class SpaceRecommender:
         pager = Pager(view, request, extra=(user.history, user.text))
         texts = [self._encode_text(user)]
 
-        def make_lists(n: int) -> list[ScoredRows]:
-            return self._recommend(view, [user], texts, request, groups, n)
+        def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
+            return self._recommend(view, [user], texts, request, groups, n, before)
 
-        first = first_window(request, FIRST_PLACES)
-        offset, (rows, scores) = pager.page(make_lists, first)
+        offset, (rows, scores) = pager.page(make_lists, FIRST_PLACES)
         hits = make_hits(view, rows, scores.tolist(), attributes=request.attributes, offset=offset)
         if request.explain:
             serving = self.serving(view)
@@ -86,7 +86,7 @@ class SpaceRecommender:
                 raise InvalidInput(
                     "explanations need a trained ranker: isthmus train, then isthmus publish"
                 )
-            *_, window = windows(offset + len(hits), first)
+            *_, window = windows(offset + len(hits), FIRST_PLACES)
             depth = request.depth(window)
             hits = explain_hits(serving, user, texts[0], rows, hits, groups, depth)
         notes = [*filter_notes(view, request, groups), *history_notes(view, request.user, user)]
@@ -119,11 +119,10 @@ class SpaceRecommender:
             return known, [self._encode_text(user) for user in known]
 
         def answer(prepared: UsersWithText) -> list[ScoredRows]:
-            def make_lists(n: int) -> list[ScoredRows]:
-                return self._recommend(view, *prepared, request, groups, n)
+            def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
+                return self._recommend(view, *prepared, request, groups, n, before)
 
-            first = first_window(request, FIRST_PLACES)
-            return lists_in_windows(request.k or 1, make_lists, first)
+            return lists_in_windows(request.k or 1, make_lists, FIRST_PLACES)
 
         with progress_bar("recommending", len(users), show=progress) as advance:
             tables = []
@@ -196,21 +195,9 @@ class SpaceRecommender:
         options: ListOptions,
         groups: Sequence[DomainGroup],
         n: int,
+        before: Sequence[ScoredRows],
     ) -> list[ScoredRows]:
         """Recommend n items to each user from each group of domains, composed into one list."""
-        if any(entry.value < 0 for user in users for entry in user.history):
-            return move_away(view, users, self._compose(view, users, texts, options, groups, n))
-        return self._compose(view, users, texts, options, groups, n)
-
-    def _compose(
-        self,
-        view: View,
-        users: Sequence[User],
-        texts: Sequence[QueryVectors | None],
-        options: ListOptions,
-        groups: Sequence[DomainGroup],
-        n: int,
-    ) -> list[ScoredRows]:
         serving, depth = self.serving(view), options.depth(n)
         weights = self._space.vector_weights
         by_group = [
@@ -219,9 +206,13 @@ class SpaceRecommender:
             else recommend_learned(serving, users, texts, depth, group, weights)
             for group in groups
         ]
+        if any(entry.value < 0 for user in users for entry in user.history):
+            by_group = [move_away(view, users, lists) for lists in by_group]
         return [
-            compose(view, lists, options, groups, n, relative=True)
-            for lists in zip(*by_group, strict=True)
+            compose(view, lists, options, groups, n, first, relative=True)
+            for lists, first in zip(
+                zip(*by_group, strict=True), before or [NO_ROWS] * len(users), strict=True
+            )
         ]
 
     def _with_stored(self, view: View, users: Sequence[User]) -> list[User]:
@@ -232,7 +223,14 @@ class SpaceRecommender:
         stored = self._space.interactions.of_users(list(dict.fromkeys(ids)))
         serving = self.serving(view)  # without one, the events of each user say how they count
         histories = stored_histories(stored, None if serving is None else serving.feedback)
-        return [user.after(*histories[user.id]) if user.id in histories else user for user in users]
+        known = self._space.users.of_users(list(dict.fromkeys(ids))).to_pylist()
+        attributes = {row.pop(USER_ID): row for row in known}
+        return [
+            (user.after(*histories[user.id]) if user.id in histories else user).known_by(
+                attributes.get(user.id or "", {})
+            )
+            for user in users
+        ]
 
     def _encode_text(self, user: User) -> QueryVectors | None:
         return encode_contents(self._space, {"text": user.text}) if user.text else None

@@ -119,7 +119,10 @@ def train_recommender(
         statistics = settings.make_statistics().fit(data)
     with stages.timed("tuning of generators"):
         tuned, tuning = tune_generators(
-            settings.make_generators(), data, seed=settings.seed, show=show
+            settings.make_generators(attributes=data.interactions.attributes is not None),
+            data,
+            seed=settings.seed,
+            show=show,
         )
     left_out = {report.name: report.failure for report in tuning if report.failure is not None}
     generators = _working_generators(data, tuned, left_out, stages, show=show)

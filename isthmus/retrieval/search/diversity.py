@@ -14,6 +14,7 @@ import numpy as np
 from isthmus.encoders.fusion import MaskedVectors
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Positions
+from isthmus.retrieval.search.quotas import Turns
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ def maximal_marginal_relevance(
     k: int,
     diversity: float,
     quota_ids: Positions | None = None,
-    slots: Positions | None = None,
+    turns: Turns | None = None,
     before: Positions | None = None,
 ) -> Positions:
     """Choose k items one by one, each relevant and unlike those before it.
@@ -68,11 +69,13 @@ def maximal_marginal_relevance(
         How many to choose; fewer only where there are fewer.
     diversity : float
         From 0, relevance alone, to 1, dissimilarity alone.
-    quota_ids, slots : numpy.ndarray, optional
-        int64, shape (n,) and (n_quotas,): the quota of each item, and how many of each quota may
-        be chosen.
+    quota_ids : numpy.ndarray, optional
+        int64, shape (n,): the quota of each item.
+    turns : Turns, optional
+        Which quotas may have each place.
     before : numpy.ndarray, optional
-        int64: positions that were chosen before; the others are to be unlike them, too.
+        int64: positions that were chosen before; the others are to be unlike them, too, and have
+        the places after them.
 
     Returns
     -------
@@ -87,7 +90,6 @@ def maximal_marginal_relevance(
     [0, 2]
     """
     quota_ids = np.zeros(len(relevance), np.int64) if quota_ids is None else quota_ids
-    free_slots = np.array([k]) if slots is None else slots.copy()
     available = np.ones(len(relevance), bool)
     max_similarity = np.zeros(len(relevance), np.float32)
     chosen: list[int] = []
@@ -95,7 +97,11 @@ def maximal_marginal_relevance(
     available[former] = False
     if former:
         max_similarity = np.max([similarity(item) for item in former], axis=0)
-    while len(chosen) < k and (eligible := available & (free_slots[quota_ids] > 0)).any():
+    while len(chosen) < k and available.any():
+        eligible = available
+        if turns is not None:
+            left = np.bincount(quota_ids[available], minlength=turns.n_quotas + 1)
+            eligible = available & turns.eligible(len(former) + len(chosen), left)[quota_ids]
         gain = (1 - diversity) * relevance - diversity * max_similarity
         best = int(np.argmax(np.where(eligible, gain, -np.inf)))
         similarities = similarity(best)
@@ -104,5 +110,4 @@ def maximal_marginal_relevance(
         )
         chosen.append(best)
         available[best] = False
-        free_slots[quota_ids[best]] -= 1
     return np.array(chosen, np.int64)

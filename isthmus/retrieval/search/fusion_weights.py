@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from isthmus.durable import write_atomically
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, command_in
+from isthmus.files import with_checksum, without_checksum
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Mask
 from isthmus.numerics.metrics import PerUser, ranking_metrics
@@ -25,11 +26,11 @@ from isthmus.numerics.statistics import Estimate, estimate
 from isthmus.progress import progress_bar
 from isthmus.retrieval.search.query import search_top_k, search_vectors, similarities
 from isthmus.retrieval.search.relevance import JudgedQuery
+from isthmus.schema import FUSION_WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FILE: Final = "fusion_weights.json"
 FORMAT: Final = 1
 MIN_QUERIES: Final = 50
 HELD_OUT: Final = 0.3
@@ -97,7 +98,7 @@ class LearnedFactors:
     def save(self, space: Path) -> None:
         """Write the factors into the folder of a space, atomically."""
         values = {"format": FORMAT, "fingerprint": self.fingerprint, "factors": dict(self.factors)}
-        write_atomically(space / FILE, json.dumps(values, indent=1).encode())
+        write_atomically(space / FUSION_WEIGHTS_FILE, with_checksum(json.dumps(values)))
 
     @classmethod
     def load(cls, space: Path) -> LearnedFactors | None:
@@ -109,7 +110,7 @@ class LearnedFactors:
             If the file is damaged, or of another version.
         """
         try:
-            values = json.loads((space / FILE).read_bytes())
+            values = without_checksum((space / FUSION_WEIGHTS_FILE).read_bytes())
             if values["format"] != FORMAT:
                 raise ValueError(f"format {values['format']}")
             factors = {
@@ -121,8 +122,9 @@ class LearnedFactors:
             return None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(
-                f"{space / FILE} is damaged or of another version ({error}); learn it anew with: "
-                "isthmus learn-fusion, or remove it"
+                f"{space / FUSION_WEIGHTS_FILE} is damaged or of another version ({error}); learn "
+                f"the weights anew with: {command_in(space, 'learn-fusion')}, or give them up "
+                f"with: {command_in(space, 'verify --drop-damaged')}"
             ) from error
 
 
@@ -156,8 +158,14 @@ class FusionWeights:
         return {name: weight * factors.get(name, 1.0) for name, weight in weights.items()}
 
     def update(self, report: FusionReport) -> None:
-        """Store what was learned; kinds of query that were not learned keep their factors."""
-        learned = self.learned()
+        """Store what was learned; kinds of query that were not learned keep their factors.
+
+        A damaged file is replaced.
+        """
+        try:
+            learned = self.learned()
+        except InvalidInput:
+            learned = None
         factors = {**({} if learned is None else learned.factors), **report.factors}
         in_use = {k: of_kind for k, of_kind in factors.items() if report.chosen.get(k) != "fixed"}
         LearnedFactors(self._fingerprint, in_use).save(self._space)
@@ -165,7 +173,7 @@ class FusionWeights:
     def learned(self) -> LearnedFactors | None:
         """Return the factors that are on disk now; None where they are for other vectors."""
         try:
-            stat = (self._space / FILE).stat()
+            stat = (self._space / FUSION_WEIGHTS_FILE).stat()
         except FileNotFoundError:
             return None
         stamp = stat.st_mtime_ns, stat.st_ino

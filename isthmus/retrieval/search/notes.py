@@ -18,10 +18,14 @@ def warn_of(notes: Sequence[str]) -> Sequence[str]:
 
 
 def filter_notes(view: View, options: FilterOptions, groups: Sequence[DomainGroup]) -> list[str]:
-    """Return a note where no item takes part: in an empty space, or because of the filter."""
+    """Return a note where a domain has no items, or none takes part because of the filter."""
     if not len(view):
         return ["the space holds no searchable items yet; add some with: isthmus add"]
+    empty = [name for name in options.domain or () if not view.domains.get(name)]
+    notes = [f"the domain {' and '.join(empty)} has no items"] if empty else []
     if any(group.selection is None or group.selection.count for group in groups):
-        return []
+        return notes
+    if options.where is None or len(empty) == len(options.domain or ()) > 0:
+        return notes
     domains = "" if options.domain is None else f" of {' and '.join(options.domain)}"
-    return [f"the filter matches no item{domains}: {options.where}"]
+    return [*notes, f"the filter matches no item{domains}: {options.where}"]

@@ -1,10 +1,11 @@
 """Pages: a longer list begins with the shorter one, and a cursor goes on where a list ended.
 
 A list is made in windows of 10, 100, 1,000, ... places (recommendations of 20, 200, ...). The
-places of a window are those of the list of that length, less what earlier windows hold. So what
-stands at a place depends on its window and not on the length that is asked for, whatever the
-index, the candidate pool, the ranker or the diversity. An item that only a wider search finds
-comes after the window before. Equal scores are ordered by domain, then item id.
+places of a window go on where those of the window before end: with what the list of that length
+has, less what is there, and with the domains whose turn it is. So what stands at a place depends on
+its window and not on the length that is asked for, whatever the index, the candidate pool, the
+ranker, the quotas or the diversity. An item that only a wider search finds comes after the window
+before. Equal scores are ordered by domain, then item id.
 """
 
 from __future__ import annotations
@@ -21,18 +22,18 @@ import numpy as np
 
 from isthmus.digests import digest
 from isthmus.errors import InvalidInput
+from isthmus.ids import is_whole
 from isthmus.index.releases.view import View
-from isthmus.requests import Request
-from isthmus.retrieval.search.query import ScoredRows
-from isthmus.retrieval.search.request import ListOptions, PageOptions
+from isthmus.retrieval.search.query import NO_ROWS, ScoredRows, carry_scores
+from isthmus.retrieval.search.request import PageOptions
 from isthmus.retrieval.search.results import Hit, Hits
 
 FIRST_WINDOW: Final = 10
 GROWTH: Final = 10
 NOT_IN_CURSOR: Final = ("k", "offset", "cursor", "attributes", "explain")
 
-MakeLists = Callable[[int], Sequence[ScoredRows]]
-"""Returns for each query the rows and scores of a list of a length."""
+MakeLists = Callable[[int, Sequence[ScoredRows]], Sequence[ScoredRows]]
+"""Returns for each query the rows and scores of a list of a length, given the shorter lists."""
 
 
 def windows(n: int, first: int = FIRST_WINDOW) -> Iterator[int]:
@@ -50,17 +51,12 @@ def windows(n: int, first: int = FIRST_WINDOW) -> Iterator[int]:
         yield window
 
 
-def first_window(options: ListOptions, first: int = FIRST_WINDOW) -> int:
-    """Return the first window of a list; that of quotas, which divide k places, has k."""
-    return options.k or first if options.quotas else first
-
-
 def lists_in_windows(n: int, make_lists: MakeLists, first: int = FIRST_WINDOW) -> list[ScoredRows]:
     """Return the first n places of a list for each query, made window by window."""
     lists: list[ScoredRows] = []
     for window in windows(n, first):
-        longer = make_lists(window)
-        before = lists or [(rows[:0], scores[:0]) for rows, scores in longer]
+        longer = make_lists(window, lists)
+        before = lists or [NO_ROWS] * len(longer)
         lists = [_extended(*pair, window) for pair in zip(before, longer, strict=True)]
         if all(len(rows) < window for rows, _ in longer):
             break
@@ -69,8 +65,9 @@ def lists_in_windows(n: int, make_lists: MakeLists, first: int = FIRST_WINDOW) -
 
 def _extended(before: ScoredRows, longer: ScoredRows, window: int) -> ScoredRows:
     new = ~np.isin(longer[0], before[0])
+    scores = carry_scores(before, *longer)
     rows = np.concatenate([before[0], longer[0][new]])[:window]
-    return rows, np.concatenate([before[1], longer[1][new]])[:window]
+    return rows, np.concatenate([before[1], scores[new]])[:window]
 
 
 @dataclass(frozen=True)
@@ -171,9 +168,8 @@ class Pager:
         stands now; if it is gone, at its place.
         """
         k, offset = self._request.k, self._request.offset
-        first = first_window(self._request, first)
         if k is None:
-            rows, scores = make_lists(0)[0]
+            rows, scores = make_lists(0, [])[0]
             return offset, (rows[offset:], scores[offset:])
         if self._cursor is not None:
             offset, last = self._cursor.offset, self._view.find([self._cursor.item_id])[0]
@@ -193,9 +189,11 @@ class Pager:
         return Hits(hits, notes, cursor)
 
 
-def request_digest(request: Request, extra: object = None) -> str:
+def request_digest(request: PageOptions, extra: object = None) -> str:
     """Return a digest of what a request asks, whatever the page."""
     arguments = {name: _plain(value) for name, value in request if name not in NOT_IN_CURSOR}
+    if any(is_whole(quota) for quota in (request.quotas or {}).values()):
+        arguments["page"] = request.k  # a number of places is that of a page
     return digest(json.dumps([arguments, repr(extra)], sort_keys=True, default=str)).hex()[:16]
 
 

@@ -33,6 +33,7 @@ MIN_SPREAD: Final = 1e-6  # of 1 - c, against division by zero
 
 ScoredRows = tuple[Positions, FloatArray]
 """Rows and their scores, best first: int64 and float32, shape (n,)."""
+NO_ROWS: Final[ScoredRows] = (np.empty(0, np.int64), np.empty(0, np.float32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +153,47 @@ def order_of(view: View, rows: Positions, scores: FloatArray) -> Positions:
     domains, ids = view.item_domains(rows), view.item_ids(rows)
     places = sorted(range(len(rows)), key=lambda at: (-scores[at], domains[at], ids[at]))
     return np.array(places, np.int64)
+
+
+def merge_lists(view: View, lists: Sequence[ScoredRows]) -> tuple[Positions, FloatArray, Positions]:
+    """Merge lists by score; a list whose scores do not fall keeps its own order.
+
+    Returns
+    -------
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (n,).
+    list_ids : numpy.ndarray
+        int64, shape (n,): the list that each comes from.
+    """
+    rows = np.concatenate([NO_ROWS[0], *(rows for rows, _ in lists)])
+    scores = np.concatenate([NO_ROWS[1], *(scores for _, scores in lists)]).astype(np.float32)
+    list_ids = np.repeat(np.arange(len(lists)), [len(rows) for rows, _ in lists])
+    if all((scores[1:] <= scores[:-1]).all() for _, scores in lists):
+        order = order_of(view, rows, scores)
+    else:
+        floors = [np.minimum.accumulate(scores) for _, scores in lists]
+        order = np.argsort(-np.concatenate(floors), kind="stable")
+    return rows[order], scores[order], list_ids[order]
+
+
+def carry_scores(before: ScoredRows, rows: Positions, scores: FloatArray) -> FloatArray:
+    """Return the scores of a longer list as the shorter one before it has them.
+
+    A score may depend on the length of the list. Rows whose score is that of a row of the shorter
+    list have the score that it has there, so that equal items have equal scores.
+
+    Examples
+    --------
+    >>> before = np.array([7]), np.array([0.5], np.float32)
+    >>> carry_scores(before, np.array([7, 8, 9]), np.array([0.25, 0.25, 0.125])).tolist()
+    [0.5, 0.5, 0.125]
+    """
+    if not len(before[0]):
+        return scores
+    shared = np.flatnonzero(np.isin(rows, before[0]))
+    scores_before = dict(zip(before[0].tolist(), before[1].tolist(), strict=True))
+    carried = {scores[at]: scores_before[int(rows[at])] for at in shared[::-1].tolist()}
+    return np.array([carried.get(score, score) for score in scores], scores.dtype)
 
 
 def shared_ranks(scores: FloatArray) -> Positions:

@@ -1,7 +1,6 @@
 """Ranking: from a query to a list, with quotas, diversity, score corrections and a minimum score.
 
-Quotas divide the k slots of a list among domains. Shares become slots by the method of the largest
-remainder (Hamilton's, Hare quota).
+A list is composed place by place, so that a longer one begins with the shorter one.
 """
 
 from __future__ import annotations
@@ -17,8 +16,16 @@ from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.diversity import PairwiseSimilarity, maximal_marginal_relevance
 from isthmus.retrieval.search.hubness import corrected_range, corrected_top_k
-from isthmus.retrieval.search.query import Query, ScoredRows, filter_min_score, order_of
-from isthmus.retrieval.search.request import ListOptions, RankingOptions, allocate_slots
+from isthmus.retrieval.search.query import (
+    NO_ROWS,
+    Query,
+    ScoredRows,
+    carry_scores,
+    filter_min_score,
+    merge_lists,
+)
+from isthmus.retrieval.search.quotas import Turns, quota_turns
+from isthmus.retrieval.search.request import ListOptions, RankingOptions
 from isthmus.retrieval.search.score_normalisation import ScoreDistribution, score_distributions
 
 RANGE_MARGIN: Final = 1e-5  # rounding must not cut what standardizes to just the minimum score
@@ -35,7 +42,7 @@ class DomainGroup:
     selection : Selection or None
         The rows of the domains that the filter lets through.
     quota : int
-        The index, in `allocate_slots`, of the slots that their items take.
+        The quota whose places their items take, see `isthmus.retrieval.search.quotas.Turns`.
     """
 
     domains: list[str]
@@ -90,6 +97,7 @@ def rank(
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
     n: int | None = None,
+    before: ScoredRows = NO_ROWS,
 ) -> ScoredRows:
     """Rank items for a query.
 
@@ -110,6 +118,8 @@ def rank(
         `isthmus.retrieval.search.hubness`.
     n : int, optional
         How many items, see `isthmus.retrieval.search.paging`; by default all of the range.
+    before : rows, scores
+        The first places of the list, where they are chosen.
 
     Returns
     -------
@@ -128,7 +138,7 @@ def rank(
         _search_group(view, query, options, group, distributions, weights, penalty, n)
         for group in groups
     ]
-    return compose(view, lists, options, groups, n, relative=options.normalize_scores)
+    return compose(view, lists, options, groups, n, before, relative=options.normalize_scores)
 
 
 def compose(
@@ -137,6 +147,7 @@ def compose(
     options: ListOptions,
     groups: Sequence[DomainGroup],
     n: int | None,
+    before: ScoredRows = NO_ROWS,
     *,
     relative: bool,
 ) -> ScoredRows:
@@ -153,7 +164,9 @@ def compose(
     groups : sequence of DomainGroup
         As `group_domains` returns them.
     n : int or None
-        How many items; None for all. Quotas divide each k of them.
+        How many items; None for all.
+    before : rows, scores
+        The first places of the list, which stay.
     relative : bool
         Whether the scores are no similarities of at most 1. Diversity then weighs them against
         similarities as shares of the best.
@@ -168,36 +181,54 @@ def compose(
     rows, scores, quota_ids = _concatenate(view, lists, groups)
     if n is None:
         return rows, scores
-    candidates = rank_within_quota(quota_ids) < options.depth(n)
-    rows, scores, quota_ids = rows[candidates], scores[candidates], quota_ids[candidates]
     scale = float(np.abs(scores).max(initial=0)) if relative else 1.0
-    relevance, similarity = scores / max(scale, 1e-6), PairwiseSimilarity.among(view, rows)
-    places = np.empty(0, np.int64)
-    page = (options.k or n) if options.quotas else n
-    slots = allocate_slots(options.quotas or {}, page)
-    while len(places) < min(n, len(rows)):
-        left = np.setdiff1d(np.arange(len(rows)), places)
-        filled = fill_slots(slots, quota_ids[left], page)
-        if options.diversity:
-            chosen = maximal_marginal_relevance(
-                relevance, similarity, page, options.diversity, quota_ids, filled, places
-            )
-        else:
-            chosen = left[rank_within_quota(quota_ids[left]) < filled[quota_ids[left]]]
-        places = np.concatenate([places, chosen])
-    return rows[places[:n]], scores[places[:n]]
+    said = carry_scores(before, rows, scores)
+    left = (rank_within_quota(quota_ids) < options.depth(n)) & ~np.isin(rows, before[0])
+    rows, said, quota_ids = rows[left], said[left], quota_ids[left]
+    relevance = scores[left] / max(scale, 1e-6)
+    turns = None
+    if options.quotas:
+        turns = Turns(quota_turns(options.quotas, options.k or n, n), len(options.quotas))
+    if options.diversity:
+        chosen = _diverse(view, rows, relevance, quota_ids, options, turns, before[0], n)
+    elif turns is not None:
+        chosen = turns.fill(quota_ids, len(before[0]))
+    else:
+        chosen = np.arange(len(rows))
+    places = chosen[: max(0, n - len(before[0]))]
+    return np.concatenate([before[0], rows[places]]), np.concatenate([before[1], said[places]])
+
+
+def _diverse(
+    view: View,
+    rows: Positions,
+    relevance: FloatArray,
+    quota_ids: Positions,
+    options: ListOptions,
+    turns: Turns | None,
+    before: Positions,
+    n: int,
+) -> Positions:
+    """Return positions of rows, each relevant and unlike those before it."""
+    former = np.arange(len(before))
+    chosen = maximal_marginal_relevance(
+        np.concatenate([np.zeros(len(before), np.float32), relevance]),
+        PairwiseSimilarity.among(view, np.concatenate([before, rows])),
+        n - len(before),
+        options.diversity,
+        np.concatenate([np.zeros(len(before), np.int64), quota_ids]),
+        turns,
+        former,
+    )
+    return chosen - len(before)
 
 
 def _concatenate(
     view: View, lists: Sequence[ScoredRows], groups: Sequence[DomainGroup]
 ) -> tuple[Positions, FloatArray, Positions]:
     """Return rows, scores and quota ids of all lists, best first."""
-    none = np.empty(0, np.int64)
-    rows = np.concatenate([none, *(rows for rows, _ in lists)])
-    scores = np.concatenate([np.empty(0, np.float32), *(scores for _, scores in lists)])
-    quota_ids = [np.full(len(r), g.quota) for (r, _), g in zip(lists, groups, strict=True)]
-    order = order_of(view, rows, scores)
-    return rows[order], scores[order], np.concatenate([none, *quota_ids])[order]
+    rows, scores, list_ids = merge_lists(view, lists)
+    return rows, scores, np.array([group.quota for group in groups], np.int64)[list_ids]
 
 
 def _search_group(
@@ -224,40 +255,6 @@ def _search_group(
     if distribution is not None:
         scores = distribution.standardize(scores)
     return (rows, scores) if min_score is None else filter_min_score((rows, scores), min_score)
-
-
-def fill_slots(slots: list[int], quota_ids: Positions, k: int) -> Positions:
-    """Return how many items each quota gets, given the candidates.
-
-    Slots that a quota cannot fill go to the best candidates of the other quotas with slots, and
-    only when those have no more, to the best of the rest.
-
-    Parameters
-    ----------
-    slots : list of int
-        Slots of each quota; they sum to k.
-    quota_ids : numpy.ndarray
-        int64, shape (n_candidates,): quota of each candidate, best first.
-    k : int
-        Slots in all.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64, shape (n_quotas,); they sum to k where there are k candidates.
-
-    Examples
-    --------
-    >>> fill_slots([2, 2, 0], np.array([0, 2, 0, 0, 1]), 4).tolist()
-    [3, 1, 0]
-    """
-    capacity = np.array(slots)
-    filled = np.minimum(capacity, np.bincount(quota_ids, minlength=len(capacity)))
-    ranks = rank_within_quota(quota_ids)
-    for may_have_more in (capacity > 0, capacity == 0):
-        waiting = quota_ids[(ranks >= filled[quota_ids]) & may_have_more[quota_ids]]
-        filled = filled + np.bincount(waiting[: k - filled.sum()], minlength=len(capacity))
-    return np.asarray(filled, np.int64)
 
 
 def rank_within_quota(quota_ids: Positions) -> Positions:

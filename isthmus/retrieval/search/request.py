@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,10 @@ from pydantic import Field, SkipValidation, model_validator
 from isthmus.errors import InvalidInput
 from isthmus.ids import Id, Ids
 from isthmus.requests import Names, Request
+from isthmus.retrieval.search.quotas import Quotas, check_quotas
 
 OVERSAMPLING = 5
 MIN_CANDIDATES = 100
-ROUNDING = 1e-9
-
-Quotas = Mapping[str, int | float]
 
 
 class FilterOptions(Request):
@@ -57,7 +54,8 @@ class ListOptions(FilterOptions):
     )
     quotas: SkipValidation[Quotas | None] = Field(
         default=None,
-        description="Places of each domain: a number (films=3) or a share of k (films=0.5).",
+        description="Places of each domain: a number on each page of k (films=3) or a share "
+        "(films=0.5).",
     )
 
     @model_validator(mode="after")
@@ -70,7 +68,7 @@ class ListOptions(FilterOptions):
                 "chosen from at least as many as it holds"
             )
         if self.k is not None:
-            allocate_slots(self.quotas or {}, self.k)
+            check_quotas(self.quotas or {}, self.k)
         return self
 
     def _check_unlimited(self) -> None:
@@ -214,6 +212,10 @@ class SearchRequest(RankingOptions, FusionOptions):
     bm25_weight: float = Field(
         default=1.0, description="Weight of the BM25 ranking in hybrid search; vectors have 1."
     )
+    instruction: str | None = Field(
+        default=None,
+        description="What the text asks for, in a sentence, for encoders that follow one.",
+    )
 
 
 class SearchBatchRequest(FilterOptions):
@@ -237,6 +239,10 @@ class SearchFileRequest(FilterOptions, FusionOptions):
     )
     out: Path = Field(description="Parquet to write: query_id, item_id, rank and score.")
     k: int = Field(default=10, ge=1, description="How many items.")
+    instruction: str | None = Field(
+        default=None,
+        description="What the text asks for, in a sentence, for encoders that follow one.",
+    )
 
 
 class DuplicatesRequest(FilterOptions):
@@ -261,61 +267,3 @@ class MapRequest(FilterOptions):
     )
     limit: int = Field(default=5_000, description="Most items to draw; more are sampled.")
     seed: int = Field(default=0, description="Seed of the random numbers.")
-
-
-def allocate_slots(quotas: Quotas, k: int) -> list[int]:
-    """Return the places of each domain, and last those that are left for all the others.
-
-    A whole number is a number of places, a fraction a share of k. Shares become places by the
-    method of the largest remainder (Hamilton, Hare quota): each gets its whole part, and the
-    places that remain go to the largest remainders, of equals to the one named first.
-
-    Parameters
-    ----------
-    quotas : mapping of str to int or float
-        Quota of each domain.
-    k : int
-        Places there are.
-
-    Returns
-    -------
-    list of int
-        Length len(quotas) + 1; they sum to k.
-
-    Raises
-    ------
-    InvalidInput
-        If a quota is not valid, or they ask for more places than there are.
-
-    Examples
-    --------
-    >>> allocate_slots({"films": 3, "books": 0.25, "songs": 0.25}, 10)
-    [3, 3, 2, 2]
-    """
-    if not quotas:
-        return [k]
-    exact = [_slots(domain, quota, k) for domain, quota in quotas.items()]
-    left = k - sum(exact)
-    if left < -ROUNDING:
-        raise InvalidInput(f"the quotas ask for {sum(exact):g} places, but k is {k}")
-    exact.append(max(left, 0.0))
-    places = [math.floor(value + ROUNDING) for value in exact]
-    remainders = [round(value - whole, 9) for value, whole in zip(exact, places, strict=True)]
-    largest = sorted(range(len(exact)), key=lambda at: -remainders[at])  # stable
-    for at in largest[: k - sum(places)]:
-        places[at] += 1
-    return places
-
-
-def _slots(domain: str, quota: object, k: int) -> float:
-    # NumPy's numbers are registered with these classes, too; a bool is an Integral.
-    whole = isinstance(quota, Integral) and not isinstance(quota, bool)
-    number = float(quota) if isinstance(quota, Real) else 0.0
-    if whole and number >= 1:
-        return number
-    if not isinstance(quota, Integral) and 0 < number <= 1:
-        return number * k
-    raise InvalidInput(
-        f"the quota of domain {domain!r} is {quota!r}; give a whole number of places from 1, or "
-        "a share of k over 0.0 and up to 1.0"
-    )

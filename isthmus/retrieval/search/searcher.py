@@ -28,6 +28,7 @@ from isthmus.retrieval.search.hybrid import (
 from isthmus.retrieval.search.notes import filter_notes, warn_of
 from isthmus.retrieval.search.paging import FIRST_WINDOW, Pager, lists_in_windows
 from isthmus.retrieval.search.query import (
+    NO_ROWS,
     Query,
     ScoredRows,
     finds_exactly,
@@ -45,6 +46,7 @@ from isthmus.retrieval.search.query_encoding import (
     encode_query,
     query_contents,
     query_kind,
+    require_text,
     vector_query,
 )
 from isthmus.retrieval.search.query_file import QueryFileReport, search_file
@@ -129,13 +131,13 @@ class Searcher:
         similar: list[float | None] | None = None
         if words is None:
             offset, (rows, scores) = pager.page(
-                lambda n: [self._rank(weighted, query, kind, request, groups, n)],
+                lambda n, before: [self._rank(weighted, query, kind, request, groups, n, before)],
                 whole=_is_whole(view, query, request),
             )
         else:
             options = groups[0].selection, weighted.vector_weights, request.bm25_weight
             offset, (rows, scores) = pager.page(
-                lambda n: [search_hybrid(view, query, words, n, *options)]
+                lambda n, _: [search_hybrid(view, query, words, n, *options)]
             )
             similar = hybrid_similarities(view, query, rows, weighted.vector_weights)
         if not len(rows):
@@ -154,7 +156,7 @@ class Searcher:
         query = query_with_examples(view, {}, *examples)
         pager = Pager(view, request)
         offset, (rows, scores) = pager.page(
-            lambda n: [self._rank(weighted, query, kind, request, groups, n)],
+            lambda n, before: [self._rank(weighted, query, kind, request, groups, n, before)],
             whole=_is_whole(view, query, request),
         )
         hits = make_hits(view, rows, scores, attributes=request.attributes, offset=offset)
@@ -170,7 +172,7 @@ class Searcher:
         exact = finds_exactly(view, Query({vector_name: queries}))
         lists = lists_in_windows(
             request.k,
-            lambda n: search_batch(view, vector_name, queries, n, allowed),
+            lambda n, _: search_batch(view, vector_name, queries, n, allowed),
             request.k if exact else FIRST_WINDOW,
         )
         warn_of(filter_notes(view, request, [DomainGroup([], allowed)]))
@@ -182,7 +184,13 @@ class Searcher:
         weighted = space.weighted_view(request.weights)
         view = weighted.view
         allowed = view.select(request.domains, request.where)
-        encoder = QueryEncoder(weighted.settings, space.encoder_of, space.media(), space.alignment)
+        encoder = QueryEncoder(
+            weighted.settings,
+            space.encoder_of,
+            space.media(),
+            space.alignment,
+            request.instruction,
+        )
         held = vectors_of_items(view, [allowed])
         warn_of(filter_notes(view, request, [DomainGroup([], allowed)]))
 
@@ -210,7 +218,8 @@ class Searcher:
     def _query(self, settings: SpaceSettings, request: SearchRequest) -> QueryVectors:
         if request.vector is None:
             contents = query_contents(request.text, request.image, request.audio)
-            return encode_contents(self._space, contents, settings)
+            return encode_contents(self._space, contents, settings, request.instruction)
+        require_text((), request.instruction)
         if not (request.text is None and request.image is None and request.audio is None):
             raise InvalidInput("search by a vector, or by text, image and audio, not by all")
         return vector_query(self._space.named_vectors, request.vector)
@@ -223,6 +232,7 @@ class Searcher:
         options: RankingOptions,
         groups: Sequence[DomainGroup],
         n: int,
+        before: Sequence[ScoredRows],
     ) -> ScoredRows:
         """Rank n items, or those of the range, less what each loses to the hubness correction."""
         view, penalty = weighted.view, None
@@ -231,12 +241,14 @@ class Searcher:
             hubs = self._hubs.penalty(view, list(query.vectors), kind, vector_weights)
             penalty = np.asarray(options.hubness_correction * hubs, np.float32)
         length = None if options.k is None else n
-        return rank(view, query, options, groups, weighted.vector_weights, penalty, length)
+        first = before[0] if before else NO_ROWS
+        weights = weighted.vector_weights
+        return rank(view, query, options, groups, weights, penalty, length, first)
 
 
 def _is_whole(view: View, query: Query, options: RankingOptions) -> bool:
     """Return whether the places of a list do not depend on its length."""
-    return not (options.diversity or options.quotas) and finds_exactly(view, query)
+    return not options.diversity and finds_exactly(view, query)
 
 
 def _best(
@@ -245,14 +257,19 @@ def _best(
     allowed: Selection | None,
     vector_weights: Mapping[str, float],
     n: int,
+    before: Sequence[ScoredRows],
 ) -> list[ScoredRows]:
+    del before
     return search_top_k(view, queries, n, allowed, vector_weights)
 
 
 def encode_contents(
-    space: OpenSpace, contents: Mapping[Modality, Any], settings: SpaceSettings | None = None
+    space: OpenSpace,
+    contents: Mapping[Modality, Any],
+    settings: SpaceSettings | None = None,
+    instruction: str | None = None,
 ) -> QueryVectors:
-    """Encode contents into query vectors of a space, by name.
+    """Encode contents as queries into vectors of a space, by name.
 
     Raises
     ------
@@ -261,4 +278,5 @@ def encode_contents(
     """
     for modality in contents:
         named_vector_of(space.named_vectors, modality)
-    return encode_query(settings or space.settings, space.encoder_of, contents, space.alignment)
+    settings = settings or space.settings
+    return encode_query(settings, space.encoder_of, contents, space.alignment, instruction)

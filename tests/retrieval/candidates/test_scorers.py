@@ -158,8 +158,14 @@ def test_pools_against_brute_force(parts, n):
         assert (pool.owners[span] == user).all()
         for at, (name, table) in enumerate(tables.items()):
             assert pool.scores[at, span].tolist() == table[user, union].tolist()
-            places = {item: place for place, item in enumerate(lists[name][user], 1)}
-            assert pool.ranks[at, span].tolist() == [places.get(item, 0) for item in union]
+            listed = [table[user, item] for item in lists[name][user]]
+            ranks = [
+                1 + sum(score > table[user, item] for score in listed)
+                if listed and table[user, item] >= listed[-1]
+                else 0
+                for item in union
+            ]
+            assert pool.ranks[at, span].tolist() == ranks
     kept = pool.items % 2 == 0
     thin = pool.filter(kept)
     assert thin.items.tolist() == pool.items[kept].tolist()

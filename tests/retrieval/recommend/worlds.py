@@ -21,7 +21,7 @@ QUICK = RecommenderSettings(
     training=TrainingSettings(epochs=15, hidden=16, batch_size=16),
     tower_epochs=8,
 )
-FEW = ("popularity", "item-KNN (cosine)", "content")
+FEW = ("popularity", "item-KNN", "content")
 BRIEF = replace(
     QUICK,
     examples=replace(QUICK.examples, folds=1),

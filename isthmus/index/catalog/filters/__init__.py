@@ -2,10 +2,10 @@
 
     text -> syntax.parse -> tree -> compiler.compile_filter -> SQL for the table engine
 
-`syntax` holds the grammar, the nodes of the tree and the limits, `functions` the functions and
-types that a filter can name, `compiler` checks the types of a tree, resolves the names of its
-columns and writes the SQL. `engine` words the errors of the engine (Lance on DataFusion), which
-evaluates it.
+`syntax` holds the grammar and its limits, `tree` the nodes, `functions` the functions and types
+that a filter can name, `kinds` the kinds of values. `checks` refuses trees that the engine would
+evaluate slowly or wrongly; `compiler` checks kinds, resolves the names of columns and writes the
+SQL. `engine` words the errors of the engine (Lance on DataFusion), which evaluates it.
 
 The engine reads only what `compiler` wrote, with brackets and backquoted names: nothing of a
 user's text reaches it but numbers and quoted texts. It would evaluate some predicates in another

@@ -7,7 +7,6 @@ they are read. So operands must be of one kind here, unless a cast says otherwis
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import singledispatchmethod
@@ -16,16 +15,28 @@ from typing import Any
 import pyarrow as pa
 
 from isthmus.errors import InvalidFilter
+from isthmus.index.catalog.filters.checks import check_tree
 from isthmus.index.catalog.filters.functions import (
     ARROW_TYPES,
     CAST_TYPES,
     CLOCKS,
     CONVERTING,
     FUNCTIONS,
-    GROWING,
-    NULL_FUNCTIONS,
 )
-from isthmus.index.catalog.filters.syntax import (
+from isthmus.index.catalog.filters.kinds import (
+    ANY,
+    BY_NAME,
+    NULL,
+    NUMBER,
+    TEXT,
+    TIME,
+    TRUTH,
+    Kind,
+    kind_of,
+    with_article,
+)
+from isthmus.index.catalog.filters.syntax import parse, shorten
+from isthmus.index.catalog.filters.tree import (
     Arithmetic,
     Array,
     Between,
@@ -44,56 +55,10 @@ from isthmus.index.catalog.filters.syntax import (
     Node,
     Not,
     Value,
-    children,
     nodes,
-    parse,
-    shorten,
 )
 from isthmus.schema import INTERNAL_PREFIX
 
-MAX_NULL_FUNCTIONS = 4  # within one another
-MAX_GROWING = 32  # operands that one predicate joins to longer values
-MAX_TEXT = 1_000  # characters of a text anywhere but in a comparison
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What a value is: text, number, time, truth, list, struct, null, or other.
-
-    Attributes
-    ----------
-    name : str
-        The kind.
-    type : str
-        The type as a user knows it.
-    element : Kind or None
-        Of a list, the kind of its elements.
-    fields : tuple of (str, Kind)
-        Of a struct, its fields.
-    """
-
-    name: str
-    type: str
-    element: Kind | None = None
-    fields: tuple[tuple[str, Kind], ...] = ()
-
-    def fits(self, other: Kind) -> bool:
-        """Return whether values of two kinds can meet in a comparison."""
-        if "null" in (self.name, other.name):
-            return True
-        if self.element and other.element:
-            return self.element.fits(other.element)
-        return self.name == other.name
-
-
-NULL = Kind("null", "null")
-ANY = Kind("null", "a value")
-TEXT = Kind("text", "text")
-NUMBER = Kind("number", "number")
-TIME = Kind("time", "time")
-TRUTH = Kind("truth", "truth value")
-OTHER = Kind("other", "other")
-_BY_NAME = {kind.name: kind for kind in (TEXT, NUMBER, TIME, TRUTH, OTHER)} | {"any": ANY}
 _OF_LITERAL = {
     "text": TEXT,
     "number": NUMBER,
@@ -190,14 +155,12 @@ def compile_tree(tree: Node, resolve: Resolver) -> CompiledFilter:
     InvalidFilter
         If names or types do not fit.
     """
-    _check_growth(tree)
-    _check_null_functions(tree, 0)
-    _check_lists(tree)
+    check_tree(tree)
     compiler = _Compiler(resolve)
     sql, kind = compiler.compile(tree)
     if kind.name not in ("truth", "null") or (isinstance(tree, Value) and tree.kind == "null"):
         raise InvalidFilter(
-            f"{shorten(sql)} is {_article(kind.type)} and does not return a boolean."
+            f"{shorten(sql)} is {with_article(kind.type)} and does not return a boolean."
         )
     reads = tuple(dict.fromkeys(compiler.reads))
     return CompiledFilter(_without_brackets(sql, tree), reads, can_fail(tree))
@@ -261,28 +224,14 @@ def depends_on_time(where: str) -> bool:
     return any(isinstance(node, Call) and node.name in CLOCKS for node in nodes(tree))
 
 
-def kind_of(type_: pa.DataType) -> Kind:
-    """Return the kind of the values of an Arrow type."""
-    if pa.types.is_dictionary(type_):
-        return kind_of(type_.value_type)
-    if pa.types.is_null(type_):
-        return NULL
-    if (
-        pa.types.is_list(type_)
-        or pa.types.is_large_list(type_)
-        or pa.types.is_fixed_size_list(type_)
-    ):
-        return Kind("list", str(type_), kind_of(type_.value_type))
-    if pa.types.is_struct(type_):
-        fields = tuple((field.name, kind_of(field.type)) for field in type_)
-        return Kind("struct", str(type_), fields=fields)
-    if pa.types.is_string(type_) or pa.types.is_large_string(type_):
-        return Kind("text", str(type_))
-    if pa.types.is_date(type_) or pa.types.is_timestamp(type_):
-        return Kind("time", str(type_))
-    if pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_):
-        return Kind("number", str(type_))
-    return Kind("truth" if pa.types.is_boolean(type_) else "other", str(type_))
+def _in_utc(sql: str, kind: Kind) -> tuple[str, Kind]:
+    """Return times of another zone as those of UTC.
+
+    The engine takes a literal, whatever its own zone is, for a time of the column's zone.
+    """
+    if "tz=" in kind.type and kind.name == "time" and "tz=UTC" not in kind.type:
+        return f"arrow_cast({sql}, 'Timestamp(Microsecond, Some(\"UTC\"))')", kind
+    return sql, kind
 
 
 class _Compiler:
@@ -311,7 +260,7 @@ class _Compiler:
     def _(self, node: Column) -> tuple[str, Kind]:
         column = self._resolve(node.name)
         self.reads += column.reads
-        return column.sql, kind_of(column.type)
+        return _in_utc(column.sql, kind_of(column.type))
 
     @compile.register
     def _(self, node: Field) -> tuple[str, Kind]:
@@ -326,7 +275,7 @@ class _Compiler:
             raise InvalidFilter(
                 f"No field named {shorten(name)} in {sql}; there are {', '.join(names)}."
             )
-        return f"get_field({sql}, {_text(found[0])})", dict(kind.fields)[found[0]]
+        return _in_utc(f"get_field({sql}, {_text(found[0])})", dict(kind.fields)[found[0]])
 
     @compile.register
     def _(self, node: Element) -> tuple[str, Kind]:
@@ -400,7 +349,7 @@ class _Compiler:
     def _(self, node: Cast) -> tuple[str, Kind]:
         sql, _ = self.compile(node.operand)
         type_, kind = CAST_TYPES.get(node.type, (node.type, "number"))
-        return f"{'TRY_' * node.attempted}CAST({sql} AS {type_})", _BY_NAME[kind]
+        return f"{'TRY_' * node.attempted}CAST({sql} AS {type_})", BY_NAME[kind]
 
     @compile.register
     def _(self, node: Array) -> tuple[str, Kind]:
@@ -429,8 +378,8 @@ class _Compiler:
     def _require(sql: str, kind: Kind, expected: str) -> None:
         if kind.name not in (expected, "null"):
             raise InvalidFilter(
-                f"{shorten(sql)} is {_article(kind.type)}, and {_article(expected)} is needed"
-                f"{_HINTS.get((kind.name, expected), '')}."
+                f"{shorten(sql)} is {with_article(kind.type)}, and {with_article(expected)} is "
+                f"needed{_HINTS.get((kind.name, expected), '')}."
             )
 
 
@@ -455,7 +404,7 @@ def _call(compiler: _Compiler, node: Call) -> tuple[str, Kind]:
     if node.name == "get_field":
         return compiler._field(*arguments[0], _written(node.arguments[1]))
     if node.name == "arrow_cast":
-        return sql, _BY_NAME[_arrow_type(_written(node.arguments[1]))]
+        return sql, BY_NAME[_arrow_type(_written(node.arguments[1]))]
     return sql, _result(node.name, result.strip(), common, lists)
 
 
@@ -481,7 +430,7 @@ def _result(name: str, result: str, common: Kind, lists: list[Kind]) -> Kind:
             return lists[0]
         element = TEXT if name.startswith("regexp") else common
         return Kind("list", f"list of {element.type}", element)
-    return _BY_NAME[result]
+    return BY_NAME[result]
 
 
 def _written(node: Node) -> str:
@@ -516,13 +465,9 @@ def _check_meeting(left: str, left_kind: Kind, right: str, right_kind: Kind) -> 
         names = left_kind.name, right_kind.name
         hint = _HINTS.get(names) or _HINTS.get(names[::-1]) or "; write a cast where that is meant"
         raise InvalidFilter(
-            f"{shorten(left)} is {_article(left_kind.type)} and meets {shorten(right)}, "
-            f"{_article(right_kind.type)}{hint}."
+            f"{shorten(left)} is {with_article(left_kind.type)} and meets {shorten(right)}, "
+            f"{with_article(right_kind.type)}{hint}."
         )
-
-
-def _article(noun: str) -> str:
-    return noun if noun == "null" else f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _text(value: str) -> str:
@@ -538,90 +483,3 @@ def _without_brackets(sql: str, tree: Node) -> str:
     """Return a predicate without the brackets around all of it."""
     bare = Value, Column, Field, Element, Cast, Array, Call
     return sql if isinstance(tree, bare) else sql[1:-1]
-
-
-def _check_growth(tree: Node) -> None:
-    """Raise if a predicate could make values that are much longer than those of its columns."""
-    joined = 0
-    compared = {id(child) for node in nodes(tree) for child in _compared(node)}
-    for node in nodes(tree):
-        if isinstance(node, Arithmetic) and node.operator == "||":
-            joined += 1
-        elif isinstance(node, Call) and node.name in GROWING:
-            joined += sum(not isinstance(argument, Value) for argument in node.arguments)
-        elif isinstance(node, Array):
-            joined += sum(not isinstance(value, Value) for value in node.values)
-        elif isinstance(node, Value) and len(node.text) > MAX_TEXT and id(node) not in compared:
-            raise InvalidFilter(
-                f"a text of more than {MAX_TEXT:,} characters stands only beside a comparison or "
-                "in an IN list."
-            )
-    if joined > MAX_GROWING:
-        raise InvalidFilter(f"it joins more than {MAX_GROWING} values to longer ones.")
-
-
-def _compared(node: Node) -> Iterator[Node]:
-    if isinstance(node, Comparison | Distinct | Between | In):
-        yield from children(node)
-
-
-def _check_null_functions(node: Node, depth: int) -> None:
-    depth += isinstance(node, Call) and node.name in NULL_FUNCTIONS
-    if depth > MAX_NULL_FUNCTIONS:
-        raise InvalidFilter(
-            f"coalesce, nullif and similar functions stand more than {MAX_NULL_FUNCTIONS} deep."
-        )
-    for child in children(node):
-        _check_null_functions(child, depth)
-
-
-def _check_lists(tree: Node) -> None:
-    """Raise if the engine would merge IN lists wrongly.
-
-    The engine merges two lists of one operand as sets of expressions, and returns true or false
-    even where the operand is null. So an operand can have several lists only where null and false
-    select the same rows: joined by AND and OR alone, and not where a NOT IN stands beside an OR.
-    An equality beside a list is merged like a list of one value.
-    """
-    listed = {_key(node.operand) for node in nodes(tree) if isinstance(node, In)}
-    lists = [node for node in nodes(tree) if not listed.isdisjoint(_list_operands(node))]
-    operands = Counter(operand for node in lists for operand in _list_operands(node))
-    several = [operand for operand in listed if operands[operand] > 1]
-    if not several:
-        return
-    joined = list(_joined(tree))
-    has_or = any(isinstance(node, Junction) and node.operator == "OR" for node in nodes(tree))
-    if sum(node in lists for node in joined) < len(lists) or (
-        has_or and sum(map(_is_negated, lists)) > 1
-    ):
-        raise InvalidFilter(
-            "several IN lists of one column, or a list and = or <>, stand below a NOT, in a "
-            "comparison or beside an OR, where the table engine mixes them up; write one list, or "
-            "= and <> alone."
-        )
-
-
-def _key(operand: Node) -> Any:
-    return operand.name.lower() if isinstance(operand, Column) else operand
-
-
-def _list_operands(node: Node) -> list[Any]:
-    """Return the operands of an IN list, or of an equality, which the engine takes for a list."""
-    if isinstance(node, In):
-        return [_key(node.operand)]
-    if isinstance(node, Comparison) and node.operator in ("=", "<>"):
-        return [_key(node.left), _key(node.right)]
-    return []
-
-
-def _is_negated(node: Node) -> bool:
-    return node.negated if isinstance(node, In) else getattr(node, "operator", "") == "<>"
-
-
-def _joined(node: Node) -> Iterator[Node]:
-    """Yield the predicates that AND and OR alone join to a tree."""
-    if isinstance(node, Junction):
-        for operand in node.operands:
-            yield from _joined(operand)
-    else:
-        yield node

@@ -1,4 +1,4 @@
-"""The grammar of filters: tokens, the nodes of the tree, and a parser with limits.
+"""The grammar of filters: tokens, and a parser with limits.
 
 A predicate is a small part of SQL. Operators bind in the order of PostgreSQL: ``or``, ``and``,
 ``not``, ``is``, comparisons (``in``, ``between``, ``like`` among them, which do not chain), ``||``,
@@ -9,13 +9,36 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from isthmus.errors import InvalidFilter
 from isthmus.index.catalog.filters.functions import CAST_TYPES, FUNCTIONS, NOW_WITHOUT_BRACKETS
+from isthmus.index.catalog.filters.tree import (
+    AnyNode,
+    Arithmetic,
+    Array,
+    Between,
+    Call,
+    Cast,
+    Column,
+    Comparison,
+    Distinct,
+    Element,
+    Field,
+    In,
+    Is,
+    Junction,
+    Like,
+    Negative,
+    Node,
+    Not,
+    Value,
+    children,
+    nodes,
+)
 
 MAX_CHARACTERS = 500_000
 MAX_NODES = 256  # names, operators and functions; values do not count
@@ -66,189 +89,6 @@ _UNKNOWN_FORMS = {
     "all": "ALL is unknown to filters; write array_has_all",
 }
 COMPARISONS = frozenset({"=", "==", "<>", "!=", "<", "<=", ">", ">="})
-
-
-@dataclass(frozen=True)
-class Value:
-    """A literal. ``kind`` is text, number, boolean, null, date or timestamp."""
-
-    kind: Literal["text", "number", "boolean", "null", "date", "timestamp"]
-    text: str
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column, by the name that the filter gives."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Field:
-    """A field of a struct."""
-
-    operand: Node
-    name: str
-
-
-@dataclass(frozen=True)
-class Element:
-    """An element of a list, by its number from 1."""
-
-    operand: Node
-    position: Node
-
-
-@dataclass(frozen=True)
-class Negative:
-    """A number with the other sign."""
-
-    operand: Node
-
-
-@dataclass(frozen=True)
-class Arithmetic:
-    """``+ - * / %`` and ``||`` of two operands."""
-
-    operator: str
-    left: Node
-    right: Node
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """``= <> < <= > >=`` of two operands."""
-
-    operator: str
-    left: Node
-    right: Node
-
-
-@dataclass(frozen=True)
-class Distinct:
-    """``left IS [NOT] DISTINCT FROM right``."""
-
-    left: Node
-    right: Node
-    negated: bool
-
-
-@dataclass(frozen=True)
-class Is:
-    """``operand IS [NOT] NULL``, TRUE or FALSE."""
-
-    operand: Node
-    what: str
-    negated: bool
-
-
-@dataclass(frozen=True)
-class Between:
-    """``operand [NOT] BETWEEN low AND high``."""
-
-    operand: Node
-    low: Node
-    high: Node
-    negated: bool
-
-
-@dataclass(frozen=True)
-class In:
-    """``operand [NOT] IN (values)``."""
-
-    operand: Node
-    values: tuple[Value, ...]
-    negated: bool
-
-
-@dataclass(frozen=True)
-class Like:
-    """``operand [NOT] LIKE pattern`` or ILIKE."""
-
-    operator: str
-    operand: Node
-    pattern: Node
-    negated: bool
-
-
-@dataclass(frozen=True)
-class Not:
-    """The negation of a predicate."""
-
-    operand: Node
-
-
-@dataclass(frozen=True)
-class Junction:
-    """Two or more predicates joined by AND or by OR."""
-
-    operator: Literal["AND", "OR"]
-    operands: tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class Cast:
-    """A conversion; ``type`` is a key of `functions.CAST_TYPES` or ``decimal(p, s)``."""
-
-    operand: Node
-    type: str
-    attempted: bool
-
-
-@dataclass(frozen=True)
-class Array:
-    """A list of values."""
-
-    values: tuple[Node, ...]
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call of a function of `functions.FUNCTIONS`."""
-
-    name: str
-    arguments: tuple[Node, ...]
-
-
-Node = (
-    Value
-    | Column
-    | Field
-    | Element
-    | Negative
-    | Arithmetic
-    | Comparison
-    | Distinct
-    | Is
-    | Between
-    | In
-    | Like
-    | Not
-    | Junction
-    | Cast
-    | Array
-    | Call
-)
-
-
-AnyNode = TypeVar("AnyNode", bound=Node)
-
-
-def children(node: Node) -> Iterator[Node]:
-    """Yield the nodes right below a node."""
-    for field in fields(node):
-        value: Any = getattr(node, field.name)
-        if isinstance(value, tuple):
-            yield from value
-        elif not isinstance(value, str | bool):
-            yield value
-
-
-def nodes(node: Node) -> Iterator[Node]:
-    """Yield a node and all below it."""
-    yield node
-    for child in children(node):
-        yield from nodes(child)
 
 
 def parse(where: Any) -> Node:
