@@ -9,7 +9,7 @@ from pydantic import Field
 from isthmus.requests import validated_settings
 
 STACK = "stack"
-DEFAULT_MODELS = ("average", "linear", "network", STACK)
+DEFAULT_MODELS = ("linear", "network", STACK)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask, Positions
+from isthmus.retrieval.candidates.content import Content
+from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -218,8 +221,40 @@ def _without_each_vector(
         part = serving.features.part_of(name)
         statistics = serving.recommender.statistics.without_components(part)
         recommender = replace(serving.recommender, statistics=statistics)
-        out[at] = _rescored(recommender, data, history, domain, pool, items)
+        blind = _with_blind_content(serving, history, domain, pool, part)
+        out[at] = _rescored(recommender, data, history, domain, blind, items)
     return out
+
+
+@dataclass(frozen=True, eq=False)
+class _WithoutPart:
+    """Item features of which some components are 0."""
+
+    features: ItemFeatures
+    part: slice
+
+    def take(self, columns: Columns) -> FloatArray:
+        vectors = self.features.take(columns).copy()
+        vectors[:, self.part] = 0
+        return vectors
+
+
+def _with_blind_content(
+    serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, part: slice
+) -> CandidatePool:
+    """Score and rank the candidates of one user by content without some components."""
+    recommender = serving.recommender
+    if Content.name not in pool.generators:
+        return pool
+    at, target = pool.generators.index(Content.name), recommender.domain_names.index(domain)
+    scorer: Any = recommender.generators[Content.name].scorer(serving.data, history, target)
+    blind = replace(scorer, features=_WithoutPart(serving.features, part))
+    scores, ranks = pool.scores.copy(), pool.ranks.copy()
+    scores[at] = blind.score_pairs(pool.owners, pool.items)
+    places = np.empty(len(pool.items), np.int32)
+    places[np.argsort(-scores[at], kind="stable")] = np.arange(1, len(pool.items) + 1)
+    ranks[at] = np.where((ranks[at] > 0) & (scores[at] > 0), places, 0)
+    return replace(pool, scores=scores, ranks=ranks)
 
 
 def _rescored(
