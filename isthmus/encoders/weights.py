@@ -63,6 +63,18 @@ def read_arrays(path: Path) -> dict[str, Array]:
         raise UnknownEncoder(f"{path} holds no weights that can be read: {error}") from error
 
 
+def release_pages(arrays: Mapping[str, Array]) -> None:
+    """Give back the memory of arrays that are views of a file; it is read again when used."""
+    for array in arrays.values():
+        owner: Any = array
+        while isinstance(owner, np.ndarray):
+            owner = owner.base
+        owner = owner.obj if isinstance(owner, memoryview) else owner
+        if isinstance(owner, mmap.mmap) and hasattr(owner, "madvise"):
+            owner.madvise(mmap.MADV_DONTNEED)
+        return  # all arrays of a file are views of one mapping
+
+
 def _read_safetensors(path: Path) -> dict[str, Array]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")

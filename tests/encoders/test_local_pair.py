@@ -35,6 +35,14 @@ print(sorted(name for name in heavy if sys.modules.get(name)))
 """
 
 
+COMMAND = """
+import sys
+from isthmus.cli.main import console
+sys.argv[1:] = ["count", "--space", sys.argv[1]]
+console()
+"""
+
+
 @pytest.mark.parametrize(("spec", "modality"), PAIR)
 def test_vectors_and_fingerprint_are_those_of_pytorch(spec, modality, encoder_of):
     encoder, in_torch = encoder_of(spec), encoder_of(f"{spec}?backend=torch")
@@ -67,6 +75,12 @@ def test_a_space_is_made_and_searched_without_pytorch(tmp_path):
     command = [sys.executable, "-c", WITHOUT_TORCH, str(tmp_path / "s")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+    command = [sys.executable, "-X", "importtime", "-c", COMMAND, str(tmp_path / "s")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("count 2", 0), done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "pyarrow._dataset" in imported
+    assert not {"pandas.core", "torch", "openvino"} & imported
 
 
 def test_a_precision_that_disagrees_is_not_used(monkeypatch, tmp_path, encoder_of):

@@ -43,6 +43,8 @@ class Network:
     graph : callable
         Returns the OpenVINO graph: arrays of a batch, in the order of the tower's `collate`, to
         vectors, not yet of unit norm.
+    release : callable
+        Gives back the memory of the weights that the graph was made of; called when it is compiled.
     in_torch : callable
         Returns the encoder in PyTorch, on the CPU, in float32.
     weights : str
@@ -55,6 +57,7 @@ class Network:
     """
 
     graph: Callable[[], Any]
+    release: Callable[[], None]
     in_torch: Callable[[], TorchEncoder]
     weights: str
     bytes: int
@@ -137,6 +140,7 @@ class CompiledEncoder(TowerEncoder):
         """Return the fastest model whose vectors agree with the reference."""
         for precision in ("f32",) if self._exact else _precisions():
             model = CompiledModel(self._network.graph, precision)
+            self._network.release()
             if self._agreement(model) >= MIN_AGREEMENT:
                 return model
         return self.in_torch()

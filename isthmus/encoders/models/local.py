@@ -35,7 +35,7 @@ from isthmus.encoders.image import PixelTransform, ResizeAndCrop
 from isthmus.encoders.models.transformers_parts import pool
 from isthmus.encoders.registry import LOCAL_PAIR
 from isthmus.encoders.user_cache import remembered
-from isthmus.encoders.weights import hash_weights, read_arrays
+from isthmus.encoders.weights import Array, hash_weights, read_arrays, release_pages
 from isthmus.errors import MissingDependency, UnknownEncoder
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
@@ -95,6 +95,7 @@ class _Part(ABC):
     network: str
     dim: int
     checkpoint: Path
+    _mapped: Mapping[str, Array] = {}  # the weights that a graph shares
 
     @abstractmethod
     def tower(self, forward: Forward) -> ModalityTower:
@@ -118,6 +119,7 @@ class _Part(ABC):
         weights = self._weights_digest()
         network = Network(
             graph=self.graph,
+            release=lambda: release_pages(self._mapped),
             in_torch=lambda: self.in_torch(choose_runtime("cpu", FP32)),
             weights=weights,
             bytes=self.checkpoint.stat().st_size,
@@ -184,7 +186,8 @@ class _Text(_Part):
         )
 
     def graph(self) -> Any:
-        return bert_graph(read_arrays(self.checkpoint), BertShape.from_config(self._config))
+        self._mapped = read_arrays(self.checkpoint)
+        return bert_graph(self._mapped, BertShape.from_config(self._config))
 
     def model(self, weights: Mapping[str, torch.Tensor]) -> tuple[Any, Forward]:
         model = _bert(self._folder, weights)
