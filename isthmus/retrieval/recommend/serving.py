@@ -17,6 +17,7 @@ from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import pad_columns, to_csr
 from isthmus.retrieval.candidates.content_graph import content_graph
+from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.calibration import expit
@@ -38,6 +39,7 @@ ITEMS_PER_TEXT = 10
 SHARPNESS = 10.0
 MAX_MASKS = 8
 PRIOR_INTERACTIONS = 5.0
+TWINS_AT_ONCE = 4_096
 SHARED_PLACES = 20  # of a list by content: its first places share its domains' part of the score
 
 
@@ -232,9 +234,13 @@ def _projected_features(
 
 
 def _content_graph(
-    recommender: Recommender, features: ViewItemFeatures, new_codes: Columns
+    recommender: Recommender, features: ItemFeatures, new_codes: Columns
 ) -> csr_array:
-    """Return the content k-NN graph, with the neighbours of new items."""
+    """Return the content k-NN graph, with the neighbours of new items.
+
+    A new item that is the same as a learned one that nobody used has the neighbours of that one,
+    so that both have the same scores.
+    """
     from scipy.sparse import vstack
 
     learned = recommender.content_graph
@@ -244,8 +250,38 @@ def _content_graph(
     new = np.zeros(width, bool)
     new[known:] = True
     domains = np.concatenate([recommender.domains, new_codes])
-    neighbours = content_graph(features, domains, new)
-    return to_csr(vstack([pad_columns(learned, width), neighbours[known:]], format="csr"))
+    rows = content_graph(features, domains, new)[known:]
+    learned = pad_columns(learned, width)
+    twins = _unused_twins(recommender, features, rows)
+    if (twins >= 0).any():
+        both = vstack([learned, rows], format="csr")
+        rows = both[np.where(twins >= 0, twins, np.arange(known, width))]
+    return to_csr(vstack([learned, rows], format="csr"))
+
+
+def _unused_twins(recommender: Recommender, features: ItemFeatures, rows: csr_array) -> Columns:
+    """Return the learned item without interactions whose features each new item has, or -1.
+
+    Parameters
+    ----------
+    recommender : Recommender
+        Of the learned items.
+    features : ItemFeatures
+        Of the learned and of the new items.
+    rows : scipy.sparse.csr_array
+        The neighbours of the new items, shape (n_new, n_items).
+    """
+    known = rows.shape[1] - rows.shape[0]
+    nearest = np.asarray(rows.argmax(axis=1)).ravel()
+    twins = np.full(rows.shape[0], -1, np.int64)
+    candidates = np.flatnonzero(
+        (np.diff(rows.indptr) > 0) & (recommender.statistics.popularity(nearest) == 0)
+    )
+    for start in range(0, len(candidates), TWINS_AT_ONCE):
+        at = candidates[start : start + TWINS_AT_ONCE]
+        same = (features.take(known + at) == features.take(nearest[at])).all(axis=1)
+        twins[at[same]] = nearest[at[same]]
+    return twins
 
 
 def _empty_matrix(items: int) -> InteractionMatrix:
