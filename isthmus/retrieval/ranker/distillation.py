@@ -1,7 +1,7 @@
 """Distillation of a ranker: the models of each situation into one small network.
 
 The student learns the order of its teacher over the candidates of simulated users, and what these
-users liked, see `isthmus.retrieval.ranker.network_training.divergence`.
+users liked, see `isthmus.retrieval.ranker.models.network_training.divergence`.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from isthmus.retrieval.ranker.models.linear import Linear, listwise_loss
 from isthmus.retrieval.ranker.models.merging import merged
 from isthmus.retrieval.ranker.models.model import Scaling
 from isthmus.retrieval.ranker.models.network import Network
+from isthmus.retrieval.ranker.models.network_training import TEMPERATURE, divergence
 from isthmus.retrieval.ranker.models.registry import MODELS, restored_model
-from isthmus.retrieval.ranker.network_training import TEMPERATURE, divergence
 from isthmus.retrieval.ranker.selection import SituationTraining
 from isthmus.retrieval.ranker.settings import TrainingSettings
 

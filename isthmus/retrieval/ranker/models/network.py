@@ -54,9 +54,9 @@ class Network(RankerModel):
             As for `RankerModel.fit`.
         targets : numpy.ndarray, optional
             float32, shape (n_candidates,): scores of another model, whose order is learned
-            together with the labels, see `isthmus.retrieval.recommend.distillation`.
+            together with the labels, see `isthmus.retrieval.ranker.distillation`.
         """
-        from isthmus.retrieval.ranker.network_training import train_network
+        from isthmus.retrieval.ranker.models.network_training import train_network
 
         before: ArrayState = {}
         settings = self.settings
