@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -121,7 +121,6 @@ class TrainedSystem:
         """Train on the train table of a task."""
         train = task.train.append_column(WEIGHT, pa.repeat(1.0, len(task.train)))
         data = space_training_data(view, weights, train, users=users)
-        settings = replace(settings, user_attributes=data.interactions.attributes is not None)
         targets = None if task.target_domain is None else [task.target_domain]
         trained = train_recommender(data, settings, targets, show=show)
         rows = [] if users is None else users.to_pylist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,7 +57,6 @@ def train(
         data = space_training_data(
             view, space.vector_weights, interactions, feedback=feedback, users=users
         )
-        settings = replace(settings, user_attributes=data.interactions.attributes is not None)
         start_from = request.start_from
         trained = train_recommender(
             data,

@@ -32,8 +32,6 @@ class RecommenderSettings(RecommenderOptions):
         Whether the ranker of a target is first trained on the other domains as targets.
     tower_epochs : int
         Epochs of the two-tower model, at most.
-    user_attributes : bool
-        Whether attributes of users are known; else the generators that need them are left out.
 
     Raises
     ------
@@ -45,7 +43,6 @@ class RecommenderSettings(RecommenderOptions):
     training: TrainingSettings = field(default_factory=TrainingSettings)
     pretrain: bool = False
     tower_epochs: int = 30
-    user_attributes: bool = False
 
     def __post_init__(self) -> None:
         generators = [*default_generators(), *attribute_generators()]
@@ -57,10 +54,16 @@ class RecommenderSettings(RecommenderOptions):
                     f"no candidate generator {name!r} to exclude; there are {available}"
                 )
 
-    def make_generators(self) -> list[CandidateGenerator]:
-        """Return the candidate generators, not fitted."""
+    def make_generators(self, *, attributes: bool = False) -> list[CandidateGenerator]:
+        """Return the candidate generators, not fitted.
+
+        Parameters
+        ----------
+        attributes : bool
+            Whether attributes of users are known; else the generators that need them are left out.
+        """
         generators = default_generators(self.seed)
-        generators += attribute_generators(self.seed) if self.user_attributes else []
+        generators += attribute_generators(self.seed) if attributes else []
         adaptation = (self.adversarial_weight, self.coral_weight, self.mmd_weight)
         if self.two_tower or any(adaptation):
             generators.append(self._two_tower())
