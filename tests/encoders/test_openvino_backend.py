@@ -72,7 +72,7 @@ def test_mixed_vectors_are_nearer_to_the_model_than_those_in_8_bits(plain, quick
     assert " layers " in mixed.components["text.backend"]
 
 
-# In a process with many other tests its 8-bit vectors were wrong at times; alone they are right.
+# Where bf16 was emulated, its 8-bit vectors depended on what memory held before.
 @pytest.mark.heavy
 @pytest.mark.parametrize("save", [models.bert_folder, models.sentence_folder])
 def test_other_families_of_text_models(save, encoder_of, folder_of):
