@@ -194,7 +194,7 @@ def precision_hint(backend: str, capabilities: Sequence[str]) -> str:
 
     On a processor without bf16 OpenVINO emulates it, and then products with weights in 8 bits read
     memory that nothing was written to (seen with 2026.4; see docs/experiments/openvino.md). So fp32
-    is taken there, which is as fast.
+    is taken there.
 
     Examples
     --------
