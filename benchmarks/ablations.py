@@ -33,7 +33,7 @@ from isthmus.numerics.arrays import Columns
 from isthmus.numerics.metrics import ndcg, recall
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.numerics.top_k import top_k
-from isthmus.retrieval.candidates.generators import CandidateGenerators, item_knn_variants
+from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -60,7 +60,7 @@ USERS_AT_ONCE = 256
 NDCG_CUTOFF, N_CANDIDATES = 10, 200
 RESAMPLES = 2_000
 Figures = dict[str, list[float]]
-ITEM_KNN = tuple(generator.name for generator in item_knn_variants())
+ITEM_KNN = ("item-KNN", "item-KNN (in-domain)")
 
 
 @dataclass(frozen=True)
@@ -88,18 +88,12 @@ class Variant:
     pretrain: bool = False
 
 
-def other_item_knn(name: str) -> tuple[str, ...]:
-    """Return the names of all item-KNN configurations except one."""
-    return tuple(other for other in ITEM_KNN if other != name)
-
-
 QUICK: dict[str, Variant] = {
     "whole": Variant(),
     "pairwise loss (BPR)": Variant(loss="pairwise"),
     "no correction for sampling": Variant(corrected=False),
     "without all item-KNN": Variant(without=ITEM_KNN),
     **{f"without {name}": Variant(without=(name,)) for name in ITEM_KNN},
-    **{f"{name} alone of item-KNN": Variant(without=other_item_knn(name)) for name in ITEM_KNN[:3]},
     "without EASE": Variant(without=("EASE",)),
     "without user-KNN": Variant(without=("user-KNN",)),
     "without ALS": Variant(without=("ALS",)),
@@ -109,11 +103,12 @@ QUICK: dict[str, Variant] = {
     "without content and content-smoothed item-KNN": Variant(
         without=("content", "content-smoothed item-KNN")
     ),
-    "without two-tower": Variant(without=("two-tower",)),
+    "without factor regression": Variant(without=("factor regression",)),
     "without popularity": Variant(without=("popularity", "trend")),
 }
 SLOW: dict[str, Variant] = {
     "pretrained on the other domains": Variant(pretrain=True),
+    "with two-tower": Variant(recommender=RecommenderSettings(two_tower=True)),
     "adversarial towers (0.1)": Variant(recommender=RecommenderSettings(adversarial_weight=0.1)),
     "CORAL towers (1)": Variant(recommender=RecommenderSettings(coral_weight=1.0)),
     "MMD towers (1)": Variant(recommender=RecommenderSettings(mmd_weight=1.0)),

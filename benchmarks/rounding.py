@@ -19,7 +19,9 @@ import torch
 from encode import mixed_texts
 
 from isthmus.encoders import load_encoder
-from isthmus.encoders.backends.openvino import GROUP, SAMPLE, layers_for_int8, round_weight, rounded
+from isthmus.encoders.backends.openvino import GROUP, layers_for_int8, round_weight, rounded
+from isthmus.encoders.backends.samples import TEXTS
+from isthmus.encoders.backends.towers import to_tensors
 from isthmus.encoders.training.retrieval_quality import nearest_neighbors, neighbor_recall
 
 
@@ -28,10 +30,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=400)
     arguments = parser.parse_args()
-    encoder: Any = load_encoder("local/text", device="cpu")
+    encoder: Any = load_encoder("local/text?backend=torch", device="cpu")
     texts, tower = mixed_texts(arguments.rows), encoder.towers["text"]
     layers = {n: m for n, m in encoder.model.named_modules() if isinstance(m, torch.nn.Linear)}
-    batch = tower.collate(tower.prepare(SAMPLE))
+    batch = to_tensors(tower.collate(tower.prepare(TEXTS)))
     selected = layers_for_int8(encoder.model, tower.forward, batch, GROUP)
     variants: dict[str, Sequence[str]] = {
         "all layers": list(layers),

@@ -30,7 +30,10 @@ class Request(BaseModel):
         If a value is not valid; the message names the argument.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    # The validator of a class is built at its first use: a command uses one of dozens.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True
+    )
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -54,7 +57,7 @@ def validated_settings(cls: type[Settings]) -> type[Settings]:
     `dataclasses.replace` and `dataclasses.asdict` work as ever. A value that is not valid raises
     `InvalidInput`, as in a `Request`.
     """
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, defer_build=True)
     settings: type[Settings] = pydantic_dataclass(frozen=True, config=config)(cls)  # type: ignore[assignment]
     validate = settings.__init__
 

@@ -26,6 +26,7 @@ from isthmus.index.releases.content_vectors import ContentVectors
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.release import Releases
+from isthmus.index.releases.shorter_vectors import ShorterVectors
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import attributes as attribute_operations
@@ -41,7 +42,7 @@ from isthmus.operations.fusion_weights import (
     modality_weights,
     set_weights,
 )
-from isthmus.operations.publishing import plan, publish, rollback
+from isthmus.operations.publishing import measure_dims, plan, publish, rollback
 from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
     AlignRequest,
@@ -162,6 +163,8 @@ class Space:
         recall: float = 0.95,
         device: str = "auto",
         precision: str = "auto",
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
     ) -> Space:
         """Create an empty space in a folder that does not exist yet, or is empty.
 
@@ -647,6 +650,7 @@ class Space:
         fingerprint: str | None = None,
         hybrid: bool = False,
         bm25_weight: float = 1.0,
+        instruction: str | None = None,
         weights: ModalityWeights | None = None,
     ) -> Hits:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
@@ -770,6 +774,7 @@ class Space:
         k: int = 10,
         domain: Names | None = None,
         where: str | None = None,
+        instruction: str | None = None,
         weights: ModalityWeights | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
@@ -1360,6 +1365,7 @@ class Space:
         """
         return publish(self.opened, PublishRequest.of(locals()), progress=progress)
 
+    @overload
     def plan(
         self,
         *,
@@ -1368,22 +1374,41 @@ class Space:
         latency_ms: float | None = None,
         memory: int | str | None = None,
         progress: bool = False,
-    ) -> list[Plan]:
+    ) -> list[Plan]: ...
+
+    @overload
+    def plan(self, *, dims: Sequence[int]) -> list[ShorterVectors]: ...
+
+    def plan(
+        self,
+        *,
+        rows: int | None = None,
+        recall: float | None = None,
+        latency_ms: float | None = None,
+        memory: int | str | None = None,
+        dims: Sequence[int] = (),
+        progress: bool = False,
+    ) -> list[Plan] | list[ShorterVectors]:
         """Measure every index recipe on a sample of the catalog, and build nothing.
 
         With more `rows` than the sample, figures are extrapolated from two sample sizes, and
-        `Plan.extrapolated` says so. See `PlanRequest`.
+        `Plan.extrapolated` says so. With `dims`, what vectors of so many values would find and
+        cost is measured in the place of recipes, against all values. See `PlanRequest`.
 
         Returns
         -------
-        list of Plan
-            One for each named vector that holds vectors.
+        list of Plan, or of ShorterVectors
+            One for each named vector that holds vectors; with `dims` one for each number of values,
+            too.
 
         Examples
         --------
         ``space.plan(rows=1_000_000_000, memory="64GiB")``
         """
-        return plan(self.opened, PlanRequest.of(locals()), progress=progress)
+        request = PlanRequest.of(locals())
+        if request.dims:
+            return measure_dims(self.opened, request)
+        return plan(self.opened, request, progress=progress)
 
     def releases(self) -> list[Manifest]:
         """Return the kept releases, oldest first.
@@ -1441,6 +1466,8 @@ class Space:
         alignment: AlignmentLike = "auto",
         drop_recommender: bool = False,
         precision: str = "auto",
+        query_prompt: str | None = None,
+        document_prompt: str | None = None,
         http: bool = False,
         progress: bool = False,
     ) -> ReembedReport:

@@ -19,6 +19,7 @@ from isthmus.cli.options import (
     open_space,
 )
 from isthmus.cli.show import (
+    show_dims,
     show_line,
     show_plans,
     show_release,
@@ -53,9 +54,13 @@ def plan(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure index recipes on a sample, and build nothing."""
+    """Measure index recipes, or shorter vectors, on a sample, and build nothing."""
     from isthmus.index.releases.plan import require_possible
 
+    if "dims" in request:
+        measured = open_space(space, device=device).plan(dims=request["dims"])
+        show_dims([one.model_dump() for one in measured], as_json=as_json)
+        return
     if "rows" in request:
         request["rows"] = round(request["rows"])  # written such as 1e9
     plans = open_space(space, device=device).plan(**request, progress=True)

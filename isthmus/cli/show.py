@@ -66,7 +66,11 @@ def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
     for column, count in report["vanished"].items():
         yield f"{column}: {count:,} items lose their value, since the input has no such column"
     if report["truncated"]:
-        yield f"{report['truncated']:,} texts are longer than the encoder reads, and cut"
+        longest = f"{report['longest_truncated']:,} characters"
+        yield (
+            f"{report['truncated']:,} texts are longer than the encoder reads, and cut; the "
+            f"longest has {longest}"
+        )
     if report["quarantined"]:
         yield "see what was quarantined with: isthmus quarantine --space SPACE"
 
@@ -133,6 +137,21 @@ def show_plans(plans: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
                 row["verdict"] + (" (built)" if row["built"] else ""),
             )
         print_table(table)
+
+
+def show_dims(measured: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what the first values of vectors find, and cost."""
+    if as_json:
+        say_json(measured)
+        return
+    table = DataTable("vector", "values", "of", "recall@10", "bytes", "p50 ms", "sample")
+    for row in measured:
+        table.add_row(
+            row["vector_name"],
+            *(str(row["dim"]), str(row["full_dim"]), f"{row['recall']:.3f}"),
+            *(f"{row['bytes_per_vector']:,}", f"{row['p50_ms']:.2f}", f"{row['sampled']:,}"),
+        )
+    print_table(table)
 
 
 def _describe_vector(vector: Mapping[str, Any]) -> str:

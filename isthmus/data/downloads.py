@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 
-from isthmus.data.fetch import MediaLimits, fetch
+from isthmus.data.fetch import MediaLimits, fetch_into
 from isthmus.digests import digest
 from isthmus.errors import InvalidMedia
 
@@ -84,12 +84,13 @@ class Downloads:
         return path if path.exists() else None
 
     def _fetch(self, url: str) -> None:
+        file = self._file(url)
         try:
-            data = fetch(url, self._limits)
+            with file.open("wb") as out:
+                fetch_into(out, url, self._limits)
         except InvalidMedia as error:
             self._failures[url] = str(error)
-        else:
-            self._file(url).write_bytes(data)
+            file.unlink()
 
     def _file(self, url: str) -> Path:
         return self._folder / digest(url).hex()

@@ -8,6 +8,8 @@ gains nothing by it.
 
 from __future__ import annotations
 
+import errno
+import io
 import socket
 import ssl
 import threading
@@ -17,7 +19,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpcore
 
@@ -28,6 +30,7 @@ ADDRESS = ("http://", "https://")
 MAX_REDIRECTS = 5
 MAX_ADDRESSES = 4  # of one host, that are tried one after another
 MAX_URL = 8_192  # characters
+PART_BYTES = 2**20  # of an answer that are in memory
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = ((b"User-Agent", b"isthmus"), (b"Accept", b"*/*"), (b"Accept-Encoding", b"gzip"))
@@ -62,7 +65,16 @@ def is_address(reference: str) -> bool:
 
 
 def fetch(url: str, limits: MediaLimits) -> bytes:
-    """Return the bytes at an http(s) address.
+    """Return the bytes at an http(s) address; see `fetch_into`."""
+    file = io.BytesIO()
+    fetch_into(file, url, limits)
+    return file.getvalue()
+
+
+def fetch_into(file: BinaryIO, url: str, limits: MediaLimits) -> None:
+    """Write the bytes at an http(s) address into a file, as they come.
+
+    So many fetches at a time take little memory, however well their answers are compressed.
 
     Raises
     ------
@@ -74,25 +86,28 @@ def fetch(url: str, limits: MediaLimits) -> bytes:
     network = _CheckedNetwork(limits, time.monotonic() + limits.timeout_s)
     try:
         for _ in range(MAX_REDIRECTS):
-            found = _request(url, network, limits)
-            if isinstance(found, bytes):
-                return found
-            url = found
+            leads_to = _request(url, network, limits, file)
+            if leads_to is None:
+                return
+            url = leads_to
     except (TimeoutError, httpcore.TimeoutException) as error:
         raise InvalidMedia(f"{_shown(url)} took more than {limits.timeout_s:g} s") from error
     except (*_FAILURES, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise  # the disk is full, and the address is none the worse
         raise InvalidMedia(f"cannot fetch {_shown(url)}: {_cause(error)}") from error
     raise InvalidMedia(f"{_shown(url)}: too many redirects, more than {MAX_REDIRECTS}")
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _FAILURES = (
     *(httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol),
     *(OSError, ValueError),
 )
 
 
-def _request(url: str, network: _CheckedNetwork, limits: MediaLimits) -> bytes | str:
-    """Return the body, or the address that the answer leads to."""
+def _request(url: str, network: _CheckedNetwork, limits: MediaLimits, file: BinaryIO) -> str | None:
+    """Write the body into a file, or return the address that the answer leads to."""
     target = _parse(url)
     with (
         httpcore.ConnectionPool(ssl_context=_tls(), network_backend=network) as pool,
@@ -105,12 +120,13 @@ def _request(url: str, network: _CheckedNetwork, limits: MediaLimits) -> bytes |
             return urllib.parse.urljoin(url, location)
         if response.status != 200:
             raise InvalidMedia(f"cannot fetch {_shown(url)}: the server says {response.status}")
-        data = bytearray()
+        n_bytes = 0
         for part in _decompressed(response, limits.max_bytes):
-            data += part
-            if len(data) > limits.max_bytes:
+            n_bytes += len(part)
+            if n_bytes > limits.max_bytes:
                 raise InvalidMedia(f"{_shown(url)} sent more than {limits.max_bytes} bytes")
-        return bytes(data)
+            file.write(part)
+        return None
 
 
 def _parse(url: str) -> httpcore.URL:
@@ -150,7 +166,7 @@ def _header(response: Any, name: bytes) -> str:
 
 
 def _decompressed(response: Any, max_bytes: int) -> Iterator[bytes]:
-    """Yield the body, never more than is left of the limit and a byte at once."""
+    """Yield the body in parts of bounded size, all together at most a byte over the limit."""
     encoding = _header(response, b"content-encoding").lower()
     if encoding in ("", "identity"):
         yield from response.iter_stream()
@@ -159,11 +175,12 @@ def _decompressed(response: Any, max_bytes: int) -> Iterator[bytes]:
         raise InvalidMedia(f"the server sends {encoding}, though only gzip was asked for")
     inflate, left = zlib.decompressobj(_GZIP_OR_ZLIB), max_bytes + 1
     for chunk in response.iter_stream():
-        part = inflate.decompress(chunk, left)
-        left -= len(part)
-        yield part
-        if not left:
-            return
+        while chunk and not inflate.eof:
+            part = inflate.decompress(chunk, min(left, PART_BYTES))
+            chunk, left = inflate.unconsumed_tail, left - len(part)
+            yield part
+            if not left:
+                return
     if not inflate.eof:
         raise InvalidMedia("the compressed answer of the server is cut off")
 

@@ -82,12 +82,13 @@ class DurableCommits:
         """
         former = self._table / manifest_name(version - 1)
         try:
-            since = former.stat().st_mtime_ns - CLOCK_NS
+            written = former.stat().st_mtime_ns
         except FileNotFoundError:
             return 0
         if not record_file(self._table, version - 1).exists():
             flush_manifest(self._table, version - 1)
-        return since
+        # Where the clock was set back, times tell nothing: everything is flushed.
+        return written - CLOCK_NS if written <= time.time_ns() else 0
 
 
 def flush_manifest(table: Path, version: int) -> None:

@@ -6,12 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from isthmus.errors import IsthmusError, MissingDependency, UnknownEncoder
+from isthmus.errors import InvalidInput, IsthmusError, MissingDependency, UnknownEncoder
 
 if TYPE_CHECKING:
     import torch
@@ -19,15 +18,17 @@ if TYPE_CHECKING:
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
 _OWN_CODE = (
-    "its files name Python code of their own (trust_remote_code), and Isthmus never runs code from "
-    "a model's folder; install a package that registers it as an encoder (entry point "
-    "isthmus.encoders), or give a model of a known kind"
+    "its files name Python code of their own, and Isthmus does not run code from a model's folder "
+    "unasked; give a model of a known kind, install a package that registers it as an encoder "
+    "(entry point isthmus.encoders), or, if you have read and trust the code, give "
+    "trust_remote_code=true, for a local folder or with revision= and a full commit hash"
 )
 _CLASS_NAMES = (
     *("tokenizer_class", "image_processor_type", "feature_extractor_type"),
     *("video_processor_type", "processor_class"),
 )
 _ACTIVATION = "activation_function"  # of Sentence Transformers: a dotted name
+_COMMIT = re.compile("[0-9a-f]{40}")
 _PATH_PREFIX = re.compile(r"[/.~\\]|[A-Za-z]:\\")
 
 
@@ -40,15 +41,29 @@ class ModelSource(NamedTuple):
         A name on the hub, or a path.
     local : bool
         Whether `name` is a path; the network is not used then.
+    revision : str or None
+        Branch, tag or commit on the hub; None for the newest.
+    trusted : bool
+        Whether Python code of the model may run.
     """
 
     name: str
     local: bool
+    revision: str | None = None
+    trusted: bool = False
 
     @property
-    def options(self) -> dict[str, bool]:
-        """Arguments of ``from_pretrained``: where to look, and that no code of the model runs."""
-        return {"local_files_only": self.local, "trust_remote_code": False}
+    def options(self) -> dict[str, Any]:
+        """Arguments of ``from_pretrained``: where to look, and whether code of the model runs."""
+        revision = {} if self.revision is None else {"revision": self.revision}
+        return {"local_files_only": self.local, "trust_remote_code": self.trusted, **revision}
+
+    @property
+    def components(self) -> dict[str, str]:
+        """Components of an encoder whose model runs code of its own; no others need any."""
+        if not self.trusted:
+            return {}
+        return {"code": self.revision or digest_of_code(Path(self.name))}
 
 
 def refuse_own_code(settings: Any, spec: str) -> None:
@@ -95,13 +110,54 @@ def local_path(name: str, spec: str) -> Path | None:
     return path
 
 
-def find_source(name: str, spec: str) -> ModelSource:
-    """Return where the model of a name is: a local folder or the hub."""
+def find_source(
+    name: str, spec: str, revision: str | None = None, trust_remote_code: str | None = None
+) -> ModelSource:
+    """Return where the model of a name is: a local folder or the hub.
+
+    Parameters
+    ----------
+    name : str
+        A name on the hub, or a local folder.
+    spec : str
+        For the messages.
+    revision : str, optional
+        Branch, tag or commit on the hub.
+    trust_remote_code : {"true", "false"}, optional
+        Whether Python code of the model may run, from a local folder or of a full commit hash:
+        anything else could be other code tomorrow.
+
+    Raises
+    ------
+    InvalidInput
+        If an option does not fit the name.
+    UnknownEncoder
+        If there is no such folder, or it names code that it is not trusted to run.
+    """
     path = local_path(name, spec)
+    if trust_remote_code not in (None, "true", "false"):
+        raise InvalidInput(f"trust_remote_code={trust_remote_code} is neither true nor false")
+    trusted = trust_remote_code == "true"
     if path is None:
-        return ModelSource(name, False)
-    _refuse_own_classes(path, spec)
-    return ModelSource(str(path), True)
+        if trusted and not _COMMIT.fullmatch(revision or ""):
+            raise InvalidInput(
+                f"trust_remote_code=true would run whatever code {name} holds today; pin it with "
+                "revision= and a full commit hash, or give a local folder"
+            )
+        return ModelSource(name, False, revision, trusted)
+    if revision is not None:
+        raise InvalidInput(f"revision is for names on the hub, and {path} is a folder")
+    if not trusted:
+        _refuse_own_classes(path, spec)
+    return ModelSource(str(path), True, None, trusted)
+
+
+def digest_of_code(folder: Path) -> str:
+    """Return the digest of the Python files of a model's folder."""
+    files = sorted(folder.rglob("*.py"))
+    return hash_settings(
+        [[str(file.relative_to(folder)), file.read_text("utf-8")] for file in files]
+    )
 
 
 def _refuse_own_classes(folder: Path, spec: str) -> None:
@@ -205,24 +261,6 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def hash_weights(state: Mapping[str, torch.Tensor]) -> str:
-    """Digest names, types, shapes and bytes of tensors.
-
-    Examples
-    --------
-    >>> import torch
-    >>> hash_weights({"a": torch.zeros(2)}) == hash_weights({"a": torch.zeros(1, 2)})
-    False
-    """
-    names = sorted(state)
-    with ThreadPoolExecutor() as threads:  # hashlib releases the interpreter lock
-        digests = threads.map(_hash_tensor, [state[name] for name in names])
-        total = hashlib.blake2b(digest_size=16)
-        for name, digest in zip(names, digests, strict=True):
-            total.update(name.encode() + b"\0" + digest)
-    return total.hexdigest()
-
-
 def hash_text(text: str) -> str:
     """Digest a text: a vocabulary, a configuration."""
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -237,13 +275,3 @@ def hash_settings(settings: Any) -> str:
     True
     """
     return hash_text(json.dumps(settings, sort_keys=True, default=str))
-
-
-def _hash_tensor(tensor: torch.Tensor) -> bytes:
-    import torch
-
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    header = f"{tensor.dtype} {tuple(tensor.shape)}".encode()
-    digest = hashlib.blake2b(header, digest_size=16)
-    digest.update(flat.view(torch.uint8).numpy().data)
-    return digest.digest()

@@ -14,16 +14,21 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Final, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, urlencode
 
-from isthmus.encoders.backends.openvino import run_on_openvino
+from isthmus.encoders.backends.openvino import TORCH, run_on_openvino
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explain_load_errors, is_path
+from isthmus.encoders.prompts import OPTIONS as PROMPT_OPTIONS
+from isthmus.encoders.truncation import TruncatedEncoder, Truncation
 from isthmus.errors import InvalidInput, UnknownEncoder
 from isthmus.schema import MODALITIES, Modality
 
 ENTRY_POINTS: Final = "isthmus.encoders"
 LOCAL_PAIR: Final[Mapping[Modality, str]] = {"text": "local/text", "image": "local/image"}
+
+# Families whose vectors have one fingerprint, whatever ran the model; see `CompiledEncoder`.
+AGREEING_FAMILIES: Final = frozenset({"local"})
 
 EncoderLike = str | Encoder | Mapping[Modality, Encoder]
 Loader = Callable[..., Encoder]
@@ -177,9 +182,14 @@ def load_encoder(
 
         - ``pooling``, ``max_length`` (tokens), ``window`` (seconds of audio, see
           docs/experiments/audio.md): where the family takes them;
+        - ``query_prompt``, ``document_prompt``: what precedes texts of each role, in place of what
+          the model states; ``{instruction}`` in the former is where an instruction goes;
+        - ``dim``: keep the first values of each vector alone, for models that were trained so
+          (Matryoshka); any other is refused without ``force=true``;
         - ``backend``: ``openvino-fp32`` or ``openvino-bf16`` for encoders of text alone or of
           images alone, also ``openvino-int8`` or ``openvino-mixed`` for text, see
-          docs/experiments/openvino.md;
+          docs/experiments/openvino.md; or ``torch``, where the encoders of ``local`` would run on
+          OpenVINO;
         - ``agreement`` (with ``backend``): the smallest accepted cosine with the vectors of the
           unconverted model, default 0.99.
     device : str, default "auto"
@@ -212,17 +222,23 @@ def load_encoder(
         )
     backend = options.pop("backend", None)
     agreement = options.pop("agreement", None) if backend else None
-    if backend is not None:
+    if backend not in (None, TORCH):
         device = _cpu_for_backend(device)
+    prompts: dict[str, str] = {
+        role: options.pop(name) for name, role in PROMPT_OPTIONS.items() if name in options
+    }
+    truncation = Truncation.pop_from(options, spec)
     loader = _loader(family, spec)
     keywords = {**options, "device": device, "precision": precision, "compile": compile}
     _check_options(loader, spec, name, keywords)
     encoder = loader(name, **keywords)
     encoder.spec = absolute_spec(spec)
-    if backend is None:
-        return encoder
-    with explain_load_errors(spec):
-        return run_on_openvino(encoder, backend, agreement)
+    if backend is not None:
+        with explain_load_errors(spec):
+            encoder = run_on_openvino(encoder, backend, agreement)
+    if prompts:
+        encoder.set_prompts(prompts)
+    return encoder if truncation is None else TruncatedEncoder(encoder, truncation)
 
 
 def load_encoders(
@@ -259,6 +275,7 @@ def resolve_encoders(
     *,
     device: str = "auto",
     precision: str = "auto",
+    prompts: Mapping[str, str] | None = None,
 ) -> dict[Modality, Encoder]:
     """Return an encoder for each modality.
 
@@ -273,7 +290,23 @@ def resolve_encoders(
         Device of the encoders that are loaded here.
     precision : str
         Precision of the encoders that are loaded here; see `load_encoder`.
+    prompts : mapping of str to str, optional
+        Prompts of texts by role; they become options of the spec of the text encoder.
+
+    Raises
+    ------
+    InvalidInput
+        If there are prompts, and no spec of an encoder of text that they could be options of.
     """
+    if prompts:
+        options = {f"{role}_prompt": prompt for role, prompt in prompts.items()}
+        if any((text_encoder, image_encoder, audio_encoder)):
+            text_encoder = _with_options(text_encoder, options)
+        elif encoder == "local":
+            text = _with_options(LOCAL_PAIR["text"], options)
+            text_encoder, image_encoder = text, LOCAL_PAIR["image"]
+        else:
+            encoder = _with_options(encoder, options)
 
     def load(source: str | Encoder) -> Encoder:
         if isinstance(source, Encoder):
@@ -296,6 +329,24 @@ def resolve_encoders(
     if isinstance(encoder, str):
         return load_encoders(encoder, device=device, precision=precision)
     return _by_modality(encoder) if isinstance(encoder, Encoder) else dict(encoder)
+
+
+def _with_options(source: Any, options: Mapping[str, str]) -> str:
+    """Return a spec with more options.
+
+    Examples
+    --------
+    >>> _with_options("local/text", {"query_prompt": "find: "})
+    'local/text?query_prompt=find%3A%20'
+    """
+    if not isinstance(source, str):
+        raise InvalidInput(
+            "a prompt (--query-prompt, --document-prompt) is an option of a text encoder that is "
+            "named by its spec; an encoder object keeps its own: load it with load_encoder and "
+            "the options query_prompt and document_prompt"
+        )
+    separator = "&" if _OPTIONS.search(source) else "?"
+    return f"{source}{separator}{urlencode(options, quote_via=quote)}"
 
 
 def _by_modality(encoder: Encoder) -> dict[Modality, Encoder]:

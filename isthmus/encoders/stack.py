@@ -8,6 +8,7 @@ that they share. A query is answered from the named vectors that it has.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Mapping
@@ -16,10 +17,11 @@ from typing import Final
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder, digest_components
-from isthmus.encoders.registry import load_encoder
+from isthmus.encoders.registry import AGREEING_FAMILIES, load_encoder, parse_spec
 from isthmus.errors import FingerprintMismatch, InvalidInput, UnknownEncoder, UnsupportedModality
 from isthmus.schema import MODALITIES, Modality, vector_column
 
+TRUST_VARIABLE: Final = "ISTHMUS_TRUST_REMOTE_CODE"
 ALIGNED: Final = "aligned"
 ALIGNMENT: Final = "alignment"
 GIVEN_PREFIX: Final = "vectors."  # of the components of named vectors whose vectors are given
@@ -275,9 +277,13 @@ class LazyEncoders:
         return self._loaded[modality]
 
     def _load(self, modality: Modality) -> Encoder:
+        spec = self._specs[modality]
+        _require_trust(spec)
         precision = self._components.get(f"{modality}.precision", "auto")
+        if precision == "fp32" and parse_spec(spec).family in AGREEING_FAMILIES:
+            precision = "auto"  # whatever agrees with float32 has its fingerprint
         try:
-            return load_encoder(self._specs[modality], device=self._device, precision=precision)
+            return load_encoder(spec, device=self._device, precision=precision)
         except UnknownEncoder as error:
             raise UnknownEncoder(
                 f"{error}. This space was made with it; if it lies elsewhere now, say where, and "
@@ -295,6 +301,16 @@ class LazyEncoders:
                 "compared; use the space's own encoder, or build a new space with this one"
             )
         self._loaded[modality] = encoder
+
+
+def _require_trust(spec: str) -> None:
+    """Raise `UnknownEncoder` if a space, which somebody else may have made, asks to run code."""
+    asked = parse_spec(spec).options.get("trust_remote_code") == "true"
+    if asked and os.environ.get(TRUST_VARIABLE) != "1":
+        raise UnknownEncoder(
+            f"the encoder {spec!r} runs Python code of its own; a space is not trusted to start "
+            f"it: set {TRUST_VARIABLE}=1 if you have read and trust the code"
+        )
 
 
 def describe_difference(recorded: Mapping[str, str], present: Mapping[str, str]) -> str:

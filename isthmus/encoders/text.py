@@ -7,11 +7,34 @@ times its size in memory.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
+
+from isthmus.errors import InvalidInput
 
 MAX_TEXT_BYTES: Final = 2**20  # of UTF-8
 MAX_GROUP_BYTES: Final = 2**20
 _MAX_BYTES_PER_CHARACTER: Final = 4
+
+
+def check_texts(texts: Sequence[Any]) -> None:
+    r"""Raise `InvalidInput` if one of the texts is no text, or holds half a character.
+
+    Examples
+    --------
+    >>> check_texts(["red boots", "\ud83d"])
+    Traceback (most recent call last):
+    isthmus.errors.InvalidInput: text 1 holds '\ud83d' at position 0, half of a surrogate pair...
+    """
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InvalidInput(f"text {number} is of type {type(text).__name__}; give a str")
+        try:
+            text.isascii() or text.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidInput(
+                f"text {number} holds {text[error.start]!a} at position {error.start}, half of a "
+                "surrogate pair and no character; decode the text with errors='replace'"
+            ) from error
 
 
 def is_cut(text: str) -> bool:

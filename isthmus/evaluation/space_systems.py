@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +33,9 @@ from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
 USER_BATCH_SIZE = 256
 
 
-def space_systems_of(view: View, weights: Mapping[str, float]) -> dict[str, SystemFactory]:
+def space_systems_of(
+    view: View, weights: Mapping[str, float], users: pa.Table | None = None
+) -> dict[str, SystemFactory]:
     """Return every way in which a space can answer tasks, by name.
 
     Parameters
@@ -41,6 +44,8 @@ def space_systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Syst
         The space at one moment.
     weights : mapping of str to float
         Weight of each named vector.
+    users : pyarrow.Table, optional
+        Attributes of users: user_id, and a column for each.
 
     Returns
     -------
@@ -54,6 +59,7 @@ def space_systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Syst
         "catalog version": view.snapshot.version,
         "release": None if view.release is None else view.release.manifest.number,
         "weights": dict(weights),
+        "user attributes": None if users is None else digest(repr(users.to_pydict())).hex(),
     }
     cache: dict[tuple[str | None, bytes], TrainedSystem] = {}
 
@@ -61,7 +67,7 @@ def space_systems_of(view: View, weights: Mapping[str, float]) -> dict[str, Syst
         key = task.target_domain, digest(repr(task.train.to_pydict()))
         if key not in cache:
             cache.clear()
-            cache[key] = TrainedSystem.train(task, view, weights, recommender_settings)
+            cache[key] = TrainedSystem.train(task, view, weights, recommender_settings, users=users)
         return cache[key]
 
     return {
@@ -92,10 +98,13 @@ class TrainedSystem:
         What answers.
     weights : mapping of str to float
         Weight of each named vector.
+    attributes : mapping of str to mapping of str to value
+        The attributes of each user that has some.
     """
 
     serving: Serving
     weights: Mapping[str, float]
+    attributes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def train(
@@ -105,16 +114,19 @@ class TrainedSystem:
         weights: Mapping[str, float],
         settings: RecommenderSettings,
         *,
+        users: pa.Table | None = None,
         show: bool = False,
     ) -> TrainedSystem:
         """Train on the train table of a task."""
         from isthmus.retrieval.recommend.train import train_recommender
 
         train = task.train.append_column(WEIGHT, pa.repeat(1.0, len(task.train)))
-        data = space_training_data(view, weights, train)
+        data = space_training_data(view, weights, train, users=users)
         targets = None if task.target_domain is None else [task.target_domain]
         trained = train_recommender(data, settings, targets, show=show)
-        return cls(Serving.of(trained.recommender, view, weights), weights)
+        rows = [] if users is None else users.to_pylist()
+        known = {row.pop(USER_ID): row for row in rows}
+        return cls(Serving.of(trained.recommender, view, weights), weights, known)
 
     def recommend(self, task: Task, n: int) -> Lists:
         """Rank the candidates that are in the space; name those of each candidate generator."""
@@ -128,7 +140,10 @@ class TrainedSystem:
         items: list[list[str]] = []
         generators: dict[str, list[list[str]]] = {}
         for start in range(0, len(task.users), USER_BATCH_SIZE):
-            users = [_user(user, timed) for user in task.users[start : start + USER_BATCH_SIZE]]
+            users = [
+                _user(user, timed).known_by(self.attributes.get(user.user_id, {}))
+                for user in task.users[start : start + USER_BATCH_SIZE]
+            ]
             if task.target_domain is not None and task.target_domain in rankers:
                 self._answer(users, task.target_domain, group, n, items, generators)
             else:

@@ -13,11 +13,13 @@ from isthmus.evaluation.lists import ItemVectors
 from isthmus.evaluation.space_systems import space_systems_of
 from isthmus.index.open_space import OpenSpace
 from isthmus.retrieval.search.examples import item_vectors
-from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, contents_in
+from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, USER_ID, contents_in
 
 if TYPE_CHECKING:
     from isthmus.evaluation.run import EvaluationData
     from isthmus.evaluation.systems import System
+
+MAX_SEGMENT_VALUES = 50  # of an attribute by which users are grouped
 
 
 def evaluation_data(
@@ -53,9 +55,25 @@ def evaluation_data(
         item_vectors(view, view.find(item_ids), space.vector_weights),
         [" and ".join(contents_in(mask)) or "none" for mask in masks],
     )
-    available = space_systems_of(view, space.vector_weights)
+    users = space.users.table()
+    available = space_systems_of(view, space.vector_weights, users if len(users) else None)
     for name in names or ():
         if name not in available:
             raise InvalidInput(f"the space has no system {name!r}; it has {', '.join(available)}")
     chosen = {name: s for name, s in available.items() if names is None or name in names}
-    return EvaluationData(table.filter(in_catalog), domains, contents, {**chosen, **systems})
+    return EvaluationData(
+        table.filter(in_catalog), domains, contents, {**chosen, **systems}, _segments(users)
+    )
+
+
+def _segments(users: pa.Table) -> dict[str, dict[str, str]]:
+    """Return the value of each user for every attribute that has few values."""
+    segments: dict[str, dict[str, str]] = {}
+    for name in users.column_names:
+        values = users.column(name)
+        kinds = pa.types.is_nested(values.type) or pa.types.is_floating(values.type)
+        if name == USER_ID or kinds or pc.count_distinct(values).as_py() > MAX_SEGMENT_VALUES:
+            continue
+        pairs = zip(users.column(USER_ID).to_pylist(), values.to_pylist(), strict=True)
+        segments[name] = {user: str(value) for user, value in pairs if value is not None}
+    return segments

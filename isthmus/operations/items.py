@@ -8,6 +8,7 @@ import glob
 import os
 import shutil
 import time
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -66,6 +67,11 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
         The encoders, loaded.
     """
     path = local_path(request.path)
+    if any(unicodedata.category(character) == "Cc" for character in str(path)):
+        raise InvalidInput(
+            f"{str(path)!r} holds a control character, which the path of a table cannot; choose "
+            "another folder"
+        )
     exists = SpaceExists(f"{path} exists already; open it, or choose another folder")
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise exists
@@ -95,7 +101,11 @@ def _encoders_of(request: CreateRequest) -> dict[Modality, Encoder]:
     if request.encoder == NO_ENCODER and not any(by_modality):
         return {}
     return resolve_encoders(
-        request.encoder, *by_modality, device=request.device, precision=request.precision
+        request.encoder,
+        *by_modality,
+        device=request.device,
+        precision=request.precision,
+        prompts=request.prompts,
     )
 
 

@@ -11,6 +11,7 @@ from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher, Switch
 from isthmus.index.releases.release import Releases
+from isthmus.index.releases.shorter_vectors import ShorterVectors
 from isthmus.index.settings import IndexSettings, SpaceSettings
 from isthmus.operations.request import PlanRequest, PublishRequest, TargetOptions
 from isthmus.operations.switching import (
@@ -50,6 +51,12 @@ def plan(space: OpenSpace, request: PlanRequest, *, progress: bool = False) -> l
     """Measure every index recipe on a sample of the catalog, and build nothing."""
     publisher = make_publisher(space, _index_settings(space, request))
     return publisher.plan(space.catalog.snapshot(), rows=request.rows, progress=progress)
+
+
+def measure_dims(space: OpenSpace, request: PlanRequest) -> list[ShorterVectors]:
+    """Measure what shorter vectors would find, on a sample of the catalog."""
+    publisher = make_publisher(space, space.settings.index)
+    return publisher.measure_shorter(space.catalog.snapshot(), request.dims)
 
 
 def rollback(space: OpenSpace, number: int | None) -> int:
@@ -112,6 +119,7 @@ def make_publisher(
     settings: SpaceSettings | None = None,
 ) -> Publisher:
     """Return what builds the releases of a space, by default with its present settings."""
+    encoder_of = space.recorded_encoders(settings) if settings else space.encoder_of
     settings = settings or space.settings
     parts: list[Attachment] = [AlignmentAttachment(space.path, settings)]
     if attachment is not None:
@@ -121,7 +129,7 @@ def make_publisher(
         settings.layout,
         settings.fingerprint,
         index,
-        RecallQuerySampler(space.path, settings),
+        RecallQuerySampler(space.path, settings, encoder_of),
         choose_devices(space.device),
         Attachments(parts),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from isthmus.encoders.alignment import AUTO, Alignment, AlignmentLike, resolve_alignment
 from isthmus.encoders.encoder import Encoder
@@ -128,7 +128,11 @@ def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, 
             "give the encoder to move to: encoder (--encoder), or one of a modality, such as "
             "text_encoder (--text-encoder)"
         )
-    options = {"device": space.model_device, "precision": request.precision}
+    options: dict[str, Any] = {
+        "device": space.model_device,
+        "precision": request.precision,
+        "prompts": request.prompts,
+    }
     chosen: dict[Modality, Encoder] = {}
     if request.encoder is not None:
         chosen |= resolve_encoders(request.encoder, **options)

@@ -39,6 +39,18 @@ class EncoderOptions(Request):
         "auto (one that fits), or none.",
     )
     precision: str = Field(default="auto", description="auto, fp32, bf16 or fp16.")
+    query_prompt: str | None = Field(
+        default=None, description="What precedes texts that are searched for, for their encoder."
+    )
+    document_prompt: str | None = Field(
+        default=None, description="What precedes texts of items, for their encoder."
+    )
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """The prompts that are given, by role."""
+        given = {"query": self.query_prompt, "document": self.document_prompt}
+        return {role: prompt for role, prompt in given.items() if prompt is not None}
 
 
 class CreateRequest(EncoderOptions):
@@ -271,6 +283,11 @@ class PlanRequest(TargetOptions):
     rows: int | None = Field(
         default=None,
         description="Plan for this many vectors per named vector; by default those there are.",
+    )
+    dims: tuple[int, ...] = Field(
+        default=(),
+        description="Measure in the place of recipes what the first values of each vector alone "
+        "would find: how many of them.",
     )
 
 

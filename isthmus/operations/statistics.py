@@ -18,9 +18,10 @@ from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
 from isthmus.index.releases.view import View
+from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import published_description
-from isthmus.retrieval.search.recall_queries import RecallQuerySampler
-from isthmus.schema import EVENT, ITEM_ID, USER_ID
+from isthmus.retrieval.search.recall_queries import PROMPTS, RecallQuerySampler
+from isthmus.schema import EVENT, ITEM_ID, TEXT, USER_ID
 
 SECONDS_PER_DAY = 86_400
 
@@ -57,6 +58,7 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         ),
         "catalog_version": view.snapshot.version,
         "encoders": dict(settings.encoders),
+        "prompts": _prompts(settings),
         "named_vectors": {v.name: _describe_vector(v) for v in view.named_vectors},
         "aligned": bool(everything)
         and any(everything <= {*v.modalities} for v in view.named_vectors),
@@ -67,6 +69,15 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "interactions": readable(lambda: _count_interactions(space.interactions, view.snapshot)),
         "recommender": readable(lambda: _describe_recommender(view, space.interactions)),
         "damage": damage,
+    }
+
+
+def _prompts(settings: SpaceSettings) -> dict[str, str]:
+    """Return what precedes texts of each role, where their encoder has prompts."""
+    return {
+        name.removeprefix(PROMPTS): prompt
+        for name, prompt in settings.encoder_components(TEXT).items()
+        if name.startswith(PROMPTS)
     }
 
 

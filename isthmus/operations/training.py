@@ -54,7 +54,10 @@ def train(
     view = space.view()
     with write_lock(space.path, "training", space.wait_s):
         work = _work_folder(space, settings, request, feedback)
-        data = space_training_data(view, space.vector_weights, interactions, feedback=feedback)
+        users = space.users.table()
+        data = space_training_data(
+            view, space.vector_weights, interactions, feedback=feedback, users=users
+        )
         start_from = request.start_from
         trained = train_recommender(
             data,
@@ -99,7 +102,8 @@ def _require_same_encoders(space: OpenSpace) -> None:
 
 def _work_folder(space: OpenSpace, *arguments: object) -> Path:
     """Return the folder of a training's checkpoints, and remove those of other trainings."""
-    state = (space.catalog.snapshot().version, space.interactions.version, arguments)
+    versions = space.catalog.snapshot().version, space.interactions.version, space.users.version
+    state = (versions, arguments)
     work = space.path / TRAINING_FOLDER / digest(repr(state)).hex()
     for other in (space.path / TRAINING_FOLDER).glob("*"):
         if other not in (work, trained_folder(space.path)):

@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from isthmus.data.leases import LeaseScope, lease_scope
-from isthmus.errors import IsthmusError
+from isthmus.errors import IsthmusError, MissingDependency
 from isthmus.operations.damage import damage_in_tables
+
+MODEL_PACKAGES: Final = frozenset({"torch", "transformers", "timm", "open_clip"})
 
 
 class _HasPath(Protocol):
@@ -42,7 +44,7 @@ def _verb(method: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return method(self, *args, **kwargs)
             except BaseException as error:
-                _raise_damage(self.path, error)
+                _explain(self.path, error)
                 raise
 
     return run
@@ -81,20 +83,28 @@ def _kept(space: Path, scope: LeaseScope, values: Iterator[Streamed]) -> Iterato
                 except StopIteration:
                     return
                 except BaseException as error:
-                    _raise_damage(space, error)
+                    _explain(space, error)
                     raise
             yield value
     finally:
         scope.close()
 
 
-def _raise_damage(space: Path, error: BaseException) -> None:
-    """Raise `CorruptTable` where an error that was not raised on purpose comes from a damaged file.
+def _explain(space: Path, error: BaseException) -> None:
+    """Raise an error that names the remedy, where one was not raised on purpose.
+
+    `CorruptTable` where it comes from a damaged file; `MissingDependency` where PyTorch, or a
+    package of its models, is not installed.
 
     A panic of Lance is no `Exception`; an interrupt is none either, and is no sign of damage.
     """
     if isinstance(error, IsthmusError | KeyboardInterrupt | SystemExit | GeneratorExit):
         return
+    if isinstance(error, ModuleNotFoundError) and error.name in MODEL_PACKAGES:
+        raise MissingDependency(
+            f"this needs {error.name}, which is not installed; install it with: "
+            "pip install 'isthmus[models]'"
+        ) from error
     damage = damage_in_tables(space)
     if damage is not None:
         raise damage from error

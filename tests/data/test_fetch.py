@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import functools
+import io
 import ipaddress
 import socket
 import threading
@@ -13,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.data.addresses import is_public
-from isthmus.data.fetch import MediaLimits, fetch
+from isthmus.data.fetch import PART_BYTES, MediaLimits, fetch, fetch_into
 from isthmus.data.media import MediaStore
 from isthmus.digests import digest
 from isthmus.errors import InvalidMedia
@@ -169,6 +171,34 @@ def test_a_file_is_fetched_within_the_limits(server):
 def test_what_exceeds_the_limits_is_refused(server, path, cause):
     with pytest.raises(InvalidMedia, match=cause):
         fetch(server + path, OPEN)
+
+
+class Written(io.RawIOBase):
+    """Counts what is written; has room for some bytes."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.parts: list[int] = []
+
+    def write(self, data) -> int:
+        if sum(self.parts) + len(data) > self.room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.parts.append(len(data))
+        return len(data)
+
+
+def test_of_an_answer_that_is_compressed_well_little_is_in_memory(server):
+    file, limits = Written(10**8), replace(OPEN, max_bytes=10**7)
+    with pytest.raises(InvalidMedia, match="more than 10000000 bytes"):
+        fetch_into(file, f"{server}/bomb", limits)
+    assert max(file.parts) <= PART_BYTES
+    assert sum(file.parts) > 9 * 10**6
+
+
+def test_a_full_disk_is_no_fault_of_the_address(server):
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        fetch_into(Written(5), f"{server}/picture", OPEN)
+    assert not isinstance(raised.value, InvalidMedia)
 
 
 MALFORMED = [

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from isthmus.data import lance_commits
 from isthmus.data.lance_manifest import VERSIONS, manifest_name, versions_of
 from isthmus.data.lance_tables import open_or_create, open_table
 from isthmus.data.table_checksums import CHECKSUMS, record_file
@@ -106,3 +108,15 @@ def test_a_record_that_was_lost_with_the_power_is_made_again(path, lost):
         record.touch()
     assert open_table(path).to_table().num_rows == 4
     assert record.read_bytes() == before
+
+
+def test_everything_is_flushed_where_the_clock_was_set_back(path, monkeypatch):
+    """The files of a commit are older than the version before, by their times."""
+    future = time.time() + 3_600
+    os.utime(path / manifest_name(3), (future, future))
+    flushed: list[str] = []
+    monkeypatch.setattr(lance_commits, "_flushed", {})  # as in another process
+    monkeypatch.setattr(lance_commits, "sync_file", lambda file: flushed.append(file.name))
+    before = {file.name for file in (path / "data").iterdir()}
+    open_table(path).insert(ROWS, mode="append")
+    assert {file.name for file in (path / "data").iterdir()} - before <= {*flushed}

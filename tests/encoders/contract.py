@@ -62,6 +62,12 @@ class EncoderContract(ABC):
     options: ClassVar[tuple[str, ...]] = ()
     """Spec options, each of which must change the fingerprint."""
 
+    tolerance: ClassVar[float] = 1e-5
+    """Largest difference of two vectors of one content, in each value."""
+
+    has_one_fingerprint: ClassVar[bool] = False
+    """Whether the fingerprint holds for what a GPU computes by default, too."""
+
     edits: ClassVar[tuple[tuple[str, dict], ...]] = ()
     """Settings in JSON files of the folder, each of which must change the fingerprint."""
 
@@ -109,12 +115,14 @@ class EncoderContract(ABC):
     def test_one_by_one_is_the_same_as_together(self, encoder, modality, content):
         together = encoder.encode(content, modality)
         apart = np.concatenate([encoder.encode([one], modality) for one in content])
-        np.testing.assert_allclose(together, apart, atol=1e-5)
+        np.testing.assert_allclose(together, apart, atol=self.tolerance)
 
     def test_the_same_content_gives_the_same_vector(self, encoder, modality, content):
         first, again = (encoder.encode(content, modality) for _ in range(2))
-        np.testing.assert_allclose(first, again, atol=1e-6)
-        np.testing.assert_allclose(first[0], encoder.encode(content[:1], modality)[0], atol=1e-5)
+        np.testing.assert_allclose(first, again, atol=self.tolerance / 10)
+        np.testing.assert_allclose(
+            first[0], encoder.encode(content[:1], modality)[0], atol=self.tolerance
+        )
 
     def test_other_content_gives_another_vector(self, encoder, modality, content):
         vectors = encoder.encode(content[:3], modality)
@@ -123,7 +131,9 @@ class EncoderContract(ABC):
     def test_several_chunks_keep_the_order(self, encoder, modality, content):
         few = content[:3]
         many = encoder.encode(few * 30, modality)
-        np.testing.assert_allclose(many, np.tile(encoder.encode(few, modality), (30, 1)), atol=1e-5)
+        np.testing.assert_allclose(
+            many, np.tile(encoder.encode(few, modality), (30, 1)), atol=self.tolerance
+        )
 
     def test_an_empty_batch_gives_an_empty_array(self, encoder, modality):
         vectors = encoder.encode([], modality)
@@ -136,7 +146,7 @@ class EncoderContract(ABC):
             prepared = [value for chunk in chunks for value in chunk]
         vectors = encoder.embed(prepared, modality)
         expected = np.tile(encoder.encode(content, modality), (4, 1))
-        np.testing.assert_allclose(vectors, expected, atol=1e-5)
+        np.testing.assert_allclose(vectors, expected, atol=self.tolerance)
 
     def test_other_modalities_are_refused(self, encoder):
         for modality in set(MODALITIES) - encoder.modalities:
@@ -170,7 +180,7 @@ class EncoderContract(ABC):
         assert cosines(exact.encode(content, modality), expected).min() > 0.9999
         assert cosines(half.encode(content, modality), expected).min() > 0.99
         assert exact.fingerprint == encoder.fingerprint
-        assert half.fingerprint != encoder.fingerprint
+        assert (half.fingerprint == encoder.fingerprint) == self.has_one_fingerprint
 
 
 class ImageEncoderContract(EncoderContract):
@@ -186,8 +196,8 @@ class ImageEncoderContract(EncoderContract):
         upright.transpose(Image.Transpose.ROTATE_90).save(stored, "PNG", exif=exif)
         images = [open_image(stored.getvalue()), Image.open(stored), upright]
         opened, lazy, expected = encoder.encode(images, "image")
-        np.testing.assert_allclose(opened, expected, atol=1e-5)
-        np.testing.assert_allclose(lazy, expected, atol=1e-5)
+        np.testing.assert_allclose(opened, expected, atol=self.tolerance)
+        np.testing.assert_allclose(lazy, expected, atol=self.tolerance)
 
 
 class SavedEncoderContract(EncoderContract):

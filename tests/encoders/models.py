@@ -48,6 +48,92 @@ def sentence_folder(folder: Path, seed: int = 0) -> Path:
     return folder / "whole"
 
 
+def prompted_folder(folder: Path, seed: int = 0, *, include_prompt: bool = True) -> Path:
+    """A text model of Sentence Transformers with prompts of queries and of passages."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    words = Transformer(str(bert_folder(folder / "bert", seed)), max_seq_length=24)
+    pooling = Pooling(32, pooling_mode="mean", include_prompt=include_prompt)
+    prompts = {"query": "a query of ", "document": "a passage: "}
+    model = SentenceTransformer(modules=[words, pooling], prompts=prompts, device="cpu")
+    model.save(str(folder / "whole"))
+    return folder / "whole"
+
+
+def qwen3_folder(folder: Path, seed: int = 0) -> Path:
+    """A causal text model like Qwen3-Embedding: the last token, padded left, an instruction."""
+    from transformers import Qwen3Config, Qwen3Model
+
+    config = Qwen3Config(**_small_decoder(), eos_token_id=3)
+    return _decoder_folder(
+        folder,
+        seed,
+        Qwen3Model(config),
+        "lasttoken",
+        {"query": "Instruct: a red shoe\nQuery:", "document": ""},
+    )
+
+
+def gemma3_folder(folder: Path, seed: int = 0) -> Path:
+    """A text model like EmbeddingGemma: attention in both directions, prompts, a dense layer."""
+    from transformers import Gemma3TextConfig, Gemma3TextModel
+
+    config = Gemma3TextConfig(**_small_decoder(), use_bidirectional_attention=True)
+    prompts = {"query": "task: search result | query: ", "document": "title: none | text: "}
+    return _decoder_folder(folder, seed, Gemma3TextModel(config), "mean", prompts)
+
+
+def _decoder_folder(folder: Path, seed: int, model, pooling_mode: str, prompts) -> Path:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    torch.manual_seed(seed)
+    for weights in model.parameters():
+        torch.nn.init.normal_(weights, std=0.3)
+    model.save_pretrained(folder / "model")
+    tokenizer = _bert_tokenizer()
+    tokenizer.padding_side = "left"
+    tokenizer.save_pretrained(folder / "model")
+    words = Transformer(str(folder / "model"), max_seq_length=24)
+    pooling = Pooling(32, pooling_mode=pooling_mode)
+    whole = SentenceTransformer(
+        modules=[words, pooling, Dense(32, 16), Normalize()], prompts=prompts, device="cpu"
+    )
+    whole.save(str(folder / "whole"))
+    return folder / "whole"
+
+
+def _small_decoder() -> dict[str, int]:
+    return {
+        "vocab_size": len(_letters()),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "max_position_embeddings": 64,
+    }
+
+
+def metaclip2_folder(folder: Path, seed: int = 0) -> Path:
+    """MetaCLIP 2 of Transformers."""
+    from transformers import CLIPImageProcessor, MetaClip2Config, MetaClip2Model
+
+    torch.manual_seed(seed)
+    text = {**_small_text(), "eos_token_id": 3, "bos_token_id": 2, "pad_token_id": 0}
+    config = MetaClip2Config(text_config=text, vision_config=_small_vision(), projection_dim=24)
+    MetaClip2Model(config).save_pretrained(folder)
+    CLIPImageProcessor(
+        size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}
+    ).save_pretrained(folder)
+    _bert_tokenizer().save_pretrained(folder)
+    return folder
+
+
 def vit_folder(folder: Path, seed: int = 0) -> Path:
     """An image model of Transformers with a cls token."""
     from transformers import ViTConfig, ViTImageProcessor, ViTModel

@@ -116,7 +116,7 @@ def test_a_folder_that_names_code_is_refused_with_the_reason(evil):
         load_encoder(spec)
     assert not proof.exists()
     if "evil.Activation" not in str(refused.value):
-        assert "Isthmus never runs code from a model's folder" in str(refused.value)
+        assert "Isthmus does not run code from a model's folder" in str(refused.value)
 
 
 def test_a_space_that_names_such_a_folder_runs_nothing(tmp_path, evil):

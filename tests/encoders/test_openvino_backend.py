@@ -33,7 +33,7 @@ def test_its_vectors_are_nearly_those_of_the_model(plain, quick):
     np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, atol=1e-5)
     assert (ours * expected).sum(1).min() > 0.99
     assert 0.99 <= quick.agreement < 1
-    assert plain.agreement == 1.0
+    assert plain.agreement >= 0.9999
 
 
 def test_it_has_a_fingerprint_of_its_own_and_keeps_it(plain, quick):

@@ -11,7 +11,8 @@ import torch
 from isthmus.encoders.backends.runtime import Runtime, choose_runtime, cpu_thread_pool, prefetch_map
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.backends.towers import TextTower, batches_by_length
-from isthmus.encoders.hub import hash_weights, read_weights
+from isthmus.encoders.hub import read_weights
+from isthmus.encoders.weights import hash_weights
 from isthmus.errors import InvalidInput
 
 CPU = choose_runtime("cpu")

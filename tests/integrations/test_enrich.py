@@ -100,6 +100,13 @@ class TestItems:
         assert len(server.requests) - asked == 3 - report.cached
         assert ask().cached == 3
 
+    def test_a_damaged_answer_is_asked_for_again(self, space, server, ask):
+        ask()
+        answers = space.path / "enrichment" / "answers.jsonl"
+        answers.write_bytes(answers.read_bytes().replace(b"mood", b"food", 1))
+        assert ask().cached == 2
+        assert len(server.requests) == 4
+
     def test_the_budget_is_kept(self, server, ask):
         one = ask(dry_run=True).estimated_tokens // 3
         report = ask(budget=one + 50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -116,3 +117,17 @@ def test_of_several_processes_that_create_a_space_at_once_one_succeeds(tmp_path)
     assert sorted(outcomes) == sorted(["created", refusal, refusal])
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
     assert Space.open(tmp_path / "s", encoder=two_encoders()).upsert([item("a", "x")]).added == 1
+
+
+@pytest.mark.parametrize("cause", [errno.EACCES, errno.EROFS])
+def test_who_may_not_write_a_space_is_told_so_and_reads_it(tmp_path, monkeypatch, cause):
+    space = Space.create(tmp_path / "s", two_encoders())
+    space.upsert([item("a", "x")])
+
+    def refuse(*_, **__):
+        raise OSError(cause, os.strerror(cause))
+
+    monkeypatch.setattr("isthmus.index.catalog.lock.FileLock.acquire", refuse)
+    with pytest.raises(PermissionError, match=r"s cannot be written by this user .*searched"):
+        space.upsert([item("b", "y")])
+    assert [hit.item_id for hit in space.search("x")] == ["a"]

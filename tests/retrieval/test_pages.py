@@ -21,7 +21,7 @@ LISTS = {
     "vector": lambda space, **options: space.search(vector=MATRIX[3], **options),
     "hybrid": lambda space, **options: space.search("1 0 0 0 0", hybrid=True, **options),
     "similar": lambda space, **options: space.similar("f01", **options),
-    "image": lambda space, **options: space.search("1 0 0 0 0", like=["b03"], **options),
+    "examples": lambda space, **options: space.search("1 0 0 0 0", **{"like": ["b03"], **options}),
     "recommend": lambda space, **options: space.recommend(
         User(history=["f00", "b03", "s01"]), **options
     ),

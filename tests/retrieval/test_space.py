@@ -626,6 +626,12 @@ def test_a_damaged_release_is_detected_with_the_remedy(filled, name, damage):
 # Opening
 
 
+def test_a_path_with_a_control_character_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match=r"'.*two\\nlines' holds a control character"):
+        Space.create(tmp_path / "two\nlines", text_encoder())
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_creating_where_something_stands_is_refused(filled, tmp_path):
     with pytest.raises(SpaceExists, match="exists already"):
         Space.create(filled.path, text_encoder())

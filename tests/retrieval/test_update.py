@@ -196,7 +196,7 @@ class ShortEncoder(ToyEncoder):
 def test_texts_that_the_encoder_cuts_are_counted(tmp_path):
     space = Space.create(tmp_path / "s", ShortEncoder("text"))
     report = space.upsert([item("short", "a ship"), item("long", "a very long text on ships")])
-    assert (report.added, report.truncated) == (2, 1)
+    assert (report.added, report.truncated, report.longest_truncated) == (2, 1, 25)
     assert space.upsert([item("short", "a ship"), item("short2", "a sea")]).truncated == 0
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.interactions.feedback import Feedback
+from isthmus.data.users.attributes import UserAttributes
 from isthmus.schema import ITEM_ID, TIME, USER_ID
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class InteractionMatrix:
         float64, shape (n_entries,): seconds since 1970, NaN where the time is unknown.
     likes : numpy.ndarray
         bool, shape (n_entries,): whether the entry is liked.
+    attributes : UserAttributes, optional
+        What is known of the users besides.
     """
 
     users: npt.NDArray[np.object_]
@@ -56,6 +59,7 @@ class InteractionMatrix:
     strengths: npt.NDArray[np.float32]
     moments: npt.NDArray[np.float64]
     likes: npt.NDArray[np.bool_]
+    attributes: UserAttributes | None = None
 
     @classmethod
     def from_table(
@@ -159,6 +163,18 @@ class InteractionMatrix:
             bool, shape (n_entries,): the entries to leave out.
         """
         return self._select(~hidden)
+
+    def with_attributes(self, users: pa.Table) -> InteractionMatrix:
+        """Return the matrix with the attributes of its users; without any, where there are none.
+
+        Parameters
+        ----------
+        users : pyarrow.Table
+            user_id, and a column for each attribute.
+        """
+        if not len(users) or users.column_names == [USER_ID]:
+            return self
+        return replace(self, attributes=UserAttributes.from_table(users, self.users.tolist()))
 
     def rows_of(self, user_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the row of each user, -1 for a user without entries, shape (len(user_ids),)."""

@@ -14,47 +14,31 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
-import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-from PIL import Image
-
 from isthmus.digests import digest
+from isthmus.encoders.backends.compiled_encoder import CompiledModel, as_torch
+from isthmus.encoders.backends.openvino_library import import_openvino
+from isthmus.encoders.backends.samples import sample_contents
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
+from isthmus.encoders.backends.towers import to_tensors
 from isthmus.encoders.encoder import Encoder
-from isthmus.errors import InvalidInput, MissingDependency, UnsupportedOperation
-from isthmus.schema import IMAGE, Modality
+from isthmus.errors import InvalidInput, MissingDependency
+from isthmus.schema import IMAGE
 
 if TYPE_CHECKING:
     import torch
 
-    from isthmus.encoders.backends.towers import Forward, ModalityTower, Tensors
+    from isthmus.encoders.backends.towers import Forward, ModalityTower
 
 PRECISION_HINTS: Final = {"openvino-fp32": "f32", "openvino-bf16": "bf16"}  # without 8 bits
-BACKENDS: Final = ("openvino-int8", "openvino-mixed", *PRECISION_HINTS)
+TORCH: Final = "torch"
+BACKENDS: Final = ("openvino-int8", "openvino-mixed", *PRECISION_HINTS, TORCH)
 MIN_AGREEMENT: Final = 0.99
 GROUP: Final = 64
-
-# Texts of every length that items have. Vectors before and after conversion are compared on them.
-SAMPLE: Final = (
-    "red boots",
-    "Toy Story (1995)",
-    "Adventure, Animation, Children, Comedy, Fantasy",
-    "sulky universal slimline storage box",
-    "A child in a pink dress is climbing up a set of stairs in an entry way.",
-    "Accessories - Bags - Clutches - Black - Casual",
-    "5 x 7 in, 250 g/m2, pack of 24: watercolour paper, cold pressed, acid free!",
-    "Grüße aus Köln, 赤い靴 と привет",
-    "?",
-    "the quick brown fox jumps over the lazy dog while two men in hats look on from a bench "
-    "beside the river, talking about the price of paper, ink and string in the shops of the town",
-    "news: central bank raises rates by a quarter point as inflation slows. " * 6,
-)
 
 MAX_SENSITIVITY: Final = 3e-5
 """Largest mean 1 - cosine of rounded vectors: it changes about 1 % of ten nearest neighbours."""
@@ -72,8 +56,8 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
     encoder : Encoder
         An encoder of text alone or of images alone that runs in PyTorch on the CPU; it is changed
         in place.
-    backend : {"openvino-int8", "openvino-mixed", "openvino-bf16", "openvino-fp32"}
-        Numeric types; images take the last two.
+    backend : {"openvino-int8", "openvino-mixed", "openvino-bf16", "openvino-fp32", "torch"}
+        Numeric types; images take ``bf16`` and ``fp32``. ``torch`` leaves the encoder in PyTorch.
     agreement : str, optional
         Smallest accepted cosine, over sample contents, between the vectors before and after; by
         default 0.99. The measured value becomes the encoder's `agreement`.
@@ -81,7 +65,7 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
     Returns
     -------
     Encoder
-        The same object, with another fingerprint.
+        With another fingerprint, unless the backend is ``torch``.
 
     Raises
     ------
@@ -90,6 +74,9 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
     MissingDependency
         If OpenVINO is not installed, or NNCF for int8 and mixed.
     """
+    encoder = as_torch(encoder)
+    if backend == TORCH:
+        return encoder
     if backend not in BACKENDS:
         raise InvalidInput(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
     if not isinstance(encoder, TorchEncoder) or encoder.modalities not in ({"text"}, {IMAGE}):
@@ -103,7 +90,7 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
             f"backend={backend} is for text; images take {' or '.join(PRECISION_HINTS)}"
         )
     required = _cosine(agreement)
-    sample = _sample(modality)
+    sample = sample_contents(modality)
     before = encoder.encode(sample, modality)
     description, forward = _compile(encoder.model, encoder.towers[modality], sample, backend)
     encoder.replace_forward(modality, forward, {"backend": f"{backend} {description}"})
@@ -116,20 +103,6 @@ def run_on_openvino(encoder: Encoder, backend: str, agreement: str | None = None
             f"{max(0.0, encoder.agreement - 0.001):.3f}"
         )
     return encoder
-
-
-def _sample(modality: Modality) -> Sequence[Any]:
-    """Return contents to compare vectors on: texts, or images from plain to noisy."""
-    if modality != IMAGE:
-        return SAMPLE
-    rng = np.random.default_rng(0)
-    noise = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in (1, 2, 4, 8, 16, 64, 256)]
-    sizes = [(320, 240), (240, 320)]
-    return [
-        Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
-        for pixels in noise
-        for size in sizes
-    ]
 
 
 def _cosine(agreement: str | None) -> float:
@@ -154,22 +127,15 @@ def _compile(
     forward : callable
         Replaces the forward function of the tower.
     """
-    import torch
-
     openvino, nncf = _import_libraries(backend)
-    n_threads = torch.get_num_threads()
     description = openvino.__version__.split("-")[0]
-    settings: dict[str, int | str] = {
-        "INFERENCE_NUM_THREADS": n_threads,
-        "NUM_STREAMS": n_threads,
-        "INFERENCE_PRECISION_HINT": precision_hint(
-            backend, openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        ),
-    }
-    batch = tower.collate(tower.prepare(sample[:3]))
+    settings: dict[str, int] = {}
+    batch = to_tensors(tower.collate(tower.prepare(sample[:3])))
     layers = None
     if backend == "openvino-mixed":
-        layers = layers_for_int8(model, tower.forward, tower.collate(tower.prepare(sample)), GROUP)
+        layers = layers_for_int8(
+            model, tower.forward, to_tensors(tower.collate(tower.prepare(sample))), GROUP
+        )
     with _silenced():
         converted = openvino.convert_model(
             _traceable(model, tower.forward, batch), example_input=tuple(batch.values())
@@ -182,11 +148,13 @@ def _compile(
             )
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
             description = f"{description}, asymmetric products, groups of {GROUP}"
-        compiled = openvino.Core().compile_model(converted, "CPU", settings)
+        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = precision_hint(backend, capabilities)
+        compiled = CompiledModel(lambda: converted, precision, settings)
     if layers is not None:
         layers_digest = digest(" ".join(layers)).hex()[:8]
         description = f"{description}, {len(layers)} layers {layers_digest}"
-    return description, _CompiledModel(compiled)
+    return description, _forward_of(compiled)
 
 
 def precision_hint(backend: str, capabilities: Sequence[str]) -> str:
@@ -230,8 +198,7 @@ def _scope_without(layers: list[str] | None, converted: Any, nncf: Any) -> Any:
 def _import_libraries(backend: str) -> tuple[Any, Any]:
     """Return OpenVINO, and NNCF where the backend rounds to 8 bits."""
     try:
-        import openvino
-
+        openvino = import_openvino()
         if backend in PRECISION_HINTS:
             return openvino, None
         import nncf
@@ -256,7 +223,7 @@ def _silenced() -> Iterator[None]:
         yield
 
 
-def _traceable(model: Any, forward: Forward, batch: Tensors) -> Any:
+def _traceable(model: Any, forward: Forward, batch: Mapping[str, torch.Tensor]) -> Any:
     """Return a module of model and forward function, with the tensors of a batch as arguments.
 
     The model is a submodule of it, so that OpenVINO finds its weights.
@@ -274,27 +241,15 @@ def _traceable(model: Any, forward: Forward, batch: Tensors) -> Any:
     return Traceable()
 
 
-class _CompiledModel:
-    """A compiled model, with one inference request per thread."""
+def _forward_of(model: CompiledModel) -> Forward:
+    """Return a compiled model as the forward function of a tower."""
 
-    def __init__(self, compiled: Any) -> None:
-        self._compiled = compiled
-        self._of_thread = threading.local()
-        self._process = os.getpid()
-
-    def __call__(self, **batch: torch.Tensor) -> torch.Tensor:
+    def forward(**batch: torch.Tensor) -> torch.Tensor:
         import torch
 
-        if os.getpid() != self._process:  # its threads are not in a forked process
-            raise UnsupportedOperation(
-                "OpenVINO cannot answer in a process that was forked after the model was loaded; "
-                "start workers with spawn (multiprocessing.get_context('spawn')), or open the "
-                "space in each worker"
-            )
-        if not hasattr(self._of_thread, "request"):
-            self._of_thread.request = self._compiled.create_infer_request()
-        outputs = self._of_thread.request.infer([tensor.numpy() for tensor in batch.values()])
-        return torch.from_numpy(outputs[0].copy())  # the next call overwrites the output
+        return torch.from_numpy(model({name: tensor.numpy() for name, tensor in batch.items()}))
+
+    return forward
 
 
 def layers_for_int8(

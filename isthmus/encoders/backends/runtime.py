@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
 
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, MissingDependency
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +26,7 @@ A = TypeVar("A")
 B = TypeVar("B")
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+_GPU_FILES = ("nvidia[0-9]*", "dxg", "kfd", "nvhost-gpu")  # in /dev: NVIDIA, WSL, AMD, Tegra
 
 
 class BatchLimits(NamedTuple):
@@ -120,12 +124,35 @@ def choose_runtime(device: str = "auto", precision: str = "auto", compile: bool 
 
     Raises
     ------
+    MissingDependency
+        If PyTorch is not installed.
     InvalidInput
         If the device is absent or does not compute in this precision. Neither is ever replaced
         by another silently.
     """
+    if find_spec("torch") is None:
+        raise MissingDependency(
+            "PyTorch, which runs this encoder, is not installed; install it with: "
+            "pip install 'isthmus[models]'"
+        )
     torch_device = _choose_device(device)
     return Runtime(torch_device, _choose_precision(precision, torch_device), compile)
+
+
+def runs_on_cpu(device: str) -> bool:
+    """Return whether models run on the CPU, if possible without importing PyTorch.
+
+    Parameters
+    ----------
+    device : str
+        As for `choose_runtime`.
+    """
+    if device != "auto":
+        return device == "cpu"
+    has_gpu = any(any(Path("/dev").glob(name)) for name in _GPU_FILES)
+    if find_spec("torch") is None or (sys.platform == "linux" and not has_gpu):
+        return True
+    return _choose_device("auto").type == "cpu"
 
 
 def _choose_device(name: str) -> torch.device:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 from isthmus.encoders.audio import Samples, Waveform, Windows, resample, validated_waveform
 from isthmus.encoders.backends.runtime import BatchLimits
+from isthmus.encoders.encoder import Role
 from isthmus.encoders.image import to_rgb
+from isthmus.encoders.prompts import NO_PROMPTS, Prompts, without_prompts
 from isthmus.encoders.text import cut_in_groups
 
 if TYPE_CHECKING:
@@ -20,9 +22,8 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Rows = npt.NDArray[np.int64]
-Tensors = dict[str, "torch.Tensor"]
-Forward = Callable[..., "torch.Tensor"]
 Arrays = Mapping[str, npt.NDArray[Any]]
+Forward = Callable[..., "torch.Tensor"]
 
 MIN_SECONDS = 0.1  # convolutions over time need some samples; a shorter clip is padded
 
@@ -33,7 +34,8 @@ class ModalityTower(ABC):
     Attributes
     ----------
     forward : callable
-        The model: the named tensors of a batch to vectors, shape (n, dim).
+        The model in PyTorch: the named tensors of a batch to vectors, shape (n, dim). Where another
+        backend runs the model, it is not called.
     components : mapping of str to str
         Everything that changes a vector, besides the weights.
     chunk : int
@@ -43,6 +45,16 @@ class ModalityTower(ABC):
     forward: Forward
     components: Mapping[str, str]
     chunk: int
+
+    @property
+    def takes_instructions(self) -> bool:
+        """Whether the prompt of queries has a place for an instruction."""
+        return False
+
+    def for_queries(self, instruction: str | None = None) -> ModalityTower:
+        """Return the tower of queries; media have no prompt, and no instruction."""
+        del instruction
+        return self
 
     @abstractmethod
     def prepare(self, content: Sequence[Any]) -> list[Any]:
@@ -61,8 +73,8 @@ class ModalityTower(ABC):
         """Divide model inputs into batches: positions, each of them once."""
 
     @abstractmethod
-    def collate(self, batch: Sequence[Any]) -> Tensors:
-        """Return the tensors of a batch of model inputs, by argument name of `forward`."""
+    def collate(self, batch: Sequence[Any]) -> Arrays:
+        """Return the arrays of a batch of model inputs, by argument name of `forward`."""
 
 
 @dataclass
@@ -87,6 +99,12 @@ class TextTower(ModalityTower):
         Number of texts that are tokenised at once.
     tokenizer : tokenizers.Tokenizer, optional
         The tokenizer behind `tokenize`, if it is one of that library.
+    prompts : Prompts
+        What precedes the texts of each role; part of the components.
+    role : {"document", "query"}
+        Role of the texts that `prepare` takes.
+    forward_behind : callable, optional
+        Prompt to `forward`, for models whose vectors leave the tokens of the prompt out.
     """
 
     tokenize: Callable[[Sequence[str]], list[list[int]]]
@@ -97,10 +115,40 @@ class TextTower(ModalityTower):
     pad_left: bool = False
     chunk: int = 2_048
     tokenizer: Any = None
+    prompts: Prompts = NO_PROMPTS
+    role: Role = "document"
+    forward_behind: Callable[[str], Forward] | None = None
+
+    def __post_init__(self) -> None:
+        self.components = {**without_prompts(self.components), **self.prompts.components}
+
+    @property
+    def takes_instructions(self) -> bool:
+        """Whether the prompt of queries has a place for an instruction."""
+        return self.prompts.takes_instructions
+
+    def for_queries(self, instruction: str | None = None) -> TextTower:
+        """Return the tower of queries, with their prompt, or that of an instruction."""
+        tower = replace(self, role="query")
+        if instruction is not None:
+            # The instruction of a query is no part of the fingerprint: `components` stay.
+            tower.prompts = self.prompts.instructed(instruction)
+        return tower._with_forward(tower.prompts.query)
+
+    def with_prompts(self, prompts: Mapping[str, str]) -> TextTower:
+        """Return the tower with some prompts replaced, by role."""
+        tower = replace(self, prompts=self.prompts.replaced(prompts))
+        return tower._with_forward(tower.prompts.document)
+
+    def _with_forward(self, prompt: str) -> TextTower:
+        if self.forward_behind is not None:
+            self.forward = self.forward_behind(prompt)
+        return self
 
     def prepare(self, content: Sequence[str]) -> list[list[int]]:
-        """Tokenise texts; a text without tokens becomes one padding token."""
-        groups = cut_in_groups(content)
+        """Tokenise texts behind their prompt; one without tokens becomes one padding token."""
+        prompt: str = getattr(self.prompts, self.role)
+        groups = cut_in_groups([prompt + text for text in content] if prompt else content)
         return [ids or [self.pad_id] for texts in groups for ids in self.tokenize(texts)]
 
     def are_truncated(self, prepared: Sequence[list[int]]) -> list[bool]:
@@ -114,20 +162,15 @@ class TextTower(ModalityTower):
         lengths = np.array([self.width or len(ids) for ids in inputs], np.int64)
         return batches_by_length(lengths, limits.tokens, limits.texts)
 
-    def collate(self, batch: Sequence[list[int]]) -> Tensors:
-        """Pad the rows of a batch to one length: two tensors of shape (n, length)."""
-        import torch
-
+    def collate(self, batch: Sequence[list[int]]) -> Arrays:
+        """Pad the rows of a batch to one length: two int64 arrays of shape (n, length)."""
         lengths = np.array([len(ids) for ids in batch])  # (n,)
         width = self.width or max(1, int(lengths.max()))
         mask = np.arange(width) < lengths[:, None]  # (n, width)
         mask = mask[:, ::-1] if self.pad_left else mask
         ids = np.full(mask.shape, self.pad_id, np.int64)
         ids[mask] = np.concatenate([np.asarray(row, np.int64) for row in batch])
-        return {
-            "input_ids": torch.from_numpy(ids),
-            "attention_mask": torch.from_numpy(mask.astype(np.int64)),
-        }
+        return {"input_ids": ids, "attention_mask": mask.astype(np.int64)}
 
 
 @dataclass
@@ -160,7 +203,7 @@ class ImageTower(ModalityTower):
         for start in range(0, len(inputs), limits.images):
             yield np.arange(start, min(start + limits.images, len(inputs)))
 
-    def collate(self, batch: Sequence[Arrays]) -> Tensors:
+    def collate(self, batch: Sequence[Arrays]) -> Arrays:
         """Stack the arrays of a batch."""
         return stack_arrays(batch)
 
@@ -212,7 +255,7 @@ class AudioTower(ModalityTower):
             for start in range(0, len(rows), limits.windows):
                 yield np.array(rows[start : start + limits.windows], np.int64)
 
-    def collate(self, batch: Sequence[Arrays]) -> Tensors:
+    def collate(self, batch: Sequence[Arrays]) -> Arrays:
         """Stack the arrays of a batch."""
         return stack_arrays(batch)
 
@@ -224,11 +267,16 @@ class AudioTower(ModalityTower):
         return [self.extract(window) for window in self.windows.cut(samples)]
 
 
-def stack_arrays(batch: Sequence[Arrays]) -> Tensors:
+def stack_arrays(batch: Sequence[Arrays]) -> Arrays:
     """Stack arrays of one shape under their names: shape (...) each to (n, ...)."""
+    return {name: np.stack([one[name] for one in batch]) for name in batch[0]}
+
+
+def to_tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
+    """Return the arrays of a batch as tensors that share their memory."""
     import torch
 
-    return {name: torch.from_numpy(np.stack([one[name] for one in batch])) for name in batch[0]}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def batches_by_length(

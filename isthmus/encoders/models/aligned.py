@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,10 +76,20 @@ class AlignedEncoder(Encoder):
         vectors = self._encoders[modality].embed(prepared, modality)  # (n, n_in)
         return self._alignment.align(modality, vectors)  # (n, dim)
 
-    def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
+    def for_queries(self, instruction: str | None = None) -> AlignedEncoder:
+        """Return this encoder with those of queries in the place of its own."""
+        if instruction is not None and "text" not in self._encoders:
+            super().for_queries(instruction)  # raises
+        encoder = copy.copy(self)
+        encoder._encoders = {
+            modality: one.for_queries(instruction if modality == "text" else None)
+            for modality, one in self._encoders.items()
+        }
+        return encoder
+
+    def _encode(self, batch: Sequence[Any], modality: Modality) -> FloatArray:
         """Turn content into vectors with the modality's encoder, and align them."""
-        self.require(modality)
-        return self._alignment.align(modality, self._encoders[modality].encode(batch, modality))
+        return self._alignment.align(modality, self._encoders[modality]._encode(batch, modality))
 
 
 def load_aligned(

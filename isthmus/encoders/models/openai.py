@@ -19,6 +19,7 @@ import numpy as np
 
 from isthmus.data.api_client import ApiClient, Malformed
 from isthmus.encoders.encoder import Encoder
+from isthmus.encoders.prompts import NO_PROMPTS
 from isthmus.errors import (
     FingerprintMismatch,
     InvalidInput,
@@ -34,7 +35,6 @@ PROBE_VALUES: Final = 64
 MIN_AGREEMENT: Final = 0.999  # cosine of probes: servers round differently by batch and by chip
 MIN_NORM: Final = 1e-12
 BYTES_PER_TOKEN: Final = 3  # fewer than in English, so that other languages fit too
-INSTRUCTION: Final = "{instruction}"
 
 
 @dataclass(frozen=True)
@@ -120,14 +120,14 @@ class RemoteEncoder(Encoder):
     ) -> None:
         self._client, self._model, self._batching = client, model, batching
         self._dimensions = dimensions
-        self._prompts = dict(prompts or {})
+        self._prompts = NO_PROMPTS.replaced(prompts or {})
         self._prompt = ""
         self._spec = ""
         self.modalities = frozenset({"text"})
         self.dim = 0
         vector = self._ask([PROBE_TEXT])[0]
         self.dim = len(vector)
-        self._prompt = self._prompts.get("document", "")
+        self._prompt = self._prompts.document
         self.probe = probe or _encode_probe(vector)
         if probe is not None:
             self._require_agreement(vector, probe)
@@ -146,25 +146,24 @@ class RemoteEncoder(Encoder):
     @property
     def components(self) -> Mapping[str, str]:
         """The model's name, length of vectors, probe and prompts; not the address."""
-        prompts = {f"{role}_prompt": prompt for role, prompt in self._prompts.items() if prompt}
+        prompts = {f"text.{name}": value for name, value in self._prompts.components.items()}
         model = {"kind": "openai", "model": self._model, "dim": str(self.dim)}
         return {**model, "probe": self.probe, **prompts}
 
     def set_prompts(self, prompts: Mapping[str, str]) -> None:
         """Set what precedes the texts of each role."""
-        self._prompts |= prompts
-        self._prompt = self._prompts.get("document", "")
+        self._prompts = self._prompts.replaced(prompts)
+        self._prompt = self._prompts.document
 
     def for_queries(self, instruction: str | None = None) -> Encoder:
         """Return the encoder of queries: with the prompt of queries before each text."""
-        prompt = self._prompts.get("query", "")
-        if instruction is not None and INSTRUCTION not in prompt:
-            raise InvalidInput(
-                f"the encoder {self._model!r} follows no instruction: its prompt for queries has "
-                f"no {INSTRUCTION}; give it one with query_prompt"
-            )
+        prompts = self._prompts
+        if instruction is not None:
+            if not prompts.takes_instructions:
+                super().for_queries(instruction)  # raises
+            prompts = prompts.instructed(instruction)
         encoder = copy.copy(self)
-        encoder._prompt = prompt.replace(INSTRUCTION, instruction or "")
+        encoder._prompt = prompts.query
         return encoder
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
@@ -258,8 +257,6 @@ def load_openai(
     base_url: str | None = None,
     key_env: str = "OPENAI_API_KEY",
     dimensions: str | None = None,
-    query_prompt: str | None = None,
-    document_prompt: str | None = None,
     batch_tokens: str = "16384",
     batch_texts: str = "128",
     concurrency: str = "4",
@@ -282,8 +279,6 @@ def load_openai(
         Environment variable of the key.
     dimensions : str, optional
         Length of vectors to ask for, where the server offers several.
-    query_prompt, document_prompt : str, optional
-        What precedes texts of each role.
     batch_tokens, batch_texts, concurrency : str
         Most estimated tokens and texts of a request, and requests at a time.
     timeout, retries : str
@@ -317,9 +312,7 @@ def load_openai(
         int(_number("concurrency", concurrency, 1)),
     )
     length = None if dimensions is None else int(_number("dimensions", dimensions, 1))
-    given = {"query": query_prompt, "document": document_prompt}
-    prompts = {role: prompt for role, prompt in given.items() if prompt}
-    return RemoteEncoder(client, name, batching, length, prompts, probe)
+    return RemoteEncoder(client, name, batching, length, probe=probe)
 
 
 def _number(name: str, text: str, least: float) -> float:

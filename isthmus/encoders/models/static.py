@@ -21,11 +21,11 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import (
     explain_load_errors,
     hash_settings,
-    hash_weights,
     local_path,
     read_weights,
 )
 from isthmus.encoders.text import cut_text
+from isthmus.encoders.weights import hash_weights
 from isthmus.errors import UnknownEncoder
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
@@ -125,9 +125,9 @@ class StaticEncoder(Encoder):
         self.require(modality)
         return self._sum(TokenBags.join(prepared))
 
-    def encode(self, batch: Sequence[Any], modality: Modality = "text") -> FloatArray:
+    def _encode(self, batch: Sequence[Any], modality: Modality) -> FloatArray:
         """Turn texts into vectors, without a list of ids per text in between."""
-        self.require(modality)
+        del modality
         vectors = np.empty((len(batch), self.dim), np.float32)
         for start in range(0, len(batch), CHUNK):
             chunk = batch[start : start + CHUNK]

@@ -17,9 +17,9 @@ from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source
 from isthmus.encoders.models.transformers_audio import build_audio_encoder
 from isthmus.encoders.models.transformers_joint import (
     CLAP,
-    IMAGE_TEXT_FAMILIES,
     build_clap_encoder,
     build_joint_encoder,
+    is_dual_encoder,
 )
 from isthmus.encoders.models.transformers_parts import (
     Transform,
@@ -29,22 +29,22 @@ from isthmus.encoders.models.transformers_parts import (
     load_config,
     load_image_processor,
     load_model,
+    n_positions,
     pool,
     resolve_max_length,
     tokenize_with,
     transform_with,
     validated_pooling,
 )
+from isthmus.encoders.prompts import known_prompts
 from isthmus.errors import InvalidInput, UnknownEncoder
 
 if TYPE_CHECKING:
     import torch
 
+_MANY_VECTORS = frozenset({"colpali", "colqwen2", "colmodernvbert"})
 _OTHER_HALVES = ("vision_config", "audio_config", "speech_config")
 _MORE_IMAGE_TYPES = frozenset({"clip_vision_model"})  # in no mapping of Transformers
-
-# Positions of these text models are counted from behind the padding token's.
-_POSITIONS_BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
 
 
 def load_transformers(
@@ -53,14 +53,16 @@ def load_transformers(
     pooling: str | None = None,
     max_length: str | None = None,
     window: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: str | None = None,
     device: str = "auto",
     precision: str = "auto",
     compile: bool = False,
 ) -> Encoder:
     """Load a model of Transformers.
 
-    CLIP, SigLIP and SigLIP 2 encode text and images into one space, and CLAP text and audio. Any
-    other model encodes one modality.
+    Dual encoders (CLIP, SigLIP, MetaCLIP 2 and others with features of text and of images) encode
+    both into one space, and CLAP text and audio. Any other model encodes one modality.
 
     Parameters
     ----------
@@ -73,6 +75,8 @@ def load_transformers(
         Most tokens of a text; by default what the model takes.
     window : str, optional
         Seconds of a window of audio; by default what the model takes.
+    revision, trust_remote_code : str, optional
+        See `find_source`.
     device, precision, compile
         As for `load_encoder`.
 
@@ -84,7 +88,7 @@ def load_transformers(
         If an option does not fit the model.
     """
     spec = f"transformers/{name}"
-    source = find_source(name, spec)
+    source = find_source(name, spec, revision, trust_remote_code)
     runtime = choose_runtime(device, precision, compile)
     with explain_load_errors(spec):
         config = load_config(source)
@@ -113,7 +117,7 @@ def build_text_encoder(
 
     method = validated_pooling(pooling or "mean")
     tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
-    length = resolve_max_length(max_length, tokenizer, _n_positions(config))
+    length = resolve_max_length(max_length, tokenizer, n_positions(config))
     has_decoder = config.is_encoder_decoder or config.model_type == "t5"
     model, weights = load_model(source, AutoModelForTextEncoding if has_decoder else AutoModel)
 
@@ -131,8 +135,9 @@ def build_text_encoder(
         },
         pad_id=tokenizer.pad_token_id or 0,
         tokenizer=getattr(tokenizer, "backend_tokenizer", None),
+        prompts=known_prompts(source.name),
     )
-    identity = {"kind": "transformers", **describe_config(config)}
+    identity = {"kind": "transformers", **describe_config(config), **source.components}
     return TorchEncoder(model, {"text": tower}, config.hidden_size, identity, runtime, weights)
 
 
@@ -182,10 +187,11 @@ def _kind(config: Any, spec: str) -> str:
     from transformers.models.auto import modeling_auto as auto
 
     model_type = config.model_type
-    if model_type in IMAGE_TEXT_FAMILIES:
-        return "joint"
+    _refuse_what_gives_no_vector(model_type, spec)
     if model_type == CLAP:
         return "clap"
+    if is_dual_encoder(config):
+        return "joint"
     if model_type in {
         *auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES,
         *auto.MODEL_FOR_CTC_MAPPING_NAMES,
@@ -194,20 +200,22 @@ def _kind(config: Any, spec: str) -> str:
         return "audio"
     if hasattr(config, "text_config") and any(hasattr(config, half) for half in _OTHER_HALVES):
         raise UnknownEncoder(
-            f"{spec!r} is a joint model of a family that is not known here ({model_type}); "
-            f"known are {', '.join((*IMAGE_TEXT_FAMILIES, CLAP))}"
+            f"{spec!r} is a model of type {model_type}, which gives no features of text and of "
+            "images in one space; give a dual encoder, such as "
+            "transformers/google/siglip2-base-patch16-224, or a model of text alone"
         )
     if model_type in {*_MORE_IMAGE_TYPES, *auto.MODEL_FOR_IMAGE_MAPPING_NAMES}:
         return "image"
     return "text"
 
 
-def _n_positions(config: Any) -> int | None:
-    """Return how many tokens the model has positions for; None if it has no table of them."""
-    positions: int | None = getattr(config, "max_position_embeddings", None)
-    if positions and config.model_type in _POSITIONS_BEHIND_PADDING:
-        return positions - int(config.pad_token_id) - 1
-    return positions
+def _refuse_what_gives_no_vector(model_type: str, spec: str) -> None:
+    if model_type in _MANY_VECTORS:
+        raise UnknownEncoder(
+            f"{spec!r} is a model of type {model_type}, which gives a vector for each part of a "
+            "page (late interaction) and none of the whole; give an encoder of one vector, such as "
+            "transformers/google/siglip2-base-patch16-224 for text and images"
+        )
 
 
 def _probe_image_model(model: Any, transform: Transform) -> tuple[int, int]:

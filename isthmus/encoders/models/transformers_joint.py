@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
+
+from PIL import Image
 
 from isthmus.encoders.backends.runtime import Runtime, choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.towers import ImageTower, ModalityTower, TextTower
+from isthmus.encoders.backends.towers import ImageTower, ModalityTower, TextTower, to_tensors
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source
 from isthmus.encoders.models.transformers_audio import audio_tower, load_feature_extractor
@@ -17,6 +20,7 @@ from isthmus.encoders.models.transformers_parts import (
     load_config,
     load_image_processor,
     load_model,
+    n_positions,
     resolve_max_length,
     tokenize_with,
     transform_with,
@@ -28,10 +32,18 @@ if TYPE_CHECKING:
     import torch
 
 CLAP: Final = "clap"
-IMAGE_TEXT_FAMILIES: Final = ("clip", "siglip", "siglip2")
 
 # Families trained with every text padded to one length, and attending to the padding.
 PADDED_FAMILIES: Final = frozenset({"siglip", "siglip2"})
+
+
+def is_dual_encoder(config: Any) -> bool:
+    """Return whether the model of a configuration gives features of text and of images."""
+    from transformers import AutoModel
+
+    mapping: Any = AutoModel._model_mapping
+    model_class = mapping.get(type(config), None)
+    return all(hasattr(model_class, f"get_{half}_features") for half in ("text", "image"))
 
 
 def build_joint_encoder(
@@ -41,12 +53,13 @@ def build_joint_encoder(
     from transformers import AutoModel
 
     model, weights = load_model(source, AutoModel)
-    identity = {"kind": "transformers", **describe_config(config)}
-    positions = config.text_config.max_position_embeddings
+    identity = {"kind": "transformers", **describe_config(config), **source.components}
+    positions = n_positions(config.text_config)
     padded = config.model_type in PADDED_FAMILIES
     text = _text_tower(source, model, max_length, positions, padded=padded)
     image = _image_tower(source, model)
-    dim = _dim(config)
+    model.eval()
+    dim = _probe_dim({"text": text, "image": image}, config.model_type)
     return TorchEncoder(model, {"text": text, "image": image}, dim, identity, runtime, weights)
 
 
@@ -115,7 +128,7 @@ def build_clap_encoder(
 
 
 def _text_tower(
-    source: ModelSource, model: Any, max_length: str | None, positions: int, *, padded: bool
+    source: ModelSource, model: Any, max_length: str | None, positions: int | None, *, padded: bool
 ) -> TextTower:
     """Build the text tower of a joint model.
 
@@ -127,15 +140,17 @@ def _text_tower(
         The joint model.
     max_length : str, optional
         The option ``max_length``: most tokens of a text.
-    positions : int
-        Number of tokens that the model has positions for.
+    positions : int, optional
+        Number of tokens that the model has positions for, where it has a table of them.
     padded : bool
         Whether every text is padded to one length, and the padding attended to.
     """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
-    length = resolve_max_length(max_length or str(positions), tokenizer, positions)
+    length = resolve_max_length(
+        max_length or (None if positions is None else str(positions)), tokenizer, positions
+    )
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         mask = {} if padded else {"attention_mask": attention_mask}
@@ -170,7 +185,21 @@ def _unwrap(features: Any) -> torch.Tensor:
     return tensor
 
 
-def _dim(config: Any) -> int:
-    text = config.text_config
-    dim = getattr(config, "projection_dim", None) or getattr(text, "projection_size", None)
-    return int(dim or text.hidden_size)
+def _probe_dim(towers: Mapping[Modality, ModalityTower], model_type: str) -> int:
+    """Return the length that the vectors of both modalities have, measured on a sample."""
+    import torch
+
+    samples: dict[Modality, Any] = {"text": "a", "image": Image.new("RGB", (64, 64))}
+    shapes = {}
+    for modality, content in samples.items():
+        tower = towers[modality]
+        batch = to_tensors(tower.collate(tower.prepare([content])))
+        with torch.inference_mode():
+            shapes[modality] = tuple(tower.forward(**batch).shape)
+    if len(set(shapes.values())) > 1 or len(shapes["text"]) != 2:
+        raise UnknownEncoder(
+            f"the features of a model of type {model_type} are no vectors of one space: of a text "
+            f"they have shape {shapes['text']}, of an image {shapes['image']}; give a dual "
+            "encoder, such as transformers/google/siglip2-base-patch16-224"
+        )
+    return int(shapes["text"][1])

@@ -28,6 +28,9 @@ _INCIDENTAL = frozenset(
     {"_name_or_path", "name_or_path", "transformers_version", "dtype", "torch_dtype"}
 )
 
+# Positions of these text models are counted from behind the padding token's.
+_POSITIONS_BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
+
 # Tokenizers without a stated `model_max_length` have a huge one.
 _UNSTATED_LENGTH = 1_000_000
 _DEFAULT_LENGTH = 512
@@ -191,6 +194,14 @@ def resolve_max_length(max_length: str | None, tokenizer: Any, positions: int | 
             f"max_length={max_length} cannot be used; give a number from 1 to {limit}"
         )
     return int(max_length)
+
+
+def n_positions(config: Any) -> int | None:
+    """Return how many tokens the model has positions for; None if it has no table of them."""
+    positions: int | None = getattr(config, "max_position_embeddings", None)
+    if positions and config.model_type in _POSITIONS_BEHIND_PADDING:
+        return positions - int(config.pad_token_id) - 1
+    return positions
 
 
 def load_image_processor(source: ModelSource) -> Any:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from isthmus.encoders.backends.compiled_encoder import as_torch
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.hub import find_source
 from isthmus.encoders.models.local import text_package
@@ -27,7 +28,8 @@ REPORTS: Final = frozenset({"distillation.json", "finetuning.json"})  # of the s
 
 
 def require_trainable(encoder: Encoder, spec: str, remedy: str = "") -> TorchEncoder:
-    """Return the encoder if its weights can be trained and saved, else raise `InvalidInput`."""
+    """Return the encoder in PyTorch if it can be trained and saved, else raise `InvalidInput`."""
+    encoder = as_torch(encoder)
     trainable = parse_spec(spec).family in TRAINABLE_FAMILIES or spec == LOCAL_PAIR["text"]
     if not trainable or not isinstance(encoder, TorchEncoder):
         raise InvalidInput(

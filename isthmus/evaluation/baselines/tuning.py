@@ -27,6 +27,7 @@ from isthmus.progress import Advance, ignore_progress
 from isthmus.retrieval.candidates.als import ALS
 from isthmus.retrieval.candidates.content import Content
 from isthmus.retrieval.candidates.ease import EASE
+from isthmus.retrieval.candidates.factor_regression import GRID, PENALTIES, FactorRegression
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity
@@ -165,6 +166,7 @@ def default_grids(*, content: bool = False, seed: int = 0) -> dict[str, list[Bas
         _user_knn_grid(),
         _ease_grid(),
         _als_grid(seed),
+        _factor_regression_grid(seed),
     ]
     if content:
         generators.append([Content("mean"), Content("max")])
@@ -197,6 +199,17 @@ def _ease_grid() -> list[CandidateGenerator]:
 def _als_grid(seed: int) -> list[CandidateGenerator]:
     grid = product((32, 64, 128), (10.0, 30.0, 100.0, 300.0), (1.0, 10.0))
     return [als(factors, l2, alpha, seed=seed) for factors, l2, alpha in grid]
+
+
+def _factor_regression_grid(seed: int) -> list[CandidateGenerator]:
+    """Return EMCDR with a linear map, with one factorization a side as it is published."""
+    default = FactorRegression()
+    first = (default.regularization, default.alpha)
+    pairs = [first, *(pair for pair in GRID if pair != first)]
+    return [
+        FactorRegression(regularization=l2, alpha=alpha, seeds=1, l2=penalty, seed=seed)
+        for (l2, alpha), penalty in product(pairs, PENALTIES)
+    ]
 
 
 def als(

@@ -102,6 +102,8 @@ class ContentEncoder:
         Number of contents that went through a model, by modality.
     truncated : int
         Number of texts that are longer than the encoder reads.
+    longest_truncated : int
+        Characters of the longest of them.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class ContentEncoder:
     ) -> None:
         self._caches, self._media, self._encoder_of = caches, media, encoder_of
         self.encoded: dict[str, int] = {str(modality): 0 for modality in caches}
-        self.truncated = 0
+        self.truncated = self.longest_truncated = 0
 
     def missing(self, modality: Modality, hashes: Iterable[bytes]) -> list[bytes]:
         """Return the contents that the embedding cache lacks."""
@@ -130,7 +132,9 @@ class ContentEncoder:
         prepared = encoder.prepare(list(map(cut_text, texts.values())), "text")
         filled = encoder.are_truncated(prepared, "text")
         pairs = zip(texts.values(), filled, strict=True)
-        self.truncated += sum(is_full or is_cut(text) for text, is_full in pairs)
+        lengths = [len(text) for text, is_full in pairs if is_full or is_cut(text)]
+        self.truncated += len(lengths)
+        self.longest_truncated = max([self.longest_truncated, *lengths])
         return dict(zip(texts, prepared, strict=True))
 
     def encode_texts(

@@ -76,6 +76,8 @@ class AddReport:
         Number of contents that went through a model, by modality.
     truncated : int
         Texts of these that fill the input of the encoder; what lies beyond is cut off.
+    longest_truncated : int
+        Characters of the longest of them.
     reencoded : int
         Items, of those changed, that have another content than before.
     deleted : int
@@ -105,6 +107,7 @@ class AddReport:
     quarantined: int = 0
     encoded: dict[str, int] = field(default_factory=dict)
     truncated: int = 0
+    longest_truncated: int = 0
     reencoded: int = 0
     deleted: int = 0
     unknown: list[str] = field(default_factory=list)
@@ -337,6 +340,7 @@ class Ingest:
                 cache.close()
             self._catalog.compact_if_fragmented()
             self.report.truncated = self._encoder.truncated
+            self.report.longest_truncated = self._encoder.longest_truncated
             self.report.seconds = round(time.perf_counter() - start, 3)
 
     def _prepare(

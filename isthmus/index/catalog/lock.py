@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -49,6 +50,8 @@ def write_lock(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Itera
     ------
     SpaceLocked
         If another writer holds the lock after the wait; the message names it.
+    PermissionError
+        If this user may not write the space.
     """
     path = folder / f".{what}.lock"
     holder = folder / f".{what}.writer"
@@ -60,6 +63,13 @@ def write_lock(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Itera
             f"{folder} is being written by {_describe(holder)}; waited {wait_s:g} s. "
             "Try again when it has finished"
         ) from error
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise PermissionError(
+                f"{folder} cannot be written by this user ({error.strerror}); its items can be "
+                "read and searched"
+            ) from error
+        raise
     try:
         command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]])
         _remove_leftovers(folder, what)

@@ -33,6 +33,7 @@ from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.recall import QUERIES, QuerySampler, make_recall_tests
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.release_check import shortfalls, widen_to_target
+from isthmus.index.releases.shorter_vectors import ShorterVectors, measure_shorter
 from isthmus.index.releases.view import View
 from isthmus.index.settings import IndexSettings, Targets
 from isthmus.progress import progress_bar
@@ -166,15 +167,9 @@ class Publisher:
         self, snapshot: Snapshot, *, rows: int | None = None, progress: bool = False
     ) -> list[Plan]:
         """Measure recipes on a sample, for the catalog's own number of vectors or another."""
-        sampled = snapshot.sample(self._named_vectors, self._settings.sample_rows)
-        batch = sampled.combine_chunks().to_batches()[0] if len(sampled) else None
-        if batch is None:
-            raise InvalidInput("the space holds no items to plan with; add some first")
-        segment = segment_of(
-            batch.filter(has_vector(batch, self._named_vectors)), self._named_vectors
-        )
+        segment, n_sampled = self._sampled(snapshot)
         view = View(snapshot, self._named_vectors, None, (segment,), (segment.all_rows(),))
-        share = snapshot.rows / len(batch)
+        share = snapshot.rows / n_sampled
         measured = {b.name: len(segment.named_vectors[b.name].rows) for b in self._named_vectors}
         if max(measured.values()) <= MIN_PLANNED_ROWS:
             raise InvalidInput(
@@ -195,6 +190,26 @@ class Publisher:
             for name, count in measured.items()
             if count > MIN_PLANNED_ROWS
         ]
+
+    def measure_shorter(self, snapshot: Snapshot, dims: Sequence[int]) -> list[ShorterVectors]:
+        """Measure the first values of vectors, against all of them, on a sample."""
+        segment, _ = self._sampled(snapshot)
+        parts = ((b.name, segment.named_vectors[b.name].vectors) for b in self._named_vectors)
+        return [
+            one
+            for name, vectors in parts
+            if len(vectors)
+            for one in measure_shorter(name, vectors, dims)
+        ]
+
+    def _sampled(self, snapshot: Snapshot) -> tuple[Segment, int]:
+        """Return a sample of the catalog, and how many items were drawn for it."""
+        sampled = snapshot.sample(self._named_vectors, self._settings.sample_rows)
+        batch = sampled.combine_chunks().to_batches()[0] if len(sampled) else None
+        if batch is None:
+            raise InvalidInput("the space holds no items to plan with; add some first")
+        drawn = batch.filter(has_vector(batch, self._named_vectors))
+        return segment_of(drawn, self._named_vectors), len(batch)
 
     def _accept(self, manifest: Manifest, switch: Switch | None) -> None:
         if not manifest.accepted:

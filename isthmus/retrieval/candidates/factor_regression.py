@@ -27,7 +27,7 @@ SOURCE = "source/"
 MAP = "map/"
 SHARED = "shared/"
 # Penalties and confidences that go together.
-GRID = ((150.0, 20.0), (50.0, 10.0), (50.0, 2.0), (15.0, 2.0))
+GRID = ((150.0, 20.0), (50.0, 10.0), (50.0, 2.0), (15.0, 2.0), (2.0, 2.0))
 PENALTIES = (0.1, 0.3, 1.0)  # of the map
 WARM_ITERATIONS = 4
 

@@ -18,6 +18,11 @@ class GeneratorSettings:
     exclude_generators: Names = Field(
         default=None, description="Candidate generators that are not used."
     )
+    two_tower: bool = Field(
+        default=False,
+        description="Whether the two-tower model is one of the generators; a weight of domain "
+        "adaptation, which is a term of its loss, switches it on too.",
+    )
     feature_normalization: Normalisation = Field(
         default="whiten",
         description="Normalization of item features by domain: none, centre or whiten.",

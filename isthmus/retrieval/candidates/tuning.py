@@ -118,10 +118,12 @@ def _tune(
     best = generator
     try:
         finalists = _first_rung(generator, simulation, trials)
-        scores = [simulation.score(finalist) for finalist in finalists]
-        for finalist, score in zip(finalists, scores, strict=True):
-            trials.append(Trial(finalist.settings(), score, simulation.count()))
-        best = finalists[int(np.argmax(scores))]
+        best = finalists[0]
+        if len(finalists) > 1:
+            scores = [simulation.score(finalist) for finalist in finalists]
+            for finalist, score in zip(finalists, scores, strict=True):
+                trials.append(Trial(finalist.settings(), score, simulation.count()))
+            best = finalists[int(np.argmax(scores))]
     except (ArithmeticError, ValueError, np.linalg.LinAlgError) as error:
         failure = f"{type(error).__name__}: {error}"
     seconds = time.process_time() - start

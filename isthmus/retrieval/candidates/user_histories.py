@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isthmus.data.interactions.matrix import InteractionMatrix
+from isthmus.data.users.attributes import UserAttributes
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import concatenate_ranges, pack_ragged, row_max
 from isthmus.numerics.sparse_rows import SparseRows
@@ -38,6 +39,8 @@ class UserHistories:
     assumed : numpy.ndarray
         bool, shape (n_entries,): items that stand for a text the user gave. The user has not
         seen them, so they may be recommended.
+    attributes : UserAttributes, optional
+        What is known of the users besides their histories.
     """
 
     starts: Columns
@@ -45,6 +48,7 @@ class UserHistories:
     weights: FloatArray
     recency: FloatArray
     assumed: Mask
+    attributes: UserAttributes | None = None
 
     def __len__(self) -> int:
         """Return the number of users."""
@@ -107,6 +111,7 @@ class UserHistories:
             (strengths * recency).astype(np.float32),
             recency.astype(np.float32),
             np.zeros(len(matrix), bool),
+            matrix.attributes,
         )
 
     @classmethod
@@ -188,6 +193,7 @@ class UserHistories:
             self.weights[entries],
             self.recency[entries],
             self.assumed[entries],
+            None if self.attributes is None else self.attributes.take(users),
         )
 
     def counts(self, among: Mask | None = None) -> Columns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
+from isthmus.data.users.attributes import UserAttributes
 from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
@@ -138,7 +139,10 @@ class Serving:
             for user, user_columns, text in zip(users, np.split(columns, ends), texts, strict=True)
         ]
         items, strengths, ages, assumed = zip(*parts, strict=True)
-        return UserHistories.from_lists(items, strengths, ages, assumed)
+        histories = UserHistories.from_lists(items, strengths, ages, assumed)
+        if not any(user.attributes for user in users):
+            return histories
+        return replace(histories, attributes=UserAttributes.of([u.attributes for u in users]))
 
     def rank(
         self, histories: UserHistories, domain: str, allowed: Mask, *, depth: int = DEPTH

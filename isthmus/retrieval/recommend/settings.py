@@ -7,7 +7,7 @@ from dataclasses import field
 from isthmus.errors import InvalidInput
 from isthmus.requests import validated_settings, values_of
 from isthmus.retrieval.candidates.generator import CandidateGenerator
-from isthmus.retrieval.candidates.generators import default_generators
+from isthmus.retrieval.candidates.generators import attribute_generators, default_generators
 from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.settings import (
@@ -45,7 +45,8 @@ class RecommenderSettings(RecommenderOptions):
     tower_epochs: int = 30
 
     def __post_init__(self) -> None:
-        names = [generator.name for generator in default_generators()]
+        generators = [*default_generators(), *attribute_generators()]
+        names = [*(generator.name for generator in generators), TwoTower.name]
         for name in self.exclude_generators or ():
             if name not in names:
                 available = ", ".join(map(repr, names))  # some names have commas
@@ -53,17 +54,31 @@ class RecommenderSettings(RecommenderOptions):
                     f"no candidate generator {name!r} to exclude; there are {available}"
                 )
 
-    def make_generators(self) -> list[CandidateGenerator]:
-        """Return the candidate generators, not fitted."""
+    def make_generators(self, *, attributes: bool = False) -> list[CandidateGenerator]:
+        """Return the candidate generators, not fitted.
+
+        Parameters
+        ----------
+        attributes : bool
+            Whether attributes of users are known; else the generators that need them are left out.
+        """
         generators = default_generators(self.seed)
-        for generator in generators:
-            if isinstance(generator, TwoTower):
-                generator.normalisation = self.feature_normalization
-                generator.adversarial, generator.coral = self.adversarial_weight, self.coral_weight
-                generator.mmd = self.mmd_weight
-                generator.epochs = self.tower_epochs
+        generators += attribute_generators(self.seed) if attributes else []
+        adaptation = (self.adversarial_weight, self.coral_weight, self.mmd_weight)
+        if self.two_tower or any(adaptation):
+            generators.append(self._two_tower())
         excluded = self.exclude_generators or ()
         return [generator for generator in generators if generator.name not in excluded]
+
+    def _two_tower(self) -> TwoTower:
+        return TwoTower(
+            epochs=self.tower_epochs,
+            adversarial=self.adversarial_weight,
+            coral=self.coral_weight,
+            mmd=self.mmd_weight,
+            normalisation=self.feature_normalization,
+            seed=self.seed,
+        )
 
     def make_statistics(self) -> ItemStatistics:
         """Return the item statistics, not fitted."""

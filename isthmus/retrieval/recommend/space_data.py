@@ -277,6 +277,7 @@ def space_training_data(
     interactions: pa.Table,
     *,
     feedback: Feedback | None = None,
+    users: pa.Table | None = None,
 ) -> TrainingData:
     """Make the training data of every item of a view.
 
@@ -290,7 +291,10 @@ def space_training_data(
         user_id, item_id, value, weight and time.
     feedback : Feedback, optional
         How events count, see `InteractionMatrix`.
+    users : pyarrow.Table, optional
+        Attributes of users: user_id, and a column for each.
     """
+    matrix = space_interactions(view, interactions, feedback=feedback)
     rows = np.flatnonzero(view.living.rows)
     names = tuple(view.domains)
     return TrainingData(
@@ -298,7 +302,7 @@ def space_training_data(
         domain_names=names,
         domains=codes_of(view.item_domains(rows), names),
         features=ViewItemFeatures(view, rows, weights, vectors_in_use(view)),
-        interactions=space_interactions(view, interactions, feedback=feedback),
+        interactions=matrix if users is None else matrix.with_attributes(users),
     )
 
 

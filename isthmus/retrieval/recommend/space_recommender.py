@@ -45,6 +45,7 @@ from isthmus.retrieval.search.ranking import DomainGroup, compose, group_domains
 from isthmus.retrieval.search.request import ListOptions
 from isthmus.retrieval.search.results import Hits, make_hits, make_lists
 from isthmus.retrieval.search.searcher import encode_contents
+from isthmus.schema import USER_ID
 
 USERS_A_BATCH = 128
 FIRST_PLACES = 20  # places of the first window of a list
@@ -222,7 +223,14 @@ class SpaceRecommender:
         stored = self._space.interactions.of_users(list(dict.fromkeys(ids)))
         serving = self.serving(view)  # without one, the events of each user say how they count
         histories = stored_histories(stored, None if serving is None else serving.feedback)
-        return [user.after(*histories[user.id]) if user.id in histories else user for user in users]
+        known = self._space.users.of_users(list(dict.fromkeys(ids))).to_pylist()
+        attributes = {row.pop(USER_ID): row for row in known}
+        return [
+            (user.after(*histories[user.id]) if user.id in histories else user).known_by(
+                attributes.get(user.id or "", {})
+            )
+            for user in users
+        ]
 
     def _encode_text(self, user: User) -> QueryVectors | None:
         return encode_contents(self._space, {"text": user.text}) if user.text else None

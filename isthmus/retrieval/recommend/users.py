@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -69,6 +70,9 @@ class User:
     ratings : mapping or iterable of (str, float), optional
         Items and their ratings, in no order. Items rated no more than half as high as the best
         count as seen, not as liked.
+    attributes : mapping of str to value, optional
+        What is known of the user besides: age, country, segment. They take the place of stored
+        attributes of the same name; None is unknown.
 
     Raises
     ------
@@ -92,6 +96,7 @@ class User:
         id: str | int | None = None,
         clicks: Iterable[str | int] | None = (),
         ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
         entries = _interactions("history", history)
         if entries and all(entry.time is not None for entry in entries):
@@ -102,6 +107,7 @@ class User:
         self.history: tuple[Interaction, ...] = (*_shares(rated, strongest), *entries, *latest)
         self.text = (_text("text", text) or "").strip() or None
         self.id = None if id is None else to_id(id, "the id of a user")
+        self.attributes: dict[str, Any] = dict(attributes or {})
         self.ratings: dict[str, float] = {entry.item_id: entry.value for entry in rated}
         self._unordered = range(len(rated))
 
@@ -115,7 +121,7 @@ class User:
         ordered : bool
             Whether their order is that of time.
         """
-        user = User(text=self.text, id=self.id)
+        user = User(text=self.text, id=self.id, attributes=self.attributes)
         strongest = max((entry.value for entry in stored), default=0.0)
         given = max((entry.value for entry in self.history), default=0.0)
         scale = strongest / given if strongest > 0 and given > 0 else 1.0
@@ -123,6 +129,12 @@ class User:
         user.history, user.ratings = (*stored, *latest), self.ratings
         first = len(stored) if ordered else 0
         user._unordered = range(first, len(stored) + len(self._unordered))
+        return user
+
+    def known_by(self, stored: Mapping[str, Any]) -> User:
+        """Return the same user with stored attributes, where none of the name was given."""
+        user = copy(self)
+        user.attributes = {**stored, **self.attributes}
         return user
 
     def __repr__(self) -> str:

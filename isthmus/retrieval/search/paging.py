@@ -15,6 +15,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,8 @@ def lists_in_windows(n: int, make_lists: MakeLists, first: int = FIRST_WINDOW) -
 
 
 def _extended(before: ScoredRows, longer: ScoredRows, window: int) -> ScoredRows:
+    if not len(before[0]):
+        return longer[0][:window], longer[1][:window]
     new = ~np.isin(longer[0], before[0])
     scores = carry_scores(before, *longer)
     rows = np.concatenate([before[0], longer[0][new]])[:window]
@@ -140,7 +143,7 @@ class Pager:
     def __init__(self, view: View, request: PageOptions, extra: object = None) -> None:
         self._view, self._request = view, request
         self._release = 0 if view.release is None else view.release.number
-        self._digest = request_digest(request, extra)
+        self._asked = arguments_of(request, extra)
         self._cursor = None if request.cursor is None else self._valid(request.cursor)
 
     def _valid(self, text: str) -> Cursor:
@@ -150,7 +153,7 @@ class Pager:
                 f"the cursor is of release {cursor.release}, and release {self._release} is "
                 "current now; ask for the first page again, without a cursor"
             )
-        if cursor.request != self._digest:
+        if cursor.request != _digest_of(self._asked):
             raise InvalidInput(
                 "the cursor is of another request; a next page has the same query, filter and "
                 "options as the first"
@@ -185,24 +188,55 @@ class Pager:
         cursor = None
         if hits and self._request.k is not None and len(hits) == self._request.k:
             end = offset + len(hits)
-            cursor = str(Cursor(self._release, self._digest, end, hits[-1].item_id))
+            cursor = partial(_cursor_text, self._release, self._asked, end, hits[-1].item_id)
         return Hits(hits, notes, cursor)
 
 
-def request_digest(request: PageOptions, extra: object = None) -> str:
-    """Return a digest of what a request asks, whatever the page."""
-    arguments = {name: _plain(value) for name, value in request if name not in NOT_IN_CURSOR}
+def arguments_of(request: PageOptions, extra: object = None) -> list[Any]:
+    """Return what a request asks, whatever the page: its arguments that are not the defaults."""
+    arguments = {
+        name: _plain(value)
+        for name, default in _defaults(type(request)).items()
+        if not _is_equal(value := getattr(request, name), default)
+    }
     if any(is_whole(quota) for quota in (request.quotas or {}).values()):
         arguments["page"] = request.k  # a number of places is that of a page
-    return digest(json.dumps([arguments, repr(extra)], sort_keys=True, default=str)).hex()[:16]
+    return [arguments, None if extra is None else repr(extra)]
+
+
+def _digest_of(arguments: list[Any]) -> str:
+    return digest(json.dumps(arguments, sort_keys=True, default=_text_of)).hex()[:16]
+
+
+def _text_of(value: object) -> str:
+    return digest(value).hex() if isinstance(value, bytes) else str(value)
+
+
+def _cursor_text(release: int, arguments: list[Any], offset: int, item_id: str) -> str:
+    return str(Cursor(release, _digest_of(arguments), offset, item_id))
+
+
+@cache
+def _defaults(kind: type[PageOptions]) -> dict[str, Any]:
+    """Return the default of each argument that a cursor depends on."""
+    return {
+        name: field.get_default(call_default_factory=True)
+        for name, field in kind.model_fields.items()
+        if name not in NOT_IN_CURSOR
+    }
+
+
+def _is_equal(value: Any, default: Any) -> bool:
+    return value is default or (
+        type(value) is type(default) and isinstance(value, _PLAIN) and value == default
+    )
+
+
+_PLAIN: Final = str | int | float | bool | Path | tuple | list | dict
 
 
 def _plain(value: Any) -> Any:
     """Return a value that is equal for equal contents; other objects count by their type."""
-    if isinstance(value, bytes):
-        return digest(value.hex()).hex()
     if hasattr(value, "tobytes"):
-        return [type(value).__name__, digest(value.tobytes().hex()).hex()]
-    if isinstance(value, str | int | float | bool | Path | tuple | list | dict):
-        return value
-    return type(value).__name__
+        return [type(value).__name__, value.tobytes()]
+    return value if isinstance(value, _PLAIN | bytes) else type(value).__name__

@@ -120,16 +120,31 @@ def search_batch(
 ) -> list[ScoredRows]:
     """Rank items for many queries in one named vector, as `search_top_k` does."""
     scores, rows = view.search(vector_name, queries, min(k + 1, max(len(view), 1)), selection)
-    with np.errstate(invalid="ignore"):  # after the last item, -inf less -inf
-        tied = (scores[:, :-1] - scores[:, 1:] < ROUNDING).any(axis=1)
     lengths = np.minimum((rows >= 0).sum(axis=1), k).tolist()
     lists = [
         (of_query[:n], found[:n]) for of_query, found, n in zip(rows, scores, lengths, strict=True)
     ]
-    for at in np.flatnonzero(tied).tolist():
-        query = Query({vector_name: queries[at]})
-        lists[at] = search_top_k(view, [query], k, selection, {vector_name: 1.0})[0]
+    for at in np.flatnonzero((scores[:, :-1] == scores[:, 1:]).any(axis=1)).tolist():
+        order = order_of(view, *lists[at])
+        lists[at] = lists[at][0][order], lists[at][1][order]
+    tied, depth = _tied(scores, k), k + 1
+    while len(tied) and depth < MAX_TIES:
+        depth *= WIDENING
+        scores, rows = view.search(vector_name, queries[tied], min(depth, len(view)), selection)
+        for at, of_query, found in zip(tied.tolist(), rows, scores, strict=True):
+            n = int((of_query >= 0).sum())
+            order = order_of(view, of_query[:n], found[:n])[:k]
+            lists[at] = of_query[order], found[order]
+        tied = tied[_tied(scores, k)]
     return lists
+
+
+def _tied(scores: FloatArray, k: int) -> Positions:
+    """Return the queries where the score of place k may go on beyond the last place."""
+    if scores.shape[1] <= k:
+        return np.empty(0, np.int64)
+    with np.errstate(invalid="ignore"):  # after the last item, -inf less -inf
+        return np.flatnonzero(scores[:, k - 1] - scores[:, -1] < ROUNDING)
 
 
 def finds_exactly(view: View, query: Query) -> bool:

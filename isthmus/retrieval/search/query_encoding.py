@@ -7,7 +7,7 @@ with its reason and stops no other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -72,15 +72,33 @@ def encode_query(
     encoder_of: Callable[[Modality], Encoder],
     contents: Mapping[Modality, Any],
     alignment: Alignment | None = None,
+    instruction: str | None = None,
 ) -> QueryVectors:
-    """Encode contents into a unit vector for each named vector that has their modalities."""
+    """Encode contents as queries: a unit vector for each named vector that has their modalities.
+
+    The instruction is for the text, see `Encoder.for_queries`.
+    """
     one = np.ones(1, bool)
+    require_text(contents, instruction)
     parts = {
-        modality: MaskedVectors(encoder_of(modality).encode([content], modality), one)
+        modality: MaskedVectors(
+            encoder_of(modality).encode(
+                [content], modality, "query", instruction if modality == TEXT else None
+            ),
+            one,
+        )
         for modality, content in contents.items()
     }
     fused = fuse(settings.layout, settings.weights, parts, alignment)
     return {name: part.vectors[0] for name, part in fused.items() if part.present[0]}
+
+
+def require_text(contents: Collection[str], instruction: str | None) -> None:
+    """Raise `InvalidInput` if there is an instruction and no text that it is for."""
+    if instruction is not None and TEXT not in contents:
+        raise InvalidInput(
+            "an instruction is for the text of a query; give a text, or leave it out"
+        )
 
 
 def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVectors:
@@ -212,6 +230,8 @@ class QueryEncoder:
         Reads files.
     alignment : Alignment, optional
         Makes the vectors of the settings' aligned named vector.
+    instruction : str, optional
+        What the texts ask for, see `Encoder.for_queries`.
     """
 
     def __init__(
@@ -220,7 +240,9 @@ class QueryEncoder:
         encoder_of: Callable[[Modality], Encoder],
         media: MediaStore,
         alignment: Alignment | None = None,
+        instruction: str | None = None,
     ) -> None:
+        self._instruction = instruction
         self._alignment = alignment
         self._named_vectors = settings.layout
         self._weights = settings.weights
@@ -258,7 +280,7 @@ class QueryEncoder:
     def _encode_texts(self, queries: list[FileQuery]) -> Iterator[_EncodedBatch]:
         if queries:
             texts = [query.contents[TEXT] for query in queries]
-            yield queries, self._encoder_of("text").encode(texts, "text")
+            yield queries, self._encoder_of(TEXT).encode(texts, TEXT, "query", self._instruction)
 
     def _encode_files(
         self, modality: Modality, queries: list[FileQuery]
@@ -270,7 +292,7 @@ class QueryEncoder:
                 good = [query for query in batch if not query.reason]
                 if good:
                     contents = [content for content in decoded if content is not None]
-                    yield good, self._encoder_of(modality).encode(contents, modality)
+                    yield good, self._encoder_of(modality).encode(contents, modality, "query")
 
     def _decode(self, modality: Modality, query: FileQuery) -> Any:
         """Decode a file of a query; None, with the reason noted, if that is impossible."""

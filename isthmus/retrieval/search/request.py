@@ -212,6 +212,10 @@ class SearchRequest(RankingOptions, FusionOptions):
     bm25_weight: float = Field(
         default=1.0, description="Weight of the BM25 ranking in hybrid search; vectors have 1."
     )
+    instruction: str | None = Field(
+        default=None,
+        description="What the text asks for, in a sentence, for encoders that follow one.",
+    )
 
 
 class SearchBatchRequest(FilterOptions):
@@ -235,6 +239,10 @@ class SearchFileRequest(FilterOptions, FusionOptions):
     )
     out: Path = Field(description="Parquet to write: query_id, item_id, rank and score.")
     k: int = Field(default=10, ge=1, description="How many items.")
+    instruction: str | None = Field(
+        default=None,
+        description="What the text asks for, in a sentence, for encoders that follow one.",
+    )
 
 
 class DuplicatesRequest(FilterOptions):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime
 from types import MappingProxyType
@@ -84,10 +84,20 @@ class Hits(list[Hit]):
     """
 
     def __init__(
-        self, hits: Iterable[Hit] = (), notes: Iterable[str] = (), cursor: str | None = None
+        self,
+        hits: Iterable[Hit] = (),
+        notes: Iterable[str] = (),
+        cursor: str | Callable[[], str] | None = None,
     ) -> None:
         super().__init__(hits)
-        self.notes, self.cursor = tuple(notes), cursor
+        self.notes, self._cursor = tuple(notes), cursor
+
+    @property
+    def cursor(self) -> str | None:
+        """Where the next page begins; written when it is first read, since few answers need it."""
+        if callable(self._cursor):
+            self._cursor = self._cursor()
+        return self._cursor
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as plain values."""

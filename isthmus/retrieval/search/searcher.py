@@ -46,6 +46,7 @@ from isthmus.retrieval.search.query_encoding import (
     encode_query,
     query_contents,
     query_kind,
+    require_text,
     vector_query,
 )
 from isthmus.retrieval.search.query_file import QueryFileReport, search_file
@@ -183,7 +184,13 @@ class Searcher:
         weighted = space.weighted_view(request.weights)
         view = weighted.view
         allowed = view.select(request.domains, request.where)
-        encoder = QueryEncoder(weighted.settings, space.encoder_of, space.media(), space.alignment)
+        encoder = QueryEncoder(
+            weighted.settings,
+            space.encoder_of,
+            space.media(),
+            space.alignment,
+            request.instruction,
+        )
         held = vectors_of_items(view, [allowed])
         warn_of(filter_notes(view, request, [DomainGroup([], allowed)]))
 
@@ -211,7 +218,8 @@ class Searcher:
     def _query(self, settings: SpaceSettings, request: SearchRequest) -> QueryVectors:
         if request.vector is None:
             contents = query_contents(request.text, request.image, request.audio)
-            return encode_contents(self._space, contents, settings)
+            return encode_contents(self._space, contents, settings, request.instruction)
+        require_text((), request.instruction)
         if not (request.text is None and request.image is None and request.audio is None):
             raise InvalidInput("search by a vector, or by text, image and audio, not by all")
         return vector_query(self._space.named_vectors, request.vector)
@@ -256,9 +264,12 @@ def _best(
 
 
 def encode_contents(
-    space: OpenSpace, contents: Mapping[Modality, Any], settings: SpaceSettings | None = None
+    space: OpenSpace,
+    contents: Mapping[Modality, Any],
+    settings: SpaceSettings | None = None,
+    instruction: str | None = None,
 ) -> QueryVectors:
-    """Encode contents into query vectors of a space, by name.
+    """Encode contents as queries into vectors of a space, by name.
 
     Raises
     ------
@@ -267,4 +278,5 @@ def encode_contents(
     """
     for modality in contents:
         named_vector_of(space.named_vectors, modality)
-    return encode_query(settings or space.settings, space.encoder_of, contents, space.alignment)
+    settings = settings or space.settings
+    return encode_query(settings, space.encoder_of, contents, space.alignment, instruction)

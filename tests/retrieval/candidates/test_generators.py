@@ -16,7 +16,6 @@ from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generators import (
     CandidateGenerators,
     default_generators,
-    item_knn_variants,
     without,
 )
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
@@ -59,22 +58,22 @@ class TestItemKNN(CandidateGeneratorContract):
     ignores_new_items = True
 
     def make(self):
-        return item_knn_variants()[0]
+        return ItemKNN()
 
 
 class TestPopularItemKNN(CandidateGeneratorContract):
     def make(self):
-        return item_knn_variants()[1]
+        return ItemKNN(alpha=0.5, beta=0.1, shrink=5.0)
 
 
 class TestConditionalItemKNN(CandidateGeneratorContract):
     def make(self):
-        return item_knn_variants()[2]
+        return ItemKNN(alpha=1.0, beta=0.0, shrink=100.0)
 
 
 class TestInDomainItemKNN(CandidateGeneratorContract):
     def make(self):
-        return item_knn_variants()[3]
+        return ItemKNN("item-KNN (in-domain)", in_domain=True)
 
 
 class TestJaccardItemKNN(CandidateGeneratorContract):
@@ -179,7 +178,7 @@ UNUSUAL = {
 
 
 @pytest.mark.parametrize("unusual", UNUSUAL)
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "two-tower"])
+@pytest.mark.parametrize("name", NAMES)
 def test_generators_are_fitted_to_unusual_data(unusual, name):
     (generator,) = [own for own in quick_generators() if own.name == name]
     data = make_training_data(**({"items": ITEMS} | UNUSUAL[unusual]))
@@ -191,7 +190,7 @@ def test_generators_are_fitted_to_unusual_data(unusual, name):
         assert np.isfinite(pairs(generator, data, histories_of([0], []), target)).all()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "two-tower"])
+@pytest.mark.parametrize("name", NAMES)
 def test_generators_are_fitted_where_all_events_are_of_one_moment(name):
     (generator,) = [own for own in quick_generators() if own.name == name]
     data = make_training_data(items=ITEMS)

@@ -13,7 +13,6 @@ from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
 from isthmus.retrieval.candidates.training_data import TrainingData
-from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
 TASTES = 4
@@ -97,6 +96,4 @@ def quick_generators(seed: int = 0) -> list[CandidateGenerator]:
             generator.factors, generator.iterations, generator.regularization = 8, 3, 1.0
         if isinstance(generator, FactorRegression):
             generator.factors, generator.iterations, generator.min_shared = 8, 3, 10
-        if isinstance(generator, TwoTower):
-            generator.epochs, generator.dim, generator.batch_size = 2, 16, 16
     return generators

@@ -295,9 +295,10 @@ def test_tuning_keeps_the_best_of_the_grid_and_every_trial():
 def test_every_collaborative_method_beats_popularity_which_beats_random():
     val, _ = cold_user(*clustered(), "b", share=0.3)
     grids = default_grids()
-    assert list(grids) == ["random", "popularity", "item-KNN", "user-KNN", "EASE", "ALS"]
+    collaborative = ["item-KNN", "user-KNN", "EASE", "ALS", "factor regression"]
+    assert list(grids) == ["random", "popularity", *collaborative]
     scores = {name: tuned(grid[:2], val).score for name, grid in grids.items()}
-    for name in ("item-KNN", "user-KNN", "EASE", "ALS"):
+    for name in collaborative:
         assert scores[name] > 2 * scores["popularity"]
     assert list(default_grids(content=True))[-1] == "content"
 

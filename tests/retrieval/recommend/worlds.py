@@ -21,7 +21,7 @@ QUICK = RecommenderSettings(
     training=TrainingSettings(epochs=15, members=1, hidden=16, batch_size=16, patience=15),
     tower_epochs=8,
 )
-FEW = ("popularity", "item-KNN (cosine)", "content")
+FEW = ("popularity", "item-KNN", "content")
 BRIEF = replace(
     QUICK,
     examples=replace(QUICK.examples, folds=1),

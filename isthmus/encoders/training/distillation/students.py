@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus.encoders.backends.towers import to_tensors
 from isthmus.encoders.registry import load_encoder
 from isthmus.encoders.training.distillation.inputs import Contents
 from isthmus.encoders.training.saving import require_trainable, save_encoder
@@ -122,7 +123,7 @@ class NetworkStudent(Student):
             prepared = self._tower.prepare(self._contents.load(rows))
         else:
             prepared = [self._tokens[row] for row in rows]
-        vectors = self._tower.forward(**self._tower.collate(prepared)).float()
+        vectors = self._tower.forward(**to_tensors(self._tower.collate(prepared))).float()
         return normalize(vectors, dim=-1), normalize(self._map(vectors), dim=-1)
 
     def state_dict(self) -> dict[str, Any]:

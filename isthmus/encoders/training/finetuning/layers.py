@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from isthmus.encoders.backends.towers import TextTower, batches_by_length
+from isthmus.encoders.backends.towers import TextTower, batches_by_length, to_tensors
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
 from isthmus.progress import progress_bar
@@ -261,7 +261,7 @@ class FrozenLayers:
         return padded
 
     def _batch(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
-        batch = self._tower.collate([self._tokens[row] for row in rows])
+        batch = to_tensors(self._tower.collate([self._tokens[row] for row in rows]))
         return {name: tensor.to(self._device) for name, tensor in batch.items()}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from isthmus.encoders.backends.towers import TextTower, batches_by_length
+from isthmus.encoders.backends.towers import TextTower, batches_by_length, to_tensors
 from isthmus.encoders.training.finetuning.layers import (
     MAX_STATE_BYTES,
     FrozenLayers,
@@ -175,7 +175,8 @@ class TunedNetwork:
 
     def _run(self, modality: Modality, prepared: Sequence[Any]) -> torch.Tensor:
         tower = self._encoder.towers[modality]
-        batch = {name: t.to(self._device) for name, t in tower.collate(prepared).items()}
+        arrays = tower.collate(prepared)
+        batch = {name: t.to(self._device) for name, t in to_tensors(arrays).items()}
         return tower.forward(**batch).float()
 
     def _batches(self, rows: Sequence[int]) -> list[list[int]]:

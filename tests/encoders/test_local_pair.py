@@ -1,0 +1,132 @@
+"""The offline pair on OpenVINO: the vectors of PyTorch, without PyTorch."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from isthmus import load_encoder
+from isthmus.encoders.backends import compiled_encoder
+from isthmus.encoders.backends.samples import sample_contents
+from isthmus.encoders.models import local
+from isthmus.encoders.weights import hash_weights, read_arrays
+from isthmus.errors import InvalidInput, UnknownEncoder
+from tests.encoders.contract import CONTENT
+from tests.retrieval.test_fork import in_child
+
+PAIR = [("local/text", "text"), ("local/image", "image")]
+
+WITHOUT_TORCH = """
+import sys
+from PIL import Image
+from isthmus import Space
+space = Space.create(sys.argv[1])
+items = [{"item_id": 1, "text": "red boots"}, {"item_id": 2, "text": "a hat"}]
+space.upsert(items, domain="shop")
+assert [hit.item_id for hit in space.search("red boots")] == ["1", "2"]
+space.search(image=Image.new("RGB", (40, 30)))
+heavy = {"torch", "transformers", "timm", "openvino_telemetry"}
+print(sorted(name for name in heavy if sys.modules.get(name)))
+"""
+
+
+COMMAND = """
+import sys
+from isthmus.cli.main import console
+sys.argv[1:] = ["count", "--space", sys.argv[1]]
+console()
+"""
+
+
+@pytest.mark.parametrize(("spec", "modality"), PAIR)
+def test_vectors_and_fingerprint_are_those_of_pytorch(spec, modality, encoder_of):
+    encoder, in_torch = encoder_of(spec), encoder_of(f"{spec}?backend=torch")
+    expected = in_torch.encode(CONTENT[modality], modality)
+    cosines = (encoder.encode(CONTENT[modality], modality) * expected).sum(1)
+    assert cosines.min() >= compiled_encoder.MIN_AGREEMENT
+    assert encoder.components == in_torch.components
+    assert encoder.agreement >= compiled_encoder.MIN_AGREEMENT
+    assert encoder.bytes == pytest.approx(in_torch.bytes, rel=0.01)
+
+
+@pytest.mark.parametrize(("spec", "modality"), PAIR)
+def test_float32_on_request_is_exact(spec, modality, encoder_of):
+    exact = load_encoder(spec, device="cpu", precision="fp32")
+    expected = encoder_of(f"{spec}?backend=torch").encode(CONTENT[modality], modality)
+    np.testing.assert_allclose(exact.encode(CONTENT[modality], modality), expected, atol=2e-5)
+    assert exact.numeric_type == "f32"
+
+
+@pytest.mark.parametrize(("spec", "modality"), PAIR)
+def test_the_reference_vectors_are_those_of_pytorch(spec, modality, encoder_of):
+    in_torch = encoder_of(f"{spec}?backend=torch")
+    reference = local._reference(modality, in_torch.components["weights"])
+    expected = in_torch.encode(sample_contents(modality), modality)
+    np.testing.assert_allclose(reference, expected, atol=2e-5)
+    assert local._reference(modality, "of other weights") is None
+
+
+def test_a_space_is_made_and_searched_without_pytorch(tmp_path):
+    command = [sys.executable, "-c", WITHOUT_TORCH, str(tmp_path / "s")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+    command = [sys.executable, "-X", "importtime", "-c", COMMAND, str(tmp_path / "s")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("count 2", 0), done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "pyarrow._dataset" in imported
+    assert not {"pandas.core", "torch", "openvino"} & imported
+
+
+def test_a_precision_that_disagrees_is_not_used(monkeypatch, tmp_path, encoder_of):
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiled_encoder, "MIN_AGREEMENT", 1.1)
+    encoder = load_encoder("local/text", device="cpu")
+    assert encoder.numeric_type == "torch"
+    expected = encoder_of("local/text?backend=torch").encode(["red boots"])
+    np.testing.assert_allclose(encoder.encode(["red boots"]), expected, atol=1e-6)
+
+
+def test_the_comparison_is_made_once_on_a_machine(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path))
+    first = load_encoder("local/text", device="cpu")
+    agreement = first.agreement
+    monkeypatch.setattr(compiled_encoder, "sample_contents", None)
+    assert load_encoder("local/text", device="cpu").agreement == agreement
+
+
+@pytest.mark.filterwarnings("ignore:lance is not fork-safe")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_encodes(encoder_of):
+    encoder = encoder_of("local/text")
+    expected = encoder.encode(["red boots"])
+    cosine = in_child(lambda: float((encoder.encode(["red boots"]) * expected).sum()))
+    assert float(cosine) > 0.99999
+
+
+def test_text_of_half_a_character_is_refused(encoder_of):
+    with pytest.raises(
+        InvalidInput, match=r"text 1 holds '\\ud83d' at position 4, half of a surro"
+    ):
+        encoder_of("local/text").encode(["red", "red \ud83d"])
+    with pytest.raises(InvalidInput, match="text 0 is of type int; give a str"):
+        encoder_of("local/text").encode([7])
+
+
+def test_weights_in_a_file_of_pytorch_are_read_and_code_is_not(tmp_path):
+    import torch
+
+    state = {"a": torch.arange(12.0).reshape(3, 4).T, "b": torch.arange(3), "c": torch.zeros(())}
+    path = tmp_path / "weights.pth"
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    arrays = read_arrays(path)
+    assert hash_weights(arrays) == hash_weights(state)
+    np.testing.assert_array_equal(arrays["a"], state["a"].numpy())
+    path.write_bytes(pickle.dumps(os.getcwd) * 4)
+    with pytest.raises(UnknownEncoder, match=r"holds a posix.getcwd, which is no tensor"):
+        read_arrays(path)
