@@ -116,6 +116,13 @@ def test_prompts_of_roles(server):
         encoder.for_queries("look for shoes")
 
 
+def test_prompts_that_are_known_by_the_name_of_a_model(server):
+    encoder = load_encoder(server.spec("intfloat/e5-small-v2"))
+    encoder.encode(["boots"])
+    encoder.encode(["boots"], role="query")
+    assert server.texts[1:] == ["passage: boots", "query: boots"]
+
+
 class TestSpaces:
     def test_a_space_is_made_opened_again_and_searched(self, server, tmp_path):
         space = Space.create(tmp_path / "s", text_encoder=server.spec())
