@@ -94,13 +94,13 @@ class TestItems:
         with pytest.raises(ServiceError, match="answered 401"):
             ask()
         assert sum("ai_source" in attributes(space, i) for i in ("dune", "alien", "heat")) >= 1
-        asked = len(server.requests)
+        requests_before = len(server.requests)
         report = ask()
         assert (report.written, report.cached >= 1) == (3, True)
-        assert len(server.requests) - asked == 3 - report.cached
+        assert len(server.requests) - requests_before == 3 - report.cached
         assert ask().cached == 3
 
-    def test_a_damaged_answer_is_asked_for_again(self, space, server, ask):
+    def test_a_damaged_answer_is_requested_again(self, space, server, ask):
         ask()
         answers = space.path / "enrichment" / "answers.jsonl"
         answers.write_bytes(answers.read_bytes().replace(b"mood", b"food", 1))
@@ -113,7 +113,7 @@ class TestItems:
         assert (report.written, report.left) == (1, 2)
         assert report.used_tokens == 100
 
-    def test_late_and_malformed_answers_are_asked_for_again(self, server, ask):
+    def test_late_and_malformed_answers_are_requested_again(self, server, ask):
         server.behaviours = [
             "late",
             503,
