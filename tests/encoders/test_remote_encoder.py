@@ -177,6 +177,13 @@ class TestSpaces:
         assert "answered 400" in failure["reason"]
         assert "a text is too long" in failure["reason"]
         assert space.count() == 4
+        queries = [
+            {"query_id": "good", "text": "blue hat"},
+            {"query_id": "bad", "text": "forbidden"},
+        ]
+        answers = space.search_file(queries, tmp_path / "out.parquet", k=1)
+        assert (answers.queries, answers.answered) == (2, 1)
+        assert "answered 400" in answers.problems[0].reason
 
 
 @pytest.mark.parametrize(

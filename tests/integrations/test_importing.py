@@ -136,6 +136,7 @@ class TestFiles:
             imported(tmp_path / "s", tmp_path / "t", format="milvus")
 
 
+@pytest.mark.heavy
 class TestQdrant:
     @pytest.fixture(scope="class")
     def folder(self, tmp_path_factory) -> Path:
