@@ -384,9 +384,15 @@ def select_within(serving: Serving, group: DomainGroup, domains: list[str]) -> S
 
 
 def _shares_of(serving: Serving, pool: RankedPool, user: int, n: int) -> ScoredRows:
-    """Return the rows of the n best items, and their shares of all probabilities."""
+    """Return the rows of the n best items, and of their equals, with shares of all probabilities.
+
+    Which of equal items is in the list is decided by their ids, when lists are merged.
+    """
+    scores = pool.scores_of(user)
+    if len(scores) > n > 0:
+        n = int((scores >= np.partition(scores, -n)[-n]).sum())
     items, log_odds = pool.best(user, n)
-    total = float(expit(pool.scores_of(user)).sum())
+    total = float(expit(scores).sum())
     shares = expit(log_odds) / max(total, 1e-12)
     return serving.features.rows[items], shares.astype(np.float32)
 

@@ -320,11 +320,17 @@ class _RankerTraining:
             tuning=tuning,
             distillation=distillation,
             situations=situations,
-            left_out=self.left_out,
+            left_out=self.left_out | self._without_scores(target),
             stages=stages.seconds,
             seconds=time.perf_counter() - begun,
         )
         return ranker, report
+
+    def _without_scores(self, target: str) -> dict[str, str]:
+        """Return the generators that score nothing of a target by their design, and why."""
+        code = self.data.domain_code(target)
+        reasons = {generator.name: generator.missing(code) for generator in self.generators}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
 
     def start(self, target: str) -> Ranker | None:
         """Return the pretrained ranker of a target.

@@ -71,9 +71,9 @@ def check_quotas(quotas: Quotas, k: int) -> None:
     InvalidInput
         If a quota is not valid, or they ask for more places than there are.
     """
-    asked = sum(_places(domain, quota, k) for domain, quota in quotas.items())
-    if asked > k + ROUNDING:
-        raise InvalidInput(f"the quotas ask for {asked:g} places, but k is {k}")
+    places = sum(_places(domain, quota, k) for domain, quota in quotas.items())
+    if places > k + ROUNDING:
+        raise InvalidInput(f"the quotas ask for {places:g} places, but k is {k}")
 
 
 def quota_turns(quotas: Quotas, k: int, n: int) -> Positions:

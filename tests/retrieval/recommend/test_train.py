@@ -176,8 +176,8 @@ def test_an_interrupted_training_leaves_what_was_there(shop, monkeypatch):
     for key, value in expected.items():
         np.testing.assert_array_equal(value, found[key], err_msg=key)
     for domain, report in whole.reports.items():
-        told = again.reports[domain].model_dump(exclude={"seconds", "stages"})
-        assert told == report.model_dump(exclude={"seconds", "stages"})
+        resumed = again.reports[domain].model_dump(exclude={"seconds", "stages"})
+        assert resumed == report.model_dump(exclude={"seconds", "stages"})
     assert [path.name for path in (shop.path / "training").iterdir()] == ["recommender"]
 
 
