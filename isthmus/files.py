@@ -71,7 +71,7 @@ def without_line_checksum(content: bytes) -> str:
     ValueError
         If it is anything else.
     """
-    text = content.decode().partition(" ")[0]
+    text = content.decode().rpartition(" ")[0]
     if content != with_line_checksum(text):
         raise ValueError("the line or its checksum is damaged")
     return text

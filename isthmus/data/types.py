@@ -12,6 +12,7 @@ from isthmus.data.times import zone_of
 
 UTC_TIME = pa.timestamp("us", "UTC")
 MAX_DECIMAL_DIGITS = 38
+PERIOD = "pandas.period"
 _SIGNED = {8: pa.int8(), 16: pa.int16(), 32: pa.int32(), 64: pa.int64()}
 
 
@@ -30,7 +31,8 @@ def storage_type(type_: pa.DataType) -> pa.DataType | None:
     True
     """
     if isinstance(type_, pa.BaseExtensionType):
-        return storage_type(type_.storage_type)
+        is_period = type_.extension_name == PERIOD  # January 2020 is stored as 600
+        return None if is_period else storage_type(type_.storage_type)
     if pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_):
         return storage_type(type_.value_type)
     if is_list(type_):

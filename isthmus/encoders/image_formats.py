@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from typing import Final
 
 HEIF_BRANDS: Final = frozenset(
@@ -50,11 +51,13 @@ def why_unknown(data: bytes) -> str:
     'the file is PDF, which is not read as an image; give a picture of its page'
     """
     brand = brand_of(data)
-    if brand in HEIF_BRANDS:
+    if brand in HEIF_BRANDS and find_spec("pillow_heif") is None:
         return (
             "the image is HEIC (HEIF), which needs another package: pip install pillow-heif, or "
             "convert it to JPEG or PNG"
         )
+    if brand in HEIF_BRANDS:
+        return "the image is HEIC (HEIF), and damaged or of a kind that pillow-heif does not read"
     if brand in AVIF_BRANDS:
         return (
             "the image is AVIF, and this Pillow reads none of it: install a Pillow with AVIF (pip "

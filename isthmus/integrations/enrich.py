@@ -21,6 +21,12 @@ from isthmus.data.domain_mapping import DomainMapping
 from isthmus.digests import digest
 from isthmus.durable import make_folder, write_atomically
 from isthmus.errors import InvalidInput, MalformedAnswer, ServiceError, ServiceRefusal
+from isthmus.files import (
+    with_checksum,
+    with_line_checksum,
+    without_checksum,
+    without_line_checksum,
+)
 from isthmus.index.catalog.content_encoding import batched
 from isthmus.index.catalog.lock import write_lock
 from isthmus.integrations.chat import ChatModel, answer_schema
@@ -59,7 +65,7 @@ class EnrichReport:
     used_tokens : int
         Tokens that were used.
     dry_run : bool
-        Whether nothing was asked.
+        Whether no model was called.
     """
 
     items: int = 0
@@ -122,21 +128,23 @@ class _Enrichment:
 
     def _asked(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return what is sent of the items without an answer; count the others."""
-        asked = {}
+        requests = {}
         for item in self._space.get(list(ids)):
             data = _data_of(item)
             if self._cache.get(self._key_of(data)) is not None:
                 self.report.cached += 1
             else:
-                asked[item["item_id"]] = data
+                requests[item["item_id"]] = data
                 self.report.estimated_tokens += self._model.estimate(self._prompt, data)
-        return asked
+        return requests
 
     def _enrich(self, ids: Sequence[str]) -> None:
-        asked = self._asked(ids)
+        requests = self._asked(ids)
         failure: ServiceError | None = None
         with ThreadPoolExecutor(self._request.concurrency) as threads:
-            for item_id, why in zip(asked, threads.map(self._ask, asked.values()), strict=True):
+            for item_id, why in zip(
+                requests, threads.map(self._ask, requests.values()), strict=True
+            ):
                 if why == OVER_BUDGET:
                     self.report.left += 1
                 elif isinstance(why, MalformedAnswer | ServiceRefusal):
@@ -177,12 +185,12 @@ class _Enrichment:
 
 
 class AnswerCache:
-    """Answers of a model, a line each, by the digest of the question.
+    """Answers of a model, a line each with its checksum, by the digest of the question.
 
     Parameters
     ----------
     path : Path
-        The file; a last line that a crash cut off is passed over.
+        The file; a line that is damaged, or that a crash cut off, is passed over.
     """
 
     def __init__(self, path: Path) -> None:
@@ -198,16 +206,16 @@ class AnswerCache:
         values = answer.model_dump()
         make_folder(self._path.parent)
         with self._lock, self._path.open("ab") as file:
-            file.write(b"\n" + json.dumps([key, values]).encode())
+            file.write(b"\n" + with_line_checksum(json.dumps([key, values])))
         self._answers[key] = values
 
 
 def _stored_answers(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if not path.exists():
         return
-    for line in path.read_bytes().splitlines():
+    for line in path.read_bytes().splitlines(keepends=True):
         try:
-            key, values = json.loads(line)
+            key, values = json.loads(without_line_checksum(line))
         except ValueError:
             continue
         yield key, values
@@ -225,7 +233,7 @@ def revert_enrichment(space: Space, domain: str) -> list[str]:
     """
     former = space.path / FOLDER / f"{digest(domain).hex()}.json"
     if former.exists():
-        template = json.loads(former.read_text())
+        template = _read_template(former)
         _set_template(space, domain, template)
         _render_again(space, domain, template)
         former.unlink()
@@ -233,9 +241,20 @@ def revert_enrichment(space: Space, domain: str) -> list[str]:
     written = [name for name in names if name.startswith(PREFIX)]
     if SOURCE not in written:
         return []
-    for name in written:
+    # The source comes last: while it is there, a run that was killed can be repeated.
+    for name in sorted(written, key=lambda name: name == SOURCE):
         space.drop_attribute(domain, name)
     return written
+
+
+def _read_template(file: Path) -> str:
+    try:
+        return str(without_checksum(file.read_bytes())["text"])
+    except (ValueError, KeyError) as error:
+        raise InvalidInput(
+            f"{file} is damaged; remove it, and give the domain its text again with: isthmus "
+            "upsert ITEMS --text TEMPLATE --remap"
+        ) from error
 
 
 def _extend_texts(space: Space, domain: str) -> None:
@@ -251,7 +270,7 @@ def _extend_texts(space: Space, domain: str) -> None:
     if f"{{{DESCRIPTION}}}" not in template:
         folder = make_folder(space.path / FOLDER)
         former = folder / f"{digest(domain).hex()}.json"
-        write_atomically(former, json.dumps(template).encode())
+        write_atomically(former, with_checksum(json.dumps({"text": template})))
         _set_template(space, domain, f"{template}. {{{DESCRIPTION}}}")
 
 

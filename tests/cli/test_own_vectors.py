@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.integrations.chat_server import chat_server
+
 IDS = ["a", "b", "c"]
 
 
@@ -42,3 +44,35 @@ def test_from_a_file_with_vectors_to_a_file_with_vectors(run, run_json, tmp_path
     text = run("search", "boots", "--space", "s.space")
     assert text.returncode == 1
     assert "this space has no text encoder: its vectors are given" in text.stderr
+
+
+def test_import_a_collection_then_enrich_and_rank_it(run, run_json, tmp_path):
+    np.save("films.npy", np.eye(3, dtype=np.float32))
+    (tmp_path / "ids.txt").write_text("a\nb\nc\n")
+    (tmp_path / "prompt.txt").write_text("Describe it.")
+    imported = run_json("import", "films.npy", "--ids", "ids.txt", "--space", "s.space")
+    assert (imported["created"], imported["domain"], imported["added"]) == (True, "films", 3)
+    assert "holds no ids" in run("import", "films.npy", "--space", "s.space").stderr
+
+    def write(data: dict) -> dict:
+        if "words" in data:
+            return {"profile": "likes " + data["words"]}
+        if "items" in data:
+            return {"order": [{"item": i["item"], "reason": "so"} for i in data["items"][::-1]]}
+        return {"description": f"about {data['title']}", "mood": "calm"}
+
+    update = [{"item_id": i, "title": f"film {i}"} for i in IDS]
+    pq.write_table(pa.Table.from_pylist(update), "titles.parquet")
+    run_json("update", "titles.parquet", "--space", "s.space")
+    with chat_server(write) as server:
+        model = ["--model", server.spec()]
+        command = ["enrich", "--space", "s.space", "--domain", "films", *model]
+        command += ["--prompt-file", "prompt.txt", "--fields", "mood=text"]
+        assert run_json(*command, "--dry-run")["estimated_tokens"] > 0
+        assert server.requests == []
+        assert run_json(*command)["written"] == 3
+        assert run_json("get", "a", "--space", "s.space")["attributes"]["ai_mood"] == "calm"
+        assert run_json("profile", "rain", *model) == {"profile": "likes rain"}
+    dropped = run_json("unenrich", "--space", "s.space", "--domain", "films")["dropped"]
+    assert dropped == "ai_description, ai_mood, ai_source"
+    assert run_json("get", "a", "--space", "s.space")["attributes"] == {"title": "film a"}

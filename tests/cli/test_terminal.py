@@ -90,6 +90,11 @@ COMMANDS = [
     ("status",),
     ("quarantine",),
     ("count",),
+    ("count", "--where", "item_id like 'a%'"),
+    ("ids",),
+    ("get", "a0", "a1"),
+    ("attributes",),
+    ("verify",),
     ("releases",),
     ("weights",),
 ]
@@ -105,6 +110,37 @@ def test_commands_show_hostile_text_and_print_strict_json(hostile, run, command)
     document = run(*command, "--space", hostile, "--json")
     assert document.returncode == 0, document.stderr
     strict(document.stdout)
+
+
+WRITING = [
+    ("update", "[b]prices.csv"),
+    ("attributes", "cast", "[b]films", "[red]price", "double", "--allow-lossy"),
+    ("attributes", "rename", "[b]films", "[red]price", "[i]price"),
+    ("attributes", "drop", "[b]films", "[i]price"),
+    ("upsert", "[b]prices.csv", "--domain", "[b]films", "--dry-run", "--skip-invalid"),
+    ("interactions", "add", "[b]events.csv"),
+    ("delete", "a2"),
+    ("retry-quarantine",),
+    ("publish",),
+    ("set-weights", "text=2"),
+    ("compact",),
+    ("interactions", "forget-user", "[/] u"),
+]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_commands_that_write_show_hostile_text_and_print_strict_json(
+    hostile, run, tmp_path, monkeypatch, as_json
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "[b]prices.csv").write_text(f"item_id,[red]price\na0,1\n{HOSTILE!r},2\n")
+    (tmp_path / "[b]events.csv").write_text("user_id,item_id,event\n[/] u,a1,[bold]x\n")
+    for command in WRITING:
+        done = run(*command, "--space", hostile, *(["--json"] if as_json else []))
+        assert done.returncode == 0, (command, done.stderr)
+        assert not controls(done.stdout + done.stderr), command
+        if as_json:
+            strict(done.stdout)
 
 
 def test_output_survives_another_encoding_and_a_closed_pipe(tmp_path, environment):

@@ -35,7 +35,7 @@ from isthmus import IsthmusError, Space, User, schema
 from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.index.settings import SpaceSettings
 from tests.retrieval.recommend.worlds import BRIEF
-from tests.toy import COLOURS, item, picture, two_encoders
+from tests.toy import COLOURS, ToyEncoder, item, picture, two_encoders
 
 LIMIT_S = 300.0  # a machine may be busy with other things
 NEWEST = 0.5  # share of the damages that hit the newest file of its kind
@@ -59,7 +59,9 @@ HARMLESS, REPORTED, FALSE, RAW, HUNG, DIED = "harmless", "reported", "false", "r
 
 def build(path: Path) -> None:
     """Make a space with files of every kind: releases, a delta, a recommender, an alignment."""
-    space = Space.create(path, two_encoders())
+    encoders = two_encoders()
+    other = ToyEncoder("text", dim=24, salt="other", spec="toy/other")
+    space = Space.create(path, {**encoders, "text": other})
     colours = list(COLOURS)
     space.upsert(
         [
@@ -84,6 +86,7 @@ def build(path: Path) -> None:
     )
     space.add_users([{"user_id": f"u{user}", "age": user} for user in range(USERS)])
     space.publish()
+    space.reembed(text_encoder=encoders["text"])
     space.set_weights({"image": 2.0})
     space.align(settings=AlignmentSettings(dim=6, epochs=1))
     space.train(settings=BRIEF)

@@ -106,3 +106,10 @@ def test_an_unknown_zone_is_refused_before_anything_is_stored(space):
     with pytest.raises(InvalidMapping, match=r"tz=Mars/Base.*leave it out"):
         space.upsert(pa.table({**{n: [v] for n, v in ROW.items()}, "at": column}))
     assert space.status()["items"] == 0
+
+
+def test_periods_of_pandas_are_refused_and_not_stored_as_their_numbers(space):
+    frame = pd.DataFrame([ROW]).assign(at=pd.period_range("2020-01", periods=1, freq="M"))
+    with pytest.raises(InvalidMapping, match=r"'at' is .*; make it text"):
+        space.upsert(frame)
+    assert space.status()["items"] == 0

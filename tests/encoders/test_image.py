@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import sys
 import warnings
 import zlib
 
@@ -159,10 +160,7 @@ def test_a_truncated_file_is_refused(kind, share):
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript.*; give a picture"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "the file is SVG.*; convert it to JPEG"),
         (b"<?xml version='1.0'?>\n<!-- a -->\n<svg/>", "the file is SVG"),
-        (
-            b"\0\0\0\x18ftypheic" + bytes(200),
-            "HEIC.*pip install pillow-heif, or convert it to JPEG",
-        ),
+        (b"\0\0\0\x18ftypheic" + bytes(200), "HEIC"),
         (b"\0\0\0\x18ftypavif" + bytes(200), "AVIF"),
         (b"\0\0\0\x18ftypisom" + bytes(200), "a video"),
         (b"\n<!DOCTYPE html><p>Not found", "a web page.*; give the address of the image"),
@@ -178,6 +176,40 @@ def test_a_truncated_file_is_refused(kind, share):
 )
 def test_the_error_names_what_is_wrong_with_an_image(data, reason):
     with pytest.raises(InvalidImage, match=reason):
+        open_image(data)
+
+
+def quarters() -> Image.Image:
+    """Lime, blue and red: left and right above, and below."""
+    image = Image.new("RGB", (96, 64), RED)
+    image.paste("blue", (0, 0, 96, 32))
+    image.paste("lime", (0, 0, 48, 32))
+    return image
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+def test_pictures_of_phones_are_decoded(kind):
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    whole_colour = {"subsampling": "4:4:4"} if kind == "AVIF" else {}
+    opened = open_image(saved(quarters(), kind, quality=95, **whole_colour))
+    np.testing.assert_allclose(np.asarray(opened), np.asarray(quarters()), atol=12)
+    damaged = saved(quarters(), kind, quality=95)[:400]
+    with pytest.raises(InvalidImage, match="the image"):
+        open_image(damaged[:300])
+
+
+def test_an_avif_is_upright():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a turn to the right
+    opened = open_image(saved(quarters(), "AVIF", quality=95, subsampling="4:4:4", exif=exif))
+    expected = np.rot90(np.asarray(quarters()), -1)
+    np.testing.assert_allclose(np.asarray(opened), expected, atol=12)
+
+
+def test_heic_without_its_package_is_refused_with_the_command_that_installs_it(monkeypatch):
+    data = saved(quarters(), "HEIF") if "HEIF" in Image.SAVE else b"\0\0\0\x18ftypheic" + bytes(99)
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InvalidImage, match=r"HEIC.*pip install pillow-heif, or convert it to JPEG"):
         open_image(data)
 
 

@@ -118,13 +118,11 @@ class TestChanges:
         assert bare.get("a")["attributes"]["title"] == "new"
         assert bare.opened.view().segments[-1] is before.segments[-1]  # no index was touched
 
-    def test_replace_without_the_column_takes_the_vector_away(self, bare):
+    def test_an_item_without_its_only_vector_is_refused(self, bare):
         with pytest.raises(InvalidItems, match="has no vector"):
             bare.upsert([{"item_id": "x", "domain": "points", "title": "x"}])
-        report = bare.upsert(
-            [{"item_id": "a", "domain": "points", "e": None, "title": "t"}], skip_invalid=True
-        )
-        assert report.invalid == 1
+        rows = [{"item_id": "a", "domain": "points", "e": None, "title": "t"}]
+        assert bare.upsert(rows, skip_invalid=True).invalid == 1
         assert stored(bare)["a"] == UNIT[0].tolist()
 
     def test_rows_without_the_key_keep_the_vector(self, bare):
@@ -326,6 +324,9 @@ class TestBesideEncoders:
         assert space.get("t")["vectors"] == []
         assert space.search("only text", k=1)[0].item_id == "t"
         assert space.search(vector={"e": [0, 0, 1]}, k=1)[0].item_id == "d"
+        whole = [{"item_id": "b", "domain": "points", "title": "no vector any more"}]
+        assert space.upsert(whole, replace=True).vanished == {"vector e": 1}
+        assert space.get("b")["vectors"] == []
         space.publish()
         report = space.reembed(text_encoder=text_encoder(dim=24, salt="other"))
         assert report.encoded == {"text": 5}

@@ -75,6 +75,11 @@ def test_similar_and_recommended_items_keep_quotas(crowd):
         assert table["item_id"].to_pylist() == ids(hits)
 
 
+def test_one_is_a_place_and_one_point_zero_is_all_of_them():
+    assert quota_turns({"films": 1}, 3, 3).tolist() == [0, 1, 1]
+    assert quota_turns({"films": 1.0}, 3, 3).tolist() == [0, 0, 0]
+
+
 @st.composite
 def some_quotas(draw):
     k = draw(st.integers(1, 40))

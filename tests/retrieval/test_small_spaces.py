@@ -40,6 +40,13 @@ def test_a_plan_of_few_items_is_refused_with_the_reason(space, items, rows):
         space.plan(rows=rows)
 
 
+def test_a_plan_of_what_is_searched_exactly_measures_nothing_else(space):
+    space.upsert([item(str(n), f"t{n}") for n in range(1_001)])
+    (plan,) = space.plan()
+    assert [(row.recipe, row.verdict) for row in plan.table] == [("exact fp32", "chosen")]
+    assert plan.table[0].expected.p50_ms > 0
+
+
 def test_a_release_of_few_items_is_checked_and_finds_everything(space):
     rng = np.random.default_rng(0)
     texts = [" ".join(rng.choice(["red", "blue", "sea", "hat", "boat"], 3)) for _ in range(1_200)]

@@ -19,7 +19,7 @@ import numpy as np
 
 from isthmus.data.api_client import ApiClient, Malformed
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.prompts import NO_PROMPTS
+from isthmus.encoders.prompts import known_prompts
 from isthmus.errors import (
     FingerprintMismatch,
     InvalidInput,
@@ -96,8 +96,6 @@ class RemoteEncoder(Encoder):
         How texts are sent.
     dimensions : int, optional
         Length of vectors to ask the server for.
-    prompts : mapping of str to str, optional
-        What precedes the texts of each role (``query``, ``document``).
     probe : str, optional
         The probe that was recorded; the server must agree with it.
 
@@ -115,13 +113,12 @@ class RemoteEncoder(Encoder):
         model: str,
         batching: Batching,
         dimensions: int | None = None,
-        prompts: Mapping[str, str] | None = None,
         probe: str | None = None,
     ) -> None:
         self._client, self._model, self._batching = client, model, batching
         self._dimensions = dimensions
-        self._prompts = NO_PROMPTS.replaced(prompts or {})
-        self._prompt = ""
+        self._prompts = known_prompts(model)
+        self._prompt = ""  # of the probe
         self._spec = ""
         self.modalities = frozenset({"text"})
         self.dim = 0

@@ -252,14 +252,20 @@ def plan_index(
     devices: Devices = (),
     progress: bool = False,
 ) -> Plan:
-    """Measure every recipe on a sample of a view, for all its vectors or another number."""
+    """Measure every recipe on a sample of a view, for all its vectors or another number.
+
+    So few vectors that publishing searches them exactly are measured in exact search alone.
+    """
+    vectors = view.segments[0].named_vectors[vector_name]
+    count = rows or len(vectors.rows)
     return make_plan(
         _sample(view, vector_name, settings.sample_rows),
         vector_name,
         sample_queries,
         settings.targets,
-        rows or len(view.segments[0].named_vectors[vector_name].rows),
+        count,
         devices=devices,
+        only_exact=not needs_plan(count, vectors.vectors.shape[1], settings),
         progress=progress,
     )
 

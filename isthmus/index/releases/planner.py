@@ -11,7 +11,7 @@ import numpy as np
 
 from isthmus.index.ann.contract import FamilyIndex, Recipe, VectorIndex, power_law
 from isthmus.index.ann.gpu import Devices, placing
-from isthmus.index.ann.recipes import suitable
+from isthmus.index.ann.recipes import EXACT, recipe_named, suitable
 from isthmus.index.releases.manifest import RecallRow
 from isthmus.index.releases.plan import FullSizeCosts, Plan, PlanRow, SampleCosts, judge
 from isthmus.index.releases.recall import (
@@ -45,6 +45,7 @@ def make_plan(
     rows: int,
     *,
     devices: Devices = (),
+    only_exact: bool = False,
     progress: bool = False,
 ) -> Plan:
     """Measure every recipe on a view that holds a sample, for a number of rows.
@@ -63,6 +64,8 @@ def make_plan(
         Number of vectors that the index will hold.
     devices : tuple of int
         GPUs that will hold the index; then only recipes with a GPU form are considered.
+    only_exact : bool, default False
+        Whether only exact search is measured, as publishing takes it without a comparison.
     progress : bool, default False
         Whether to show a bar.
     """
@@ -73,6 +76,8 @@ def make_plan(
         small = make_planning_sample(_small(view), vector_name, sample_queries, PLANNING_QUERIES)
         samples.insert(0, small)
     recipes = list(suitable(sampled.vectors.shape[1], on_gpu=bool(devices)))
+    if only_exact:
+        recipes = [recipe_named(EXACT)]
     table = []
     with progress_bar(f"planning {vector_name}", len(recipes), show=progress) as advance:
         for recipe in recipes:

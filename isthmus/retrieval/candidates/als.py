@@ -18,7 +18,15 @@ from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
 # Penalties and confidences that go together, the weakest regularization last.
-GRID = ((300.0, 20.0), (150.0, 20.0), (150.0, 5.0), (50.0, 10.0), (50.0, 2.0), (15.0, 2.0))
+GRID = (
+    (300.0, 20.0),
+    (150.0, 20.0),
+    (150.0, 5.0),
+    (50.0, 10.0),
+    (50.0, 2.0),
+    (15.0, 2.0),
+    (2.0, 2.0),  # of small data
+)
 GRID_FACTORS = 64  # of the factorizations that penalties are compared with
 WARM_ITERATIONS = 4
 

@@ -17,8 +17,10 @@ from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import pad_columns, to_csr
 from isthmus.retrieval.candidates.content_graph import content_graph
+from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
+from isthmus.retrieval.ranker.calibration import expit
 from isthmus.retrieval.ranker.item_statistics import coarse
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.content_based import recommend
@@ -37,6 +39,7 @@ ITEMS_PER_TEXT = 10
 SHARPNESS = 10.0
 MAX_MASKS = 8
 PRIOR_INTERACTIONS = 5.0
+TWINS_AT_ONCE = 4_096
 SHARED_PLACES = 20  # of a list by content: its first places share its domains' part of the score
 
 
@@ -231,9 +234,13 @@ def _projected_features(
 
 
 def _content_graph(
-    recommender: Recommender, features: ViewItemFeatures, new_codes: Columns
+    recommender: Recommender, features: ItemFeatures, new_codes: Columns
 ) -> csr_array:
-    """Return the content k-NN graph, with the neighbours of new items."""
+    """Return the content k-NN graph, with the neighbours of new items.
+
+    A new item that is the same as a learned one that nobody used has the neighbours of that one,
+    so that both have the same scores.
+    """
     from scipy.sparse import vstack
 
     learned = recommender.content_graph
@@ -243,8 +250,38 @@ def _content_graph(
     new = np.zeros(width, bool)
     new[known:] = True
     domains = np.concatenate([recommender.domains, new_codes])
-    neighbours = content_graph(features, domains, new)
-    return to_csr(vstack([pad_columns(learned, width), neighbours[known:]], format="csr"))
+    rows = content_graph(features, domains, new)[known:]
+    learned = pad_columns(learned, width)
+    twins = _unused_twins(recommender, features, rows)
+    if (twins >= 0).any():
+        both = vstack([learned, rows], format="csr")
+        rows = both[np.where(twins >= 0, twins, np.arange(known, width))]
+    return to_csr(vstack([learned, rows], format="csr"))
+
+
+def _unused_twins(recommender: Recommender, features: ItemFeatures, rows: csr_array) -> Columns:
+    """Return the learned item without interactions whose features each new item has, or -1.
+
+    Parameters
+    ----------
+    recommender : Recommender
+        Of the learned items.
+    features : ItemFeatures
+        Of the learned and of the new items.
+    rows : scipy.sparse.csr_array
+        The neighbours of the new items, shape (n_new, n_items).
+    """
+    known = rows.shape[1] - rows.shape[0]
+    nearest = np.asarray(rows.argmax(axis=1)).ravel()
+    twins = np.full(rows.shape[0], -1, np.int64)
+    candidates = np.flatnonzero(
+        (np.diff(rows.indptr) > 0) & (recommender.statistics.popularity(nearest) == 0)
+    )
+    for start in range(0, len(candidates), TWINS_AT_ONCE):
+        at = candidates[start : start + TWINS_AT_ONCE]
+        same = (features.take(known + at) == features.take(nearest[at])).all(axis=1)
+        twins[at[same]] = nearest[at[same]]
+    return twins
 
 
 def _empty_matrix(items: int) -> InteractionMatrix:
@@ -272,7 +309,7 @@ def recommend_learned(
     """Rank the items of a group of domains for users.
 
     The score of an item is the share of the user's next choices that it is expected to have: the
-    share of its domain, times the softmax of the scores of the ranker over the candidates of the
+    share of its domain, times its share of the calibrated probabilities of the candidates of the
     domain. The share of a domain comes from the history, shrunk to the domain shares of all users.
     Domains without a ranker are ranked by content (see `recommend`), with shares of the scores
     there.
@@ -302,7 +339,7 @@ def recommend_learned(
     for domain in ranked:
         allowed = serving.allowed(domain, select_within(serving, group, [domain]))
         pool = serving.rank(histories, domain, allowed, depth=depth_of(n))
-        lists.append([_softmax_list(serving, pool, user, n) for user in range(len(users))])
+        lists.append([_shares_of(serving, pool, user, n) for user in range(len(users))])
     domain_weights = shares[:, : len(ranked)]
     if others:
         selection = select_within(serving, group, others)
@@ -346,13 +383,18 @@ def select_within(serving: Serving, group: DomainGroup, domains: list[str]) -> S
     return group.selection
 
 
-def _softmax_list(serving: Serving, pool: RankedPool, user: int, n: int) -> ScoredRows:
-    """Return the rows of the n best items, and their softmax shares among all candidates."""
-    items, scores = pool.best(user, n)
-    all_scores = pool.scores_of(user)
-    top = float(all_scores.max(initial=-np.inf))
-    total = float(np.exp(all_scores - top).sum()) if len(all_scores) else 1.0
-    return serving.features.rows[items], np.exp(scores - top) / np.float32(total)
+def _shares_of(serving: Serving, pool: RankedPool, user: int, n: int) -> ScoredRows:
+    """Return the rows of the n best items, and of their equals, with shares of all probabilities.
+
+    Which of equal items is in the list is decided by their ids, when lists are merged.
+    """
+    scores = pool.scores_of(user)
+    if len(scores) > n > 0:
+        n = int((scores >= np.partition(scores, -n)[-n]).sum())
+    items, log_odds = pool.best(user, n)
+    total = float(expit(scores).sum())
+    shares = expit(log_odds) / max(total, 1e-12)
+    return serving.features.rows[items], shares.astype(np.float32)
 
 
 def _shares(scores: FloatArray) -> FloatArray:

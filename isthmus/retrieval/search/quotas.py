@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Final
 
@@ -23,6 +24,7 @@ from isthmus.ids import is_whole
 from isthmus.numerics.arrays import Mask, Positions
 
 ROUNDING: Final = 1e-9
+CACHED_TURNS: Final = 64
 
 Quotas = Mapping[str, int | float]
 
@@ -69,9 +71,9 @@ def check_quotas(quotas: Quotas, k: int) -> None:
     InvalidInput
         If a quota is not valid, or they ask for more places than there are.
     """
-    asked = sum(_places(domain, quota, k) for domain, quota in quotas.items())
-    if asked > k + ROUNDING:
-        raise InvalidInput(f"the quotas ask for {asked:g} places, but k is {k}")
+    places = sum(_places(domain, quota, k) for domain, quota in quotas.items())
+    if places > k + ROUNDING:
+        raise InvalidInput(f"the quotas ask for {places:g} places, but k is {k}")
 
 
 def quota_turns(quotas: Quotas, k: int, n: int) -> Positions:
@@ -101,7 +103,13 @@ def quota_turns(quotas: Quotas, k: int, n: int) -> Positions:
     >>> quota_turns({"films": 2, "books": 1}, 5, 5).tolist()
     [0, 0, 1, 2, 2]
     """
-    paces = _paces(quotas, k)
+    # One place (1) and all of them (1.0) are equal keys; so it says which is meant.
+    return _turns(tuple((name, q, is_whole(q)) for name, q in quotas.items()), k, n)
+
+
+@lru_cache(maxsize=CACHED_TURNS)
+def _turns(quotas: tuple[tuple[str, int | float, bool], ...], k: int, n: int) -> Positions:
+    paces = _paces({name: quota for name, quota, _ in quotas}, k)
     given = [0] * len(paces)
     turns = np.empty(n, np.int64)
     for place in range(1, n + 1):
@@ -109,6 +117,7 @@ def quota_turns(quotas: Quotas, k: int, n: int) -> Positions:
         turn = min(open_, key=lambda at: paces[at].deadline(given[at] + 1))  # the first of equals
         given[turn] += 1
         turns[place - 1] = turn
+    turns.flags.writeable = False  # the users of a batch share it
     return turns
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus import Interaction, User
+from isthmus.retrieval.candidates.content_graph import content_graph
+from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.recommend.serving import _content_graph
 from tests.retrieval.recommend.test_freshness import USERS, copy_of
 from tests.retrieval.recommend.worlds import name
 
@@ -52,3 +58,22 @@ def test_equal_items_have_equal_scores_in_the_order_of_their_ids(with_twins, use
             assert len({score for score, _ in equal}) <= 1
             assert [item_id for _, item_id in equal] == sorted(item_id for _, item_id in equal)
     assert len(equal) == (0 if domain == "films" else 9)
+
+
+def test_a_new_item_that_is_a_learned_one_nobody_used_has_its_neighbours():
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((30, 8)).astype(np.float32)
+    vectors[[27, 28, 29]] = vectors[[4, 5, 6]]  # 4 has interactions; 29 is of another domain
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    domains = np.zeros(30, np.int64)
+    domains[29] = 1
+    learned = content_graph(InMemoryItemFeatures(vectors[:27]), domains[:27])
+    statistics = SimpleNamespace(popularity=lambda items: (items == 4).astype(np.float32))
+    recommender = SimpleNamespace(
+        content_graph=learned, domains=domains[:27], statistics=statistics
+    )
+    graph = _content_graph(recommender, InMemoryItemFeatures(vectors), domains[27:]).toarray()
+    np.testing.assert_array_equal(graph[:27, :27], learned.toarray())
+    np.testing.assert_array_equal(graph[28], graph[5])
+    assert graph[27].argmax() == 4
+    assert not graph[29].any()
