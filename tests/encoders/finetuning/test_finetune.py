@@ -186,7 +186,8 @@ def test_local_text_becomes_a_folder_of_transformers(pairs, tmp_path):
     made = finetune("local/text", pairs, tmp_path / "out",
                     settings=replace(QUICK, epochs=0))  # fmt: skip
     assert made.after == f"transformers/{tmp_path / 'out'}"
-    tuned, local = load_encoder(made.after, device="cpu"), load_encoder("local/text", device="cpu")
+    tuned = load_encoder(made.after, device="cpu")
+    local = load_encoder("local/text?backend=torch", device="cpu")
     texts = ["a red shoe", "shoe " * 400, "", *(text for pair in pairs[:20] for text in pair)]
     np.testing.assert_allclose(tuned.encode(texts), local.encode(texts), atol=1e-5)
 
