@@ -35,6 +35,7 @@ from sentence_transformers import SentenceTransformer
 from torch.nn.functional import normalize
 
 from isthmus.encoders import Encoder, load_encoder
+from isthmus.encoders.backends.compiled_encoder import as_torch
 from isthmus.encoders.decoding import decode
 from isthmus.encoders.training.retrieval_quality import nearest_neighbors, neighbor_recall
 
@@ -61,7 +62,7 @@ class Posters(torch.utils.data.Dataset[torch.Tensor]):
 
 def text_methods(texts: list[str], device: str) -> dict[str, Method]:
     """Return the methods to encode texts, Isthmus first."""
-    encoder = load_encoder("local/text", device=device)
+    encoder: Any = load_encoder("local/text", device=device)
     peer = SentenceTransformer(str(get_model_path()), device=device)
     return {
         "isthmus local/text": lambda: encoder.encode(texts),
@@ -150,8 +151,9 @@ def plain_loop(model: Any, posters: Posters, size: int, workers: int, device: st
     return torch.cat(vectors).numpy()
 
 
-def model_operations(encoder: Encoder, texts: list[str]) -> float:
+def model_operations(encoder: Any, texts: list[str]) -> float:
     """Return the floating-point operations of a BERT model's matrix products over some texts."""
+    encoder = as_torch(encoder)
     shape = (
         encoder.model[0].config if hasattr(encoder.model, "__getitem__") else encoder.model.config
     )
@@ -162,11 +164,11 @@ def model_operations(encoder: Encoder, texts: list[str]) -> float:
     return float(shape.num_hidden_layers * ((per_token + attention) * lengths).sum())
 
 
-def matrix_rate() -> float:
-    """Return the operations per second of float32 matrix products, threads as for encoding."""
+def matrix_rate(dtype: torch.dtype) -> float:
+    """Return the operations per second of matrix products, threads as for encoding."""
     best = 0.0
     for rows, inner, columns in ((1024, 384, 1536), (1024, 1536, 384), (2048, 2048, 2048)):
-        left, right = torch.randn(rows, inner), torch.randn(inner, columns)
+        left, right = (torch.randn(shape).to(dtype) for shape in ((rows, inner), (inner, columns)))
         for _ in range(12):
             start = time.perf_counter()
             left @ right
@@ -175,11 +177,20 @@ def matrix_rate() -> float:
 
 
 def compare(
-    methods: dict[str, Method], count: int, repetitions: int, operations: float = 0.0
+    methods: dict[str, Method],
+    count: int,
+    repetitions: int,
+    operations: float = 0.0,
+    first_type: torch.dtype = torch.float32,
 ) -> dict[str, np.ndarray]:
-    """Time the methods in turn; print medians, and the agreement with the first method."""
+    """Time the methods in turn; print medians, and the agreement with the first method.
+
+    The first method computes in `first_type`, the others in float32; each is compared with the
+    rate of matrix products in its own type.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in methods}
-    rates: list[float] = []
+    types = dict.fromkeys(methods, torch.float32) | {next(iter(methods)): first_type}
+    rates: dict[torch.dtype, list[float]] = {dtype: [] for dtype in types.values()}
     vectors = {name: encode() for name, encode in methods.items()}  # warms up, too
     for _ in range(repetitions):
         for name, encode in methods.items():
@@ -187,7 +198,8 @@ def compare(
             encode()
             seconds[name].append(time.perf_counter() - start)
         if operations:
-            rates.append(matrix_rate())
+            for dtype, measured in rates.items():
+                measured.append(matrix_rate(dtype))
     reference = next(iter(methods))
     for name in methods:
         rate = count / statistics.median(seconds[name])
@@ -196,7 +208,7 @@ def compare(
         min_cosine = float((vectors[name] * vectors[reference]).sum(1).min())
         share = ""
         if operations:
-            share = f"{operations / min(seconds[name]) / max(rates):>11.2f}"
+            share = f"{operations / min(seconds[name]) / max(rates[types[name]]):>11.2f}"
         print(f"{name:<30}{rate:>9.0f}{spread:>16}{ratio:>10.2f}{min_cosine:>12.6f}{share}")
     return vectors
 
@@ -222,13 +234,16 @@ def main() -> None:
         methods = backend_methods(texts)
         compare_neighbours(compare(methods, len(texts), arguments.repetitions))
         return
-    plain = load_encoder("local/text", device=arguments.device)
+    plain: Any = load_encoder("local/text", device=arguments.device)
+    numeric_type = getattr(plain, "numeric_type", "f32")
+    first_type = torch.bfloat16 if numeric_type == "bf16" else torch.float32
+    print(f"local/text computes in {numeric_type}")
     for sample in (texts, mixed_texts(arguments.rows)):
         methods, operations = (
             text_methods(sample, arguments.device),
             model_operations(plain, sample),
         )
-        compare(methods, len(sample), arguments.repetitions, operations)
+        compare(methods, len(sample), arguments.repetitions, operations, first_type)
     compare(image_methods(files, arguments.device), len(files), arguments.repetitions)
 
 

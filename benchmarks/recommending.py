@@ -31,7 +31,7 @@ from isthmus.retrieval.recommend.settings import RecommenderSettings
 DOMAINS = ("left", "right")
 ITEMS_A_USER = 16
 SETTINGS = RecommenderSettings(
-    examples=ExampleSettings(folds=1, max_users=1_000),
+    examples=ExampleSettings(folds=1, users=1_000),
     training=TrainingSettings(epochs=2),
     tower_epochs=2,
 )

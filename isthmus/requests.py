@@ -57,7 +57,7 @@ def validated_settings(cls: type[Settings]) -> type[Settings]:
     `dataclasses.replace` and `dataclasses.asdict` work as ever. A value that is not valid raises
     `InvalidInput`, as in a `Request`.
     """
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, defer_build=True)
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
     settings: type[Settings] = pydantic_dataclass(frozen=True, config=config)(cls)  # type: ignore[assignment]
     validate = settings.__init__
 

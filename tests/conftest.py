@@ -9,7 +9,8 @@ import pytest
 
 from isthmus import Space
 from tests.retrieval.recommend.worlds import QUICK, checkerboard
-from tests.toy import two_encoders
+from tests.shared import built_once
+from tests.toy import text_encoder, two_encoders
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -23,10 +24,14 @@ def space(tmp_path: Path) -> Space:
 @pytest.fixture(scope="session")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Space:
     """A trained and published checkerboard that tests only read, or copy."""
-    space = checkerboard(tmp_path_factory.mktemp("board") / "shop.space")
-    space.train(settings=QUICK)
-    space.publish()
-    return space
+
+    def build(folder: Path) -> None:
+        space = checkerboard(folder / "shop.space")
+        space.train(settings=QUICK)
+        space.publish()
+
+    folder = built_once(tmp_path_factory, "board", build)
+    return Space.open(folder / "shop.space", encoder={"text": text_encoder()})
 
 
 @pytest.fixture(scope="session")

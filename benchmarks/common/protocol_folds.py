@@ -159,6 +159,9 @@ def _write(
 ) -> None:
     users, items = zip(*kept, strict=True)
     domains = [task.domains.get(item, task.target_domain) for item in items]
+    empty = [split for split, of_split in rows.items() if not of_split]
+    if empty:
+        raise SystemExit(f"a fold of {task.name} has no {empty[0]} users; take fewer folds")
     columns = {"user_id": users, "item_id": items, "domain": domains}
     train = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     pq.write_table(train, out / "train.parquet")

@@ -24,7 +24,8 @@ class IsthmusMethod(Method):
         system = space_systems_of(opened.view(), opened.vector_weights)["isthmus"].make(task)
         trained = processor_seconds()
         lists = system.recommend(task, n)
-        self.model = system.serving.recommender
+        recommender = system.serving.recommender  # its rankers are small beside these
+        self.model = recommender.generators.state(), recommender.content_graph
         return Answer(
             [list(items) for items in lists.items], trained - start, processor_seconds() - trained
         )

@@ -136,7 +136,7 @@ def verify(
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Read all of a space, name what is damaged and lost, and mend it if asked.
+    """Read all of a space, name what is damaged and lost, and mend it with --repair.
 
     The exit code is 1 where something stays damaged.
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from isthmus.operations.alignment import AlignReport
     from isthmus.operations.fusion_weights import WeightsReport
     from isthmus.operations.reembedding import ReembedReport
-    from isthmus.retrieval.recommend.report import RankerDistillation
+    from isthmus.retrieval.ranker.distillation_report import RankerDistillation
     from isthmus.retrieval.recommend.store import Description
     from isthmus.retrieval.search.fusion_weights import FusionReport
     from isthmus.retrieval.search.results import Hit
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 MIB = 2**20
 MOST_REASONS = 3
-SCENARIOS = {"most": "four fifths known", "new": "new items", "all": "all"}
 
 
 def show_alignment(report: AlignReport, *, as_json: bool) -> None:
@@ -234,6 +233,7 @@ def _interval(figure: Estimate) -> str:
 
 def show_training(made: Description, *, as_json: bool) -> None:
     """Print each ranker beside its candidate generators, and what these cover."""
+    from isthmus.retrieval.ranker.situations import DESCRIPTIONS
     from isthmus.retrieval.source_domains.assessment import describe_lift
 
     if as_json:
@@ -241,21 +241,25 @@ def show_training(made: Description, *, as_json: bool) -> None:
         return
     for domain, report in made.reports.items():
         say("", f"{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
-        table = DataTable("known in the domain", "users", "ranker", "best generator alone", "gain",
-                         "95 %", "candidates cover")  # fmt: skip
-        for name, scenario in report.scenarios.items():
-            best = scenario.generators[scenario.best]
-            gain = scenario.ranker - best
+        table = DataTable("situation", "users", "model", "NDCG@10", "best generator alone", "gain",
+                          "95 %", "candidates cover", "calibration error")  # fmt: skip
+        for name, own in report.situations.items():
+            best = own.generators[own.best]
             table.add_row(
-                SCENARIOS.get(name, name),
-                f"{scenario.users:,}",
-                f"{scenario.ranker:.4f}",
-                f"{best:.4f} {scenario.best}",
-                f"{gain:+.4f}",
-                f"{scenario.low:+.4f} to {scenario.high:+.4f}",
-                f"{scenario.coverage['union']:.3f}",
+                DESCRIPTIONS[name],
+                f"{own.users:,}",
+                own.model,
+                f"{own.ranker:.4f}",
+                f"{best:.4f} {own.best}",
+                f"{own.ranker - best:+.4f}",
+                f"{own.low:+.4f} to {own.high:+.4f}",
+                f"{own.coverage['union']:.3f}",
+                f"{own.calibration_error:.3f}",
             )
         print_table(table)
+        for name, reason in report.left_out.items():
+            say(f"warning: candidate generator {name!r} is left out: {reason}", err=True,
+                colour="yellow")  # fmt: skip
         for name, lift in report.lifts.items():
             say(describe_lift(name, lift))
         if report.tuning is not None:
@@ -265,6 +269,9 @@ def show_training(made: Description, *, as_json: bool) -> None:
             _show_ranker_distillation(report.distillation)
     for loss in made.shortfalls():
         say(f"warning: {loss}; publish will refuse it", err=True, colour="yellow")
+    stages = sorted(made.stages.items(), key=lambda stage: -stage[1])
+    times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages if seconds >= 0.1)
+    say(f"processor time in seconds: {times}")
     say(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
 
 

@@ -1,9 +1,9 @@
 """Values that a type does not hold exactly, as the nearest value that it holds.
 
-Conversions refuse to lose anything (`isthmus.data.convert`). A cast that is told to may: a fraction
-becomes the nearest whole number (of two, the even one) or has fewer digits, a time becomes its day
-or loses its zone, both as the clock of its zone shows them. What no number or time stands for is
-refused still.
+Conversions refuse to lose anything (`isthmus.data.convert`). A cast with `allow_lossy` may: a
+fraction becomes the nearest whole number (of two, the even one) or has fewer digits, a time becomes
+its day or loses its zone, both as the clock of its zone shows them. What no number or time stands
+for is refused still.
 """
 
 from __future__ import annotations

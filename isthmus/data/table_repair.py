@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from isthmus.data.lance_commits import drop_torn_version
 from isthmus.data.lance_manifest import Fragment, TableManifest, manifest_name, versions_of
 from isthmus.data.lance_tables import commit, open_unchecked, read_unrecorded
 from isthmus.data.table_checksums import (
@@ -131,6 +132,7 @@ def repair_table(table: Path, damages: Sequence[TableDamage]) -> None:
     A damaged index is dropped; whoever needs it builds it anew.
     """
     kinds = {damage.kind for damage in damages}
+    drop_torn_version(table)  # a commit would read it
     version = _last_version(table)
     if version is None:
         return
@@ -152,6 +154,7 @@ def drop_damaged_rows(table: Path, damages: Sequence[TableDamage]) -> None:
     if lost:
         import lance
 
+        drop_torn_version(table)  # the commit would read it
         dataset = open_unchecked(table, _last_version(table))
         commit(dataset, lance.LanceOperation.Delete([], lost, "damaged"), int(dataset.version))
 

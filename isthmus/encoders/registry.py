@@ -227,8 +227,9 @@ def load_encoder(
     prompts: dict[str, str] = {
         role: options.pop(name) for name, role in PROMPT_OPTIONS.items() if name in options
     }
-    truncation = Truncation.pop_from(options, spec)
     loader = _loader(family, spec)
+    takes_dim = "dim" in inspect.signature(loader).parameters  # a plug-in has options of its own
+    truncation = None if takes_dim else Truncation.pop_from(options, spec)
     keywords = {**options, "device": device, "precision": precision, "compile": compile}
     _check_options(loader, spec, name, keywords)
     encoder = loader(name, **keywords)

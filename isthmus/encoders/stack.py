@@ -305,8 +305,8 @@ class LazyEncoders:
 
 def _require_trust(spec: str) -> None:
     """Raise `UnknownEncoder` if a space, which somebody else may have made, asks to run code."""
-    asked = parse_spec(spec).options.get("trust_remote_code") == "true"
-    if asked and os.environ.get(TRUST_VARIABLE) != "1":
+    wants_code = parse_spec(spec).options.get("trust_remote_code") == "true"
+    if wants_code and os.environ.get(TRUST_VARIABLE) != "1":
         raise UnknownEncoder(
             f"the encoder {spec!r} runs Python code of its own; a space is not trusted to start "
             f"it: set {TRUST_VARIABLE}=1 if you have read and trust the code"

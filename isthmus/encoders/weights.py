@@ -64,7 +64,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
 
 def release_pages(arrays: Mapping[str, Array]) -> None:
-    """Give back the memory of arrays that are views of a file; it is read again when used."""
+    """Release the memory of arrays that are views of a file; it is read again when used."""
     for array in arrays.values():
         owner: Any = array
         while isinstance(owner, np.ndarray):

@@ -25,6 +25,7 @@ from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_data import space_training_data
+from isthmus.retrieval.recommend.train import train_recommender
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.examples import item_vectors
 from isthmus.retrieval.search.ranking import DomainGroup
@@ -118,8 +119,6 @@ class TrainedSystem:
         show: bool = False,
     ) -> TrainedSystem:
         """Train on the train table of a task."""
-        from isthmus.retrieval.recommend.train import train_recommender
-
         train = task.train.append_column(WEIGHT, pa.repeat(1.0, len(task.train)))
         data = space_training_data(view, weights, train, users=users)
         targets = None if task.target_domain is None else [task.target_domain]

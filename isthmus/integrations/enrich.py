@@ -65,7 +65,7 @@ class EnrichReport:
     used_tokens : int
         Tokens that were used.
     dry_run : bool
-        Whether nothing was asked.
+        Whether no model was called.
     """
 
     items: int = 0
@@ -128,21 +128,23 @@ class _Enrichment:
 
     def _asked(self, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return what is sent of the items without an answer; count the others."""
-        asked = {}
+        requests = {}
         for item in self._space.get(list(ids)):
             data = _data_of(item)
             if self._cache.get(self._key_of(data)) is not None:
                 self.report.cached += 1
             else:
-                asked[item["item_id"]] = data
+                requests[item["item_id"]] = data
                 self.report.estimated_tokens += self._model.estimate(self._prompt, data)
-        return asked
+        return requests
 
     def _enrich(self, ids: Sequence[str]) -> None:
-        asked = self._asked(ids)
+        requests = self._asked(ids)
         failure: ServiceError | None = None
         with ThreadPoolExecutor(self._request.concurrency) as threads:
-            for item_id, why in zip(asked, threads.map(self._ask, asked.values()), strict=True):
+            for item_id, why in zip(
+                requests, threads.map(self._ask, requests.values()), strict=True
+            ):
                 if why == OVER_BUDGET:
                     self.report.left += 1
                 elif isinstance(why, MalformedAnswer | ServiceRefusal):

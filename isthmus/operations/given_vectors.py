@@ -86,7 +86,7 @@ class GivenVectors:
 
 
 def declare_vectors(space: OpenSpace, settings: SpaceSettings) -> None:
-    """Give an empty space the named vectors of further settings, and open it with these.
+    """Add the named vectors of further settings to an empty space, and open it with these.
 
     Other processes that have the space open must open it again.
 

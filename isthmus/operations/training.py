@@ -32,6 +32,7 @@ from isthmus.retrieval.recommend.store import (
     save_recommender,
     trained_folder,
 )
+from isthmus.retrieval.recommend.train import train_recommender
 from isthmus.schema import TRAINING_FOLDER
 
 
@@ -43,8 +44,6 @@ def train(
     progress: bool = False,
 ) -> Description:
     """Train candidate generators and rankers on the stored interactions."""
-    from isthmus.retrieval.recommend.train import train_recommender
-
     if not isinstance(settings, RecommenderSettings):
         settings = recommender_settings(settings or TrainSettings())
     last_added = space.interactions.last_added()

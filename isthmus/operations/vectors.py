@@ -231,9 +231,9 @@ def _schema(
 
 def _held(snapshot: Snapshot, request: VectorsRequest) -> dict[str, dict[str, str]]:
     """Return by domain and attribute the column, of the domains that are exported."""
-    asked = request.domains
+    requested = request.domains
     columns = snapshot.attributes.columns
-    return {d: dict(names) for d, names in columns.items() if asked is None or d in asked}
+    return {d: dict(names) for d, names in columns.items() if requested is None or d in requested}
 
 
 def _contents(snapshot: Snapshot) -> list[str]:

@@ -121,7 +121,7 @@ def verify(space: OpenSpace, request: VerifyRequest, *, progress: bool = False) 
 
 
 def _mend_releases(space: OpenSpace, request: VerifyRequest) -> list[Damage]:
-    """Check the releases, and mend them if asked."""
+    """Check the releases, and mend them with `repair`."""
     findings = list(_release_findings(space))
     if not request.repair:
         return [one.damage for one in findings]

@@ -143,9 +143,9 @@ def test_the_remedy_of_a_damaged_recommender(board, run, tmp_path):
 def test_the_remedy_of_a_damaged_recommender_that_is_not_published(board, run, tmp_path):
     shutil.copytree(board.path, tmp_path / "shop")
     flip(newest(tmp_path / "shop", "training/recommender/**/generators.safetensors"))
-    told = run("verify", "--space", "shop")
-    assert told.returncode == 1
-    (trained,) = type_remedies(run, told.stdout)
+    failed = run("verify", "--space", "shop")
+    assert failed.returncode == 1
+    (trained,) = type_remedies(run, failed.stdout)
     assert trained.returncode == 0, trained.stderr
     assert run("verify", "--space", "shop").returncode == 0
 
@@ -194,18 +194,18 @@ def test_the_remedy_of_a_damaged_alignment_or_weights(
     shutil.copytree(aligned / name, tmp_path / "shop")
     assert run(*SEARCH).returncode == 0
     flip(newest(tmp_path / "shop", pattern))
-    told = run(*SEARCH)
-    assert told.returncode == 1
-    assert "Traceback" not in told.stderr
-    said = told.stderr
+    failed = run(*SEARCH)
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    shown = failed.stderr
     if alternative:  # what verify says
-        said = run("verify", "--space", "shop").stdout
+        shown = run("verify", "--space", "shop").stdout
     for _ in range(2):
-        results = type_remedies(run, said)
-        said = " ".join(result.stdout + result.stderr for result in results)
+        results = type_remedies(run, shown)
+        shown = " ".join(result.stdout + result.stderr for result in results)
         if run(*SEARCH).returncode == 0:
             break
-    assert run(*SEARCH).returncode == 0, said
+    assert run(*SEARCH).returncode == 0, shown
     assert run("verify", "--space", "shop").returncode == 0
 
 

@@ -66,11 +66,11 @@ def test_import_a_collection_then_enrich_and_rank_it(run, run_json, tmp_path):
     run_json("update", "titles.parquet", "--space", "s.space")
     with chat_server(write) as server:
         model = ["--model", server.spec()]
-        asked = ["enrich", "--space", "s.space", "--domain", "films", *model]
-        asked += ["--prompt-file", "prompt.txt", "--fields", "mood=text"]
-        assert run_json(*asked, "--dry-run")["estimated_tokens"] > 0
+        command = ["enrich", "--space", "s.space", "--domain", "films", *model]
+        command += ["--prompt-file", "prompt.txt", "--fields", "mood=text"]
+        assert run_json(*command, "--dry-run")["estimated_tokens"] > 0
         assert server.requests == []
-        assert run_json(*asked)["written"] == 3
+        assert run_json(*command)["written"] == 3
         assert run_json("get", "a", "--space", "s.space")["attributes"]["ai_mood"] == "calm"
         assert run_json("profile", "rain", *model) == {"profile": "likes rain"}
     dropped = run_json("unenrich", "--space", "s.space", "--domain", "films")["dropped"]

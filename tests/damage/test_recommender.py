@@ -71,9 +71,9 @@ def test_the_status_says_what_is_damaged_beside_the_rest(folder, name):
     sound = opened(folder).status()
     assert sound["damage"] == []
     damage(folder / "releases" / "000001" / "recommender" / name)
-    told = opened(folder).status()
-    (line,) = told.pop("damage")
+    status = opened(folder).status()
+    (line,) = status.pop("damage")
     assert name in line
     assert "isthmus " in line
-    assert told.pop("recommender") is None
-    assert {**sound, **told} == sound
+    assert status.pop("recommender") is None
+    assert {**sound, **status} == sound

@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from isthmus import Space
+from isthmus.data.lance_manifest import manifest_name, versions_of
 from isthmus.errors import CorruptTable, InvalidInput, IsthmusError
 from tests.damage.damages import flip
 from tests.toy import item, picture, two_encoders
@@ -115,6 +116,15 @@ def test_lost_events_are_reported_with_their_users(folder):
     assert found.remedy.endswith(f"isthmus interactions add FILES --space {folder}")
     assert opened(folder).verify(drop_damaged=True).sound
     assert len(opened(folder).interactions()) == 0
+
+
+def test_rows_are_given_up_where_the_power_was_lost_in_a_repair(folder):
+    """The manifest of the version without the damaged rows is there, and empty."""
+    (cache,) = folder.glob("embedding_cache/text-*.lance")
+    flip(files(folder, "embedding_cache/text-*/data/*")[-1])
+    (cache / manifest_name(versions_of(cache)[-1] + 1)).touch()
+    assert opened(folder).verify(repair=True).sound
+    assert opened(folder).verify().damages == []
 
 
 def test_damaged_media_are_reported(folder):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.cli.main import app
+from tests.shared import built_once
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -24,10 +25,12 @@ INSTALL = ("pip install", "make ", "git ")
 @pytest.fixture(scope="session")
 def tutorial_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the tutorial was followed from its first to its last line."""
-    folder = tmp_path_factory.mktemp("tutorial")
-    shutil.copytree(CATALOGUE, folder, dirs_exist_ok=True)
-    follow(DOCS / "tutorial.md", folder)
-    return folder
+
+    def build(folder: Path) -> None:
+        shutil.copytree(CATALOGUE, folder, dirs_exist_ok=True)
+        follow(DOCS / "tutorial.md", folder)
+
+    return built_once(tmp_path_factory, "tutorial", build)
 
 
 @pytest.fixture

@@ -42,9 +42,9 @@ def test_it_has_a_fingerprint_of_its_own_and_keeps_it(plain, quick):
     assert again.components == quick.components
     assert quick.components["text.backend"].startswith("openvino-int8 ")
     assert quick.fingerprint != plain.fingerprint
-    recorded = {f"text.{name}": value for name, value in plain.components.items()}
-    with pytest.raises(FingerprintMismatch, match=r"text\.text\.backend was None"):
-        LazyEncoders({"text": INT8}, recorded)("text")
+    recorded = {f"text.{name}": value for name, value in quick.components.items()}
+    with pytest.raises(FingerprintMismatch, match=r"text\.text\.backend was .*openvino-int8"):
+        LazyEncoders({"text": "local/text"}, recorded)("text")
 
 
 def test_an_alignment_stays_valid_on_another_backend(quick, encoder_of, tmp_path):
@@ -72,7 +72,7 @@ def test_mixed_vectors_are_nearer_to_the_model_than_those_in_8_bits(plain, quick
     assert " layers " in mixed.components["text.backend"]
 
 
-# In a process with many other tests its 8-bit vectors were wrong at times; alone they are right.
+# Where bf16 was emulated, its 8-bit vectors depended on what memory held before.
 @pytest.mark.heavy
 @pytest.mark.parametrize("save", [models.bert_folder, models.sentence_folder])
 def test_other_families_of_text_models(save, encoder_of, folder_of):
@@ -89,8 +89,8 @@ def test_other_families_of_text_models(save, encoder_of, folder_of):
     [
         ("local/image", None),
         ("transformers/", models.vit_folder),
-        ("transformers/", models.convnext_folder),
-        ("timm/test_vit:", models.timm_checkpoint),
+        pytest.param("transformers/", models.convnext_folder, marks=pytest.mark.heavy),
+        pytest.param("timm/test_vit:", models.timm_checkpoint, marks=pytest.mark.heavy),
     ],
 )
 def test_models_of_images(prefix, save, encoder_of, folder_of):

@@ -32,6 +32,14 @@ class Constant(Encoder):
         return np.tile(np.float32([1, 0]), (len(prepared), 1))
 
 
+class Sized(Constant):
+    """Has an option of the name that elsewhere shortens vectors."""
+
+    def __init__(self, rest, *, dim, **options):
+        super().__init__(rest, **options)
+        self.size = dim
+
+
 @pytest.fixture
 def registered(monkeypatch):
     def register(name: str, value: str):
@@ -54,6 +62,11 @@ def test_a_registered_encoder_gets_what_follows_the_slash_and_the_options(regist
     encoder = load_encoder("constant/a/b?flavour=sweet")
     assert (encoder.rest, encoder.flavour) == ("a/b", "sweet")
     assert encoder.spec == "constant/a/b?flavour=sweet"
+
+
+def test_a_registered_encoder_may_have_an_option_dim(registered):
+    registered("sized", f"{__name__}:Sized")
+    assert load_encoder("sized/a?dim=7").size == "7"
 
 
 def test_one_encoder_for_all_its_modalities(registered):

@@ -36,7 +36,7 @@ def test_vectors_are_those_of_the_model_in_the_order_of_the_texts(server):
     "behaviour",
     ["half", "same index", "dimension", "nan", "500", "503", "429", "truncated", "html", "no data"],
 )
-def test_one_bad_answer_is_asked_for_again(server, behaviour):
+def test_one_bad_answer_is_requested_again(server, behaviour):
     encoder = load_encoder(server.spec())
     server.behaviours = [behaviour]
     started = time.monotonic()
@@ -127,12 +127,12 @@ class TestSpaces:
     def test_a_space_is_made_opened_again_and_searched(self, server, tmp_path):
         space = Space.create(tmp_path / "s", text_encoder=server.spec())
         space.upsert([item(str(n), text) for n, text in enumerate(TEXTS)])
-        asked = len(server.texts)
+        texts_before = len(server.texts)
         again = Space.open(space.path)
         assert again.upsert([item(str(n), text) for n, text in enumerate(TEXTS)]).unchanged == 4
-        assert len(server.texts) == asked  # not even the probe
+        assert len(server.texts) == texts_before  # not even the probe
         assert again.search("blue hat", k=1)[0].item_id == "1"
-        assert server.texts[asked:] == [PROBE_TEXT, "blue hat"]
+        assert server.texts[texts_before:] == [PROBE_TEXT, "blue hat"]
 
     def test_a_changed_model_behind_the_address_is_refused(self, server, tmp_path):
         space = Space.create(tmp_path / "s", text_encoder=server.spec())
@@ -163,9 +163,9 @@ class TestSpaces:
         with pytest.raises(PartlyEncoded, match="answered 0 vectors for 1 texts"):
             space.upsert(rows)
         assert space.status()["items"] == 0
-        asked = len(server.texts)
+        texts_before = len(server.texts)
         assert space.upsert(rows).encoded == {"text": 2}
-        assert server.texts[asked:] == TEXTS[2:]
+        assert server.texts[texts_before:] == TEXTS[2:]
 
     def test_a_text_that_is_refused_is_quarantined_and_the_rest_stored(self, server, tmp_path):
         space = Space.create(tmp_path / "s", text_encoder=server.spec())
@@ -177,6 +177,13 @@ class TestSpaces:
         assert "answered 400" in failure["reason"]
         assert "a text is too long" in failure["reason"]
         assert space.count() == 4
+        queries = [
+            {"query_id": "good", "text": "blue hat"},
+            {"query_id": "bad", "text": "forbidden"},
+        ]
+        answers = space.search_file(queries, tmp_path / "out.parquet", k=1)
+        assert (answers.queries, answers.answered) == (2, 1)
+        assert "answered 400" in answers.problems[0].reason
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ AUDIO_ITEMS = [
 PLANNED_ITEMS = 1_100
 RECIPE = "IVF PQ4 fast-scan + SQ8"
 
-SETTINGS = replace(QUICK, training=replace(QUICK.training, epochs=4, patience=4), tower_epochs=2)
+SETTINGS = replace(QUICK, training=replace(QUICK.training, epochs=4), tower_epochs=2)
 TRAINED_WEIGHTS = {"text": 1.0, "image": 2.0}
 USERS = [
     User(),

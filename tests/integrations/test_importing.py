@@ -127,7 +127,7 @@ class TestFiles:
         with pytest.raises(InvalidMapping, match="has no column of vectors; its columns are: id"):
             imported(tmp_path / "s", tmp_path / "t.parquet")
 
-    def test_what_cannot_be_told(self, tmp_path):
+    def test_what_is_unknown(self, tmp_path):
         with pytest.raises(InvalidInput, match="--format qdrant or chroma"):
             imported(tmp_path / "s", "http://localhost:1")
         with pytest.raises(InvalidInput, match=r"cannot tell what .*--format"):
@@ -136,6 +136,7 @@ class TestFiles:
             imported(tmp_path / "s", tmp_path / "t", format="milvus")
 
 
+@pytest.mark.heavy
 class TestQdrant:
     @pytest.fixture(scope="class")
     def folder(self, tmp_path_factory) -> Path:

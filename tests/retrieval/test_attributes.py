@@ -250,7 +250,7 @@ def test_an_attribute_may_have_any_name(shop, name):
     assert shop.search("sea", k=1, domain="films", attributes=True)[0].attributes[name] == 5
 
 
-def test_a_cast_loses_something_only_where_it_is_told_to(tmp_path):
+def test_a_cast_loses_something_only_with_allow_lossy(tmp_path):
     space = Space.create(tmp_path / "my space", PointEncoder(2))
     space.upsert(
         [

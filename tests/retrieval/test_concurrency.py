@@ -120,7 +120,9 @@ def test_of_several_processes_that_create_a_space_at_once_one_succeeds(tmp_path)
 
 
 @pytest.mark.parametrize("cause", [errno.EACCES, errno.EROFS])
-def test_who_may_not_write_a_space_is_told_so_and_reads_it(tmp_path, monkeypatch, cause):
+def test_a_space_without_write_permission_is_read_and_the_error_says_why(
+    tmp_path, monkeypatch, cause
+):
     space = Space.create(tmp_path / "s", two_encoders())
     space.upsert([item("a", "x")])
 

@@ -97,8 +97,8 @@ class UserAttributes:
             Number of keys, at most: those of the most users.
         """
         keys, counts = np.unique(self.keys, return_counts=True)
-        told = (counts >= min_users) & (counts < len(self))
-        keys, counts = keys[told], counts[told]
+        informative = (counts >= min_users) & (counts < len(self))
+        keys, counts = keys[informative], counts[informative]
         return np.sort(keys[np.argsort(-counts, kind="stable")[:at_most]])
 
     def matrix(self, keys: Columns) -> csr_array:

@@ -1,7 +1,8 @@
 """OpenVINO instead of PyTorch for the model of an encoder, with a check of the vectors.
 
 ``openvino-int8``: weights in 8 bits with a scale and an offset per row; inputs of matrix products
-in 8 bits with a scale per 64 values of each token, computed as they come; all else in bf16.
+in 8 bits with a scale per 64 values of each token, computed as they come; all else in bf16, or in
+fp32 on a processor without it.
 ``openvino-mixed``: the same, but only for the linear layers that change vectors little
 (`layers_for_int8`). One scale for a whole batch, as in PyTorch's dynamic quantisation, changes
 vectors too much (measured in docs/experiments/openvino.md). Models of images run in fp32 and bf16
@@ -147,12 +148,32 @@ def _compile(
             )
             settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
             description = f"{description}, asymmetric products, groups of {GROUP}"
-        precision = PRECISION_HINTS.get(backend, "bf16")
+        capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precision = precision_hint(backend, capabilities)
         compiled = CompiledModel(lambda: converted, precision, settings)
     if layers is not None:
         layers_digest = digest(" ".join(layers)).hex()[:8]
         description = f"{description}, {len(layers)} layers {layers_digest}"
     return description, _forward_of(compiled)
+
+
+def precision_hint(backend: str, capabilities: Sequence[str]) -> str:
+    """Return the type that a model computes in, apart from products in 8 bits.
+
+    On a processor without bf16 OpenVINO emulates it, and then products with weights in 8 bits read
+    memory that nothing was written to (seen with 2026.4; see docs/experiments/openvino.md). So fp32
+    is taken there.
+
+    Examples
+    --------
+    >>> precision_hint("openvino-int8", ["FP32", "INT8", "BF16"])
+    'bf16'
+    >>> precision_hint("openvino-int8", ["FP32", "INT8"])
+    'f32'
+    """
+    if backend in PRECISION_HINTS:
+        return PRECISION_HINTS[backend]
+    return "bf16" if "BF16" in capabilities else "f32"
 
 
 def _scope_without(layers: list[str] | None, converted: Any, nncf: Any) -> Any:

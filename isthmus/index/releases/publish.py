@@ -208,8 +208,8 @@ class Publisher:
         batch = sampled.combine_chunks().to_batches()[0] if len(sampled) else None
         if batch is None:
             raise InvalidInput("the space holds no items to plan with; add some first")
-        drawn = batch.filter(has_vector(batch, self._named_vectors))
-        return segment_of(drawn, self._named_vectors), len(batch)
+        sample = batch.filter(has_vector(batch, self._named_vectors))
+        return segment_of(sample, self._named_vectors), len(batch)
 
     def _accept(self, manifest: Manifest, switch: Switch | None) -> None:
         if not manifest.accepted:

@@ -103,9 +103,11 @@ class FactorRegression(CandidateGenerator):
             inside = data.in_domain(target)
             others = np.unique(data.domains[~inside & (data.popularity > 0)])
             shared = data.domain_users(target) & sides.users_of(~inside)
-            if int(shared.sum()) < self.min_shared:
+            if not len(others):
                 continue
             self._shared[target] = int(shared.sum())
+            if self._shared[target] < self.min_shared:
+                continue
             maps[target] = self._regress(sides, inside, np.flatnonzero(shared))
             own[inside] = sides.items_of(inside)[inside]
             if len(others) == 1:  # that domain's own factors are those of everything else
@@ -117,7 +119,17 @@ class FactorRegression(CandidateGenerator):
     @property
     def shared_users(self) -> dict[int, int]:
         """The number of users that a map was learned from, by the code of the target."""
-        return dict(self._shared)
+        return {target: self._shared[target] for target in self._maps}
+
+    def missing(self, target: int) -> str | None:
+        """Return that too few users are shared, where other domains have no map to a target."""
+        shared = self._shared.get(target)
+        if shared is None or target in self._maps:
+            return None
+        return (
+            f"{shared:,} users liked something of the domain and of another one, and a map "
+            f"between domains is learned from {self.min_shared:,} on"
+        )
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> DotProductScorer:
         """Return the products of predicted user factors and item factors of the target."""

@@ -62,6 +62,11 @@ class CandidateGenerator(ABC):
             Code of the domain.
         """
 
+    def missing(self, target: int) -> str | None:
+        """Return why a fitted generator scores nothing of a domain by its design, if it does."""
+        del target
+        return None
+
     @abstractmethod
     def state(self) -> ArrayState:
         """Return what was learned, as arrays."""

@@ -60,10 +60,10 @@ class SegmentPopularity(CandidateGenerator):
             return DenseScorer(scores)
         matrix = users.attributes.matrix(self._keys)
         n_keys = np.diff(matrix.indptr)
-        told = np.flatnonzero(n_keys)
-        lifts = (matrix[told] @ self._ratios).toarray() / np.sqrt(n_keys[told, None])
+        known = np.flatnonzero(n_keys)
+        lifts = (matrix[known] @ self._ratios).toarray() / np.sqrt(n_keys[known, None])
         inside = data.in_domain(target)[: len(self._popularity)]
-        scores[told, : len(self._popularity)] = np.exp(lifts) * self._popularity * inside
+        scores[known, : len(self._popularity)] = np.exp(lifts) * self._popularity * inside
         return DenseScorer(scores)
 
     def state(self) -> ArrayState:

@@ -88,14 +88,14 @@ class Simulation:
         rng = np.random.default_rng(seed)
         matrix = data.interactions
         hidden, taken = np.zeros(len(matrix), bool), np.zeros(len(matrix.users), bool)
-        drawn = {}
+        sampled = {}
         for target in data.target_codes:
             users = _draw_users(data, target, taken, rng)
-            drawn[target], taken[users] = users, True
+            sampled[target], taken[users] = users, True
             hidden |= _among(matrix, users) & data.in_domain(target)[matrix.columns]
         situations = [
             situation
-            for target, users in drawn.items()
+            for target, users in sampled.items()
             for situation in _situations(data, target, users, rng)
         ]
         return cls(data.without_entries(hidden), situations)
@@ -169,8 +169,8 @@ def _situations(
         histories = UserHistories.from_interactions(visible).take_users(chosen).liked
         position = np.full(len(matrix.users), -1)
         position[chosen] = np.arange(len(chosen))
-        wanted = liked & ~among_shown & (position[owners] >= 0)
-        relevant = position[owners[wanted]] * len(data) + matrix.columns[wanted]
+        is_relevant = liked & ~among_shown & (position[owners] >= 0)
+        relevant = position[owners[is_relevant]] * len(data) + matrix.columns[is_relevant]
         yield Situation(target, name, histories, np.sort(relevant))
 
 

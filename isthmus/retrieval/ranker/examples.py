@@ -1,45 +1,40 @@
-"""Training examples of a ranker: the candidates of simulated cold-start users, with labels."""
+"""Training examples of a ranker: the candidates of simulated users, with labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.metrics import PerUser, ndcg, recall
+from isthmus.numerics.sparse import concatenate_ranges
+from isthmus.numerics.top_k import top_k
 from isthmus.progress import progress_bar
-from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import CandidateGenerators
-from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
+from isthmus.retrieval.candidates.pool import candidate_pool
 from isthmus.retrieval.candidates.training_data import TrainingData
-from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.cold_start_episodes import (
-    Episodes,
-    choose_validation_users,
-    make_episodes,
-    make_folds,
-)
+from isthmus.retrieval.ranker.cold_start_episodes import Episodes, make_episodes, make_folds
 from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, feature_columns
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.settings import ExampleSettings
 
 USERS_PER_CHUNK = 256
+NDCG_CUTOFF = 10
+RECALL_CUTOFF = 200
+
+ExamplesBySituation = dict[str, "Examples"]
 
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Users with candidates, some of which they liked.
+    """Users in one situation, with candidates, some of which they liked.
 
     Attributes
     ----------
-    scenarios : numpy.ndarray
-        str objects, shape (n_examples,): how much was shown, see `Episodes`.
     users : numpy.ndarray
-        int64, shape (n_examples,): who it was; the examples of a user are never divided between
-        training and validation.
+        int64, shape (n_examples,): who it was, a row of the interaction matrix.
     starts : numpy.ndarray
         int64, shape (n_examples + 1,): the candidates of example *i* are ``starts[i]`` to
         ``starts[i + 1]``.
@@ -51,66 +46,128 @@ class Examples:
         float16, shape (n_candidates, n_columns).
     labels : numpy.ndarray
         bool, shape (n_candidates,): which candidates are relevant.
-    log_probabilities : numpy.ndarray
-        float32, shape (n_candidates,): logarithm of the probability with which the candidate was
-        sampled, 0 for one that was kept for certain.
-    evidence : numpy.ndarray
-        float32, shape (n_examples,): see `Features`.
     n_relevant : numpy.ndarray
         int64, shape (n_examples,): relevant items, whether among the candidates or not.
-    validation : numpy.ndarray
-        bool, shape (n_examples,): examples of validation users, which are not trained on; all
-        candidates of these are kept.
-    histories : UserHistories
-        What was shown.
-    target : int
-        Code of the domain.
     """
 
-    scenarios: Columns
     users: Columns
     starts: Columns
     items: Columns
     columns: tuple[str, ...]
     features: FloatArray
     labels: Mask
-    log_probabilities: FloatArray
-    evidence: FloatArray
     n_relevant: Columns
-    validation: Mask
-    histories: UserHistories
-    target: int
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    @property
+    def owners(self) -> Columns:
+        """The example of each candidate, int64, shape (n_candidates,)."""
+        return np.repeat(np.arange(len(self)), np.diff(self.starts))
 
     def candidates_of(self, example: int) -> slice:
         """Return where the candidates of an example are."""
         return slice(self.starts[example], self.starts[example + 1])
 
+    def rows_of(self, examples: Columns) -> Columns:
+        """Return the candidates of some examples, int64."""
+        starts = self.starts[examples]
+        return concatenate_ranges(starts, self.starts[examples + 1] - starts)
+
+    def take(self, examples: Columns) -> Examples:
+        """Return the examples at some positions."""
+        rows = self.rows_of(examples)
+        lengths = self.starts[examples + 1] - self.starts[examples]
+        return replace(
+            self,
+            users=self.users[examples],
+            starts=np.concatenate([[0], np.cumsum(lengths)]),
+            items=self.items[rows],
+            features=self.features[rows],
+            labels=self.labels[rows],
+            n_relevant=self.n_relevant[examples],
+        )
+
+    @property
+    def informative(self) -> Columns:
+        """The examples with a relevant candidate, int64: only these can be learned from."""
+        return np.flatnonzero(np.bincount(self.owners, self.labels, len(self)) > 0)
+
+    def sampled(
+        self, examples: Columns, n: int, draws: np.random.Generator
+    ) -> tuple[Examples, FloatArray]:
+        """Return some examples with a sample of their candidates; relevant ones are always kept.
+
+        Parameters
+        ----------
+        examples : numpy.ndarray
+            Positions of the examples.
+        n : int
+            Expected number of other candidates of each.
+        draws : numpy.random.Generator
+            Source of the sample.
+
+        Returns
+        -------
+        sampled, corrections
+            The examples, and minus the logarithm of the probability with which each of their
+            candidates was sampled, float32, shape (n_candidates,). A softmax over the candidates
+            is estimated by adding it to their scores.
+        """
+        rows = self.rows_of(examples)
+        lengths = self.starts[examples + 1] - self.starts[examples]
+        probability = np.repeat(np.minimum(n / np.maximum(lengths, 1), 1), lengths)
+        probability = np.where(self.labels[rows], 1.0, probability)
+        kept = draws.random(len(rows)) < probability
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        some = replace(
+            self,
+            users=self.users[examples],
+            starts=np.concatenate([[0], np.cumsum(kept)])[starts],
+            items=self.items[rows[kept]],
+            features=self.features[rows[kept]],
+            labels=self.labels[rows[kept]],
+            n_relevant=self.n_relevant[examples],
+        )
+        return some, -np.log(probability[kept]).astype(np.float32)
+
+    def metrics(self, scores: FloatArray) -> tuple[PerUser, PerUser]:
+        """Return NDCG@10 and recall@200 of each example by the scores of its candidates.
+
+        A candidate scored -inf is not in the list.
+        """
+        hits = np.zeros((len(self), RECALL_CUTOFF), bool)
+        for example in range(len(self)):
+            rows = self.candidates_of(example)
+            top = top_k(scores[rows], RECALL_CUTOFF)
+            top = top[np.isfinite(scores[rows][top])]
+            hits[example, : len(top)] = self.labels[rows][top]
+        n_relevant = np.maximum(self.n_relevant, 1)
+        return ndcg(hits, n_relevant, NDCG_CUTOFF), recall(hits, n_relevant, RECALL_CUTOFF)
+
 
 def make_examples(
     data: TrainingData,
-    make_generators: Callable[[], Sequence[CandidateGenerator]],
-    make_statistics: Callable[[], ItemStatistics],
+    fitted: Callable[[TrainingData], tuple[CandidateGenerators, ItemStatistics]],
     target: int,
     settings: ExampleSettings,
     *,
     columns: Sequence[str] | None = None,
     ignored: Mask | None = None,
     show: bool = False,
-) -> Examples:
-    """Make examples of the users of a domain, by cross-fitting.
+) -> ExamplesBySituation:
+    """Make examples of the users of a domain in every situation, by cross-fitting.
 
     For each fold, generators and statistics learn without what its users did in the domain and
-    without some items. So the ranker is trained on scores of cold-start users, as it meets in use.
+    without some items. So the ranker is trained on scores of users as it meets them in use.
 
     Parameters
     ----------
     data : TrainingData
         Items and interactions.
-    make_generators, make_statistics : callable
-        Return generators and statistics that are not fitted.
+    fitted : callable
+        Returns generators and statistics that are fitted to training data.
     target : int
         Code of the domain.
     settings : ExampleSettings
@@ -121,26 +178,32 @@ def make_examples(
         bool, shape (n_items,): items that no history shows.
     show : bool
         Whether to show progress bars.
+
+    Returns
+    -------
+    dict of str to Examples
+        By situation; situations in which no user can be simulated are left out.
     """
-    parts: list[Examples] = []
-    folds = list(make_folds(data, target, settings.folds, settings.seed, settings.max_users))
-    validation = choose_validation_users(
-        data, folds, target, settings.validation_share, settings.seed
-    )
-    for number, fold in enumerate(folds):
+    parts: dict[str, list[Examples]] = {}
+    max_users = -(-settings.users // settings.folds)
+    for number, fold in enumerate(make_folds(data, target, settings.folds, settings.seed)):
         visible = data.without_entries(fold.hidden)
-        generators = CandidateGenerators(make_generators()).fit(visible, show=show)
-        maker = _ExampleMaker(
-            visible,
-            generators,
-            make_statistics().fit(visible),
-            target,
-            tuple(feature_columns(generators.names) if columns is None else columns),
-            settings,
+        generators, statistics = fitted(visible)
+        names = feature_columns(generators.names) if columns is None else columns
+        maker = _ExampleMaker(visible, generators, statistics, target, tuple(names), settings.depth)
+        episodes = list(
+            make_episodes(
+                data, fold, target, settings.seed + number, max_users=max_users, ignored=ignored
+            )
         )
-        episodes = make_episodes(data, fold, target, settings.seed + number, ignored)
-        parts += maker.examples(list(episodes), validation, show=show)
-    return join_examples(parts)
+        total = sum(len(some.users) for some in episodes)
+        with progress_bar("making examples", total, show=show) as advance:
+            for some in episodes:
+                for part in maker.examples(some):
+                    parts.setdefault(some.situation, []).append(part)
+                    advance(len(part))
+    # One at a time, so that the parts of a situation are freed before the next is joined.
+    return {situation: join_examples(parts.pop(situation)) for situation in list(parts)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,102 +215,43 @@ class _ExampleMaker:
     statistics: ItemStatistics
     target: int
     columns: tuple[str, ...]
-    settings: ExampleSettings
+    depth: int
 
-    def examples(
-        self, episodes: Sequence[Episodes], validation: Mask, *, show: bool
-    ) -> Iterator[Examples]:
-        rng = np.random.default_rng(self.settings.seed)
-        total = sum(len(some.users) for some in episodes)
-        with progress_bar("making examples", total, show=show) as advance:
-            for scenario in episodes:
-                for start in range(0, len(scenario.users), USERS_PER_CHUNK):
-                    stop = min(start + USERS_PER_CHUNK, len(scenario.users))
-                    part = scenario.slice(start, stop)
-                    yield self._of_episodes(part, validation[part.users], rng)
-                    advance(stop - start)
+    def examples(self, episodes: Episodes) -> Iterator[Examples]:
+        """Yield the examples of some users at a time."""
+        n = len(episodes.users)
+        for start in range(0, n, USERS_PER_CHUNK):
+            yield self._of_episodes(episodes.slice(start, min(start + USERS_PER_CHUNK, n)))
 
-    def _of_episodes(
-        self, episodes: Episodes, validation: Mask, rng: np.random.Generator
-    ) -> Examples:
+    def _of_episodes(self, episodes: Episodes) -> Examples:
         data, histories = self.data, episodes.histories
         scorers = self.generators.scorers(data, histories, self.target)
-        seen = histories.seen(len(data))
-        pool = candidate_pool(scorers, self.settings.depth, episodes.allowed, seen)
+        pool = candidate_pool(scorers, self.depth, episodes.allowed, histories.seen(len(data)))
         inputs = FeatureInputs(data, histories, pool, self.statistics, self.target)
-        features = compute_features(inputs, self.columns)
         keys = pool.owners * len(data) + pool.items
-        labels = np.isin(keys, episodes.owners * len(data) + episodes.relevant)
-        kept, log_probabilities = _sample(pool, labels, validation, self.settings, rng)
-        sampled = pool.filter(kept)
         return Examples(
-            scenarios=np.full(len(pool), episodes.scenario, object),
             users=episodes.users,
-            starts=sampled.starts,
-            items=sampled.items,
+            starts=pool.starts,
+            items=pool.items,
             columns=self.columns,
-            features=features.values[kept].astype(np.float16),
-            labels=labels[kept],
-            log_probabilities=log_probabilities[kept],
-            evidence=features.evidence,
+            features=compute_features(inputs, self.columns).values.astype(np.float16),
+            labels=np.isin(keys, episodes.owners * len(data) + episodes.relevant),
             n_relevant=np.bincount(episodes.owners, minlength=len(pool)),
-            validation=validation,
-            histories=histories,
-            target=self.target,
         )
 
 
-def _sample(
-    pool: CandidatePool,
-    labels: Mask,
-    validation: Mask,
-    settings: ExampleSettings,
-    rng: np.random.Generator,
-) -> tuple[Mask, FloatArray]:
-    """Keep positives and hard negatives, and a random sample of the other candidates."""
-    best = np.where(pool.ranks > 0, pool.ranks, np.iinfo(np.int32).max).min(axis=0)
-    owners = pool.owners
-    certain = labels | (best <= settings.always_kept_rank) | validation[owners]
-    others = np.bincount(owners, ~certain, len(pool))  # (n_users,)
-    probability = np.minimum(settings.sampled_negatives / np.maximum(others, 1), 1)[owners]
-    probability = np.where(certain, 1.0, probability)
-    return rng.random(len(probability)) < probability, np.log(probability).astype(np.float32)
-
-
 def join_examples(parts: Sequence[Examples]) -> Examples:
-    """Concatenate examples of one domain."""
-    histories = [part.histories for part in parts]
-
-    def joined(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    def joined_entries(name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(history, name) for history in histories])
-
+    """Concatenate examples."""
+    if len(parts) == 1:
+        return parts[0]
+    offsets = np.cumsum([0, *(part.starts[-1] for part in parts)])
+    starts = [part.starts[1:] + offset for part, offset in zip(parts, offsets, strict=False)]
     return Examples(
-        scenarios=joined("scenarios"),
-        users=joined("users"),
-        starts=_joined_starts([part.starts for part in parts]),
-        items=joined("items"),
+        users=np.concatenate([part.users for part in parts]),
+        starts=np.concatenate([[0], *starts]),
+        items=np.concatenate([part.items for part in parts]),
         columns=parts[0].columns,
-        features=joined("features"),
-        labels=joined("labels"),
-        log_probabilities=joined("log_probabilities"),
-        evidence=joined("evidence"),
-        n_relevant=joined("n_relevant"),
-        validation=joined("validation"),
-        histories=UserHistories(
-            _joined_starts([history.starts for history in histories]),
-            joined_entries("columns"),
-            joined_entries("weights"),
-            joined_entries("recency"),
-            joined_entries("assumed"),
-        ),
-        target=parts[0].target,
+        features=np.concatenate([part.features for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        n_relevant=np.concatenate([part.n_relevant for part in parts]),
     )
-
-
-def _joined_starts(starts: Sequence[Columns]) -> Columns:
-    offsets = np.cumsum([0, *(part_starts[-1] for part_starts in starts)])
-    parts = [part_starts[1:] + offset for part_starts, offset in zip(starts, offsets, strict=False)]
-    return np.concatenate([[0], *parts])

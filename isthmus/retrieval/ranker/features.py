@@ -28,6 +28,7 @@ from isthmus.retrieval.ranker.numeric_features import NUMERIC_COLUMNS
 
 POPULARITY = "item: popularity"
 GENERATOR_RANK = "discounted rank"
+RELATIVE_SCORE = "relative score"
 MAX_HISTORY = 100
 SHARPNESS = 5.0
 SIMILARITY_COLUMNS = ("nearest", "mean", "soft maximum")
@@ -301,7 +302,7 @@ def _numeric_features(inputs: FeatureInputs) -> FloatArray:
 
 GENERATOR = FeatureGroup(
     "generator",
-    ("relative score", GENERATOR_RANK, "log score"),
+    (RELATIVE_SCORE, GENERATOR_RANK, "log score"),
     _generator_features,
     per_generator=True,
 )

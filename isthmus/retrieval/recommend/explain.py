@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask, Positions
+from isthmus.retrieval.candidates.content import Content
+from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -109,7 +112,9 @@ def explain(
 
     Each piece of evidence is deleted in turn, and the items are ranked again: an item of the
     history is deleted before candidates are generated, a generator or a named vector after
-    that. The gain of the evidence is the fall of the score.
+    that. The gain of the evidence is the fall of the score. The part of popularity is the score
+    that the item has without any history, or, where it is no candidate then, the lowest of those
+    that are.
 
     Parameters
     ----------
@@ -130,20 +135,19 @@ def explain(
     entries = _strongest_entries(history)
     variants = _without_each_entry(history, entries)
     ranked = serving.rank(variants, domain, allowed, depth=depth)
-    # (1 + n_entries, n_items): with the whole history, then without each entry
+    # (1 + n_entries + 1, n_items): with the whole history, without each entry, without any
     scores = np.stack([_scores(ranked, user, items) for user in range(len(variants))])
+    popularity = scores[-1]
     pool = _pool_of_user(ranked.pool, 0)
     without_generator = _without_each_generator(serving, history, domain, pool, items)
     without_vector = _without_each_vector(serving, history, domain, pool, items)
-    ranker = serving.recommender.rankers[domain]
-    popularity = ranker.popularity_part(serving.recommender.statistics.popularity(items))
     return [
         Explanation(
             score=float(scores[0, at]),
             popularity=float(popularity[at]),
             personal=float(scores[0, at] - popularity[at]),
             history=_history_reasons(
-                serving, history, entries, scores[0, at] - scores[1:, at], item
+                serving, history, entries, scores[0, at] - scores[1:-1, at], item
             ),
             generators=_generator_reasons(pool, item, scores[0, at] - without_generator[:, at]),
             contents=_content_reasons(
@@ -161,11 +165,12 @@ def _strongest_entries(history: UserHistories) -> Columns:
 
 
 def _without_each_entry(history: UserHistories, entries: Columns) -> UserHistories:
-    """Return the whole history, and the history without each of some entries."""
+    """Return the whole history, the history without each of some entries, and an empty one."""
     n = len(history.columns)
-    copies = history.take_users(np.zeros(len(entries) + 1, np.int64))
+    copies = history.take_users(np.zeros(len(entries) + 2, np.int64))
     kept = np.ones(len(copies.columns), bool)
     kept[(np.arange(len(entries)) + 1) * n + entries] = False
+    kept[(len(entries) + 1) * n :] = False
     return copies.filter(kept)
 
 
@@ -216,8 +221,40 @@ def _without_each_vector(
         part = serving.features.part_of(name)
         statistics = serving.recommender.statistics.without_components(part)
         recommender = replace(serving.recommender, statistics=statistics)
-        out[at] = _rescored(recommender, data, history, domain, pool, items)
+        blind = _with_blind_content(serving, history, domain, pool, part)
+        out[at] = _rescored(recommender, data, history, domain, blind, items)
     return out
+
+
+@dataclass(frozen=True, eq=False)
+class _WithoutPart:
+    """Item features of which some components are 0."""
+
+    features: ItemFeatures
+    part: slice
+
+    def take(self, columns: Columns) -> FloatArray:
+        vectors = self.features.take(columns).copy()
+        vectors[:, self.part] = 0
+        return vectors
+
+
+def _with_blind_content(
+    serving: Serving, history: UserHistories, domain: str, pool: CandidatePool, part: slice
+) -> CandidatePool:
+    """Score and rank the candidates of one user by content without some components."""
+    recommender = serving.recommender
+    if Content.name not in pool.generators:
+        return pool
+    at, target = pool.generators.index(Content.name), recommender.domain_names.index(domain)
+    scorer: Any = recommender.generators[Content.name].scorer(serving.data, history, target)
+    blind = replace(scorer, features=_WithoutPart(serving.features, part))
+    scores, ranks = pool.scores.copy(), pool.ranks.copy()
+    scores[at] = blind.score_pairs(pool.owners, pool.items)
+    places = np.empty(len(pool.items), np.int32)
+    places[np.argsort(-scores[at], kind="stable")] = np.arange(1, len(pool.items) + 1)
+    ranks[at] = np.where((ranks[at] > 0) & (scores[at] > 0), places, 0)
+    return replace(pool, scores=scores, ranks=ranks)
 
 
 def _rescored(

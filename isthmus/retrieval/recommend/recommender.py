@@ -39,7 +39,7 @@ class RankedPool:
     pool : CandidatePool
         The candidates, with the scores and ranks of every generator.
     scores : numpy.ndarray
-        float32, shape (n_candidates,): scores of the ranker.
+        float32, shape (n_candidates,): log-odds that the user likes the candidate.
     """
 
     pool: CandidatePool

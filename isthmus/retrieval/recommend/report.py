@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from isthmus.retrieval.ranker.distillation_report import RankerDistillation
+from isthmus.retrieval.ranker.situation_report import MIN_USERS, SituationReport
+from isthmus.retrieval.ranker.situations import DESCRIPTIONS
 from isthmus.retrieval.source_domains.lift import Lift, harmful
-
-ALL = "all"
-MIN_USERS = 20
 
 
 class Trial(BaseModel):
@@ -20,7 +20,7 @@ class Trial(BaseModel):
     settings : dict
         The hyperparameters by name.
     score : float
-        The best NDCG@10 of the validation users, mean over the scenarios.
+        NDCG@10 of users that were not trained on, mean over the situations.
     pruned : bool
         Whether the trial was stopped early.
     """
@@ -47,88 +47,6 @@ class TuningReport(BaseModel):
     best: dict[str, Any]
 
 
-class ScenarioReport(BaseModel):
-    """NDCG@10 of the validation users in one scenario.
-
-    Attributes
-    ----------
-    users : int
-        Number of simulated users.
-    ranker : float
-        NDCG@10 of the ranker.
-    generators : dict of str to float
-        NDCG@10 of the list of each candidate generator alone.
-    best : str
-        The best generator.
-    low, high : float
-        95 % interval of the gain of the ranker over it: a paired bootstrap, corrected for as many
-        comparisons as there are generators.
-    coverage : dict of str to float
-        Share of the relevant items that a generator proposed, and all together (``"union"``).
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    users: int
-    ranker: float
-    generators: dict[str, float]
-    best: str
-    low: float
-    high: float
-    coverage: dict[str, float]
-
-
-class RankerFigures(BaseModel):
-    """Quality and cost of a ranker.
-
-    Attributes
-    ----------
-    ndcg, recall : float
-        NDCG@10 and recall@200 of the validation users.
-    parameters : int
-        Number of parameters.
-    milliseconds : float
-        Median time to score the candidates of one user, without the features.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    ndcg: float
-    recall: float
-    parameters: int
-    milliseconds: float
-
-
-class RankerDistillation(BaseModel):
-    """A distilled ranker beside its teacher, on users that neither was trained on.
-
-    Attributes
-    ----------
-    teacher, student : RankerFigures
-        Both rankers.
-    low, high : float
-        95 % interval of the NDCG@10 of the student minus that of the teacher, by a bootstrap over
-        users.
-    users : int
-        Number of validation examples.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    teacher: RankerFigures
-    student: RankerFigures
-    low: float
-    high: float
-    users: int
-
-    @property
-    def speed_ratio(self) -> float:
-        """Time of the teacher over that of the student."""
-        return self.teacher.milliseconds / self.student.milliseconds
-
-    @property
-    def size_ratio(self) -> float:
-        """Parameters of the teacher over those of the student."""
-        return self.teacher.parameters / self.student.parameters
-
-
 class RankerReport(BaseModel):
     """The report of the training of one ranker.
 
@@ -144,14 +62,13 @@ class RankerReport(BaseModel):
         The hyperparameter search, if there was one.
     distillation : RankerDistillation or None
         The trained ranker beside the distilled one that replaced it, if it was distilled. In that
-        case `scenarios` describe the distilled one, `loss` and `curve` its teacher.
-    scenarios : dict of str to ScenarioReport
-        By how much was shown of the users, see `Episodes`, and all of them together (``"all"``).
-    loss : list of float
-        Mean training loss of each epoch.
-    curve : list of float
-        NDCG@10 of the validation users, mean over the scenarios, before training and after each
-        epoch.
+        case `situations` describe the one that it was distilled from.
+    situations : dict of str to SituationReport
+        By how much is known of the users, see `isthmus.retrieval.ranker.situations`.
+    left_out : dict of str to str
+        Candidate generators that could not be used, and why.
+    stages : dict of str to float
+        Seconds of processor time of each stage.
     seconds : float
         Duration, with the making of candidates.
     """
@@ -162,9 +79,9 @@ class RankerReport(BaseModel):
     lifts: dict[str, Lift] = {}
     tuning: TuningReport | None = None
     distillation: RankerDistillation | None = None
-    scenarios: dict[str, ScenarioReport]
-    loss: list[float]
-    curve: list[float]
+    situations: dict[str, SituationReport]
+    left_out: dict[str, str] = {}
+    stages: dict[str, float] = {}
     seconds: float
 
     @property
@@ -173,15 +90,15 @@ class RankerReport(BaseModel):
         return harmful(self.lifts)
 
     def shortfalls(self) -> list[str]:
-        """Return a message if the ranker is significantly worse than one of its generators.
+        """Return a message for each situation in which a generator alone is significantly better.
 
-        With fewer than 20 simulated users nothing is significant, whatever the interval says.
+        With fewer than 20 simulated users nothing is significant, whatever the interval says. A
+        situation that falls back on its best generator is not behind it.
         """
-        whole = self.scenarios[ALL]
-        if whole.high >= 0 or whole.users < MIN_USERS:
-            return []
         return [
-            f"the ranker of {self.domain} loses to {whole.best} alone (NDCG@10 "
-            f"{whole.ranker:.4f} against {whole.generators[whole.best]:.4f}, {whole.users} "
-            "simulated users)"
+            f"the ranker of {self.domain} loses to {own.best} alone in the situation "
+            f"{DESCRIPTIONS[name]!r} (NDCG@10 {own.ranker:.4f} against "
+            f"{own.generators[own.best]:.4f}, {own.users} simulated users)"
+            for name, own in self.situations.items()
+            if own.high < 0 and not own.fallback and own.users >= MIN_USERS
         ]

@@ -112,7 +112,7 @@ class TrainSettings(RecommenderOptions, RankerSettings):
     """How a recommender is trained; the defaults are meant for any data."""
 
     cross_fitting_folds: int = Field(
-        default=3,
+        default=2,
         ge=1,
         description="Folds of the users; a ranker is trained on candidates of generators that "
         "have not seen the fold.",

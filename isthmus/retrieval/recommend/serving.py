@@ -20,6 +20,7 @@ from isthmus.retrieval.candidates.content_graph import content_graph
 from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
+from isthmus.retrieval.ranker.calibration import expit
 from isthmus.retrieval.ranker.item_statistics import coarse
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.content_based import recommend
@@ -308,7 +309,7 @@ def recommend_learned(
     """Rank the items of a group of domains for users.
 
     The score of an item is the share of the user's next choices that it is expected to have: the
-    share of its domain, times the softmax of the scores of the ranker over the candidates of the
+    share of its domain, times its share of the calibrated probabilities of the candidates of the
     domain. The share of a domain comes from the history, shrunk to the domain shares of all users.
     Domains without a ranker are ranked by content (see `recommend`), with shares of the scores
     there.
@@ -338,7 +339,7 @@ def recommend_learned(
     for domain in ranked:
         allowed = serving.allowed(domain, select_within(serving, group, [domain]))
         pool = serving.rank(histories, domain, allowed, depth=depth_of(n))
-        lists.append([_softmax_list(serving, pool, user, n) for user in range(len(users))])
+        lists.append([_shares_of(serving, pool, user, n) for user in range(len(users))])
     domain_weights = shares[:, : len(ranked)]
     if others:
         selection = select_within(serving, group, others)
@@ -382,13 +383,18 @@ def select_within(serving: Serving, group: DomainGroup, domains: list[str]) -> S
     return group.selection
 
 
-def _softmax_list(serving: Serving, pool: RankedPool, user: int, n: int) -> ScoredRows:
-    """Return the rows of the n best items, and their softmax shares among all candidates."""
-    items, scores = pool.best(user, n)
-    all_scores = pool.scores_of(user)
-    top = float(all_scores.max(initial=-np.inf))
-    total = float(np.exp(all_scores - top).sum()) if len(all_scores) else 1.0
-    return serving.features.rows[items], np.exp(scores - top) / np.float32(total)
+def _shares_of(serving: Serving, pool: RankedPool, user: int, n: int) -> ScoredRows:
+    """Return the rows of the n best items, and of their equals, with shares of all probabilities.
+
+    Which of equal items is in the list is decided by their ids, when lists are merged.
+    """
+    scores = pool.scores_of(user)
+    if len(scores) > n > 0:
+        n = int((scores >= np.partition(scores, -n)[-n]).sum())
+    items, log_odds = pool.best(user, n)
+    total = float(expit(scores).sum())
+    shares = expit(log_odds) / max(total, 1e-12)
+    return serving.features.rows[items], shares.astype(np.float32)
 
 
 def _shares(scores: FloatArray) -> FloatArray:

@@ -27,6 +27,8 @@ from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
 from isthmus.requests import fields_of
 from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.tuning import GeneratorTuning
+from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ratings.store import DESCRIPTION as RATING_DESCRIPTION
 from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
 from isthmus.retrieval.ratings.store import load as load_rating
@@ -37,7 +39,6 @@ from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.schema import DOMAIN, FORMAT, ITEM_ID, RECOMMENDER_FOLDER, TRAINING_FOLDER
 
 if TYPE_CHECKING:
-    from isthmus.retrieval.ranker.ranker import Ranker
     from isthmus.retrieval.recommend.train import Trained
 
 DESCRIPTION = "recommender.json"
@@ -66,7 +67,7 @@ class Description(BaseModel):
         Name, class and hyperparameters of each candidate generator.
     rankers : dict of str to dict
         By target domain: the candidate generators and features that the ranker needs, by name,
-        its sizes, and the domains whose histories it ignores.
+        the model of each situation, and the domains whose histories it ignores.
     reports : dict of str to RankerReport
         Report of the training of each ranker.
     interactions : int
@@ -85,6 +86,10 @@ class Description(BaseModel):
         The kinds of event whose values are ratings; None where all are.
     seconds : float
         Duration of the training.
+    stages : dict of str to float
+        Seconds of processor time of each stage of the training.
+    generator_tuning : list of GeneratorTuning
+        How the hyperparameters of each candidate generator were chosen.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -103,6 +108,8 @@ class Description(BaseModel):
     encoders: dict[str, str]
     rated_events: list[str] | None = None
     seconds: float
+    stages: dict[str, float] = {}
+    generator_tuning: list[GeneratorTuning] = []
 
     def fits(self, settings: SpaceSettings) -> bool:
         """Return whether it learned from vectors of the encoders that a space has."""
@@ -235,6 +242,8 @@ def _describe(
         encoders=dict(encoders),
         rated_events=None if events is None else list(events),
         seconds=trained.seconds,
+        stages={name: round(seconds, 2) for name, seconds in trained.stages.items()},
+        generator_tuning=trained.generator_tuning,
     )
 
 
@@ -322,8 +331,6 @@ def load_recommender(folder: Path) -> Recommender:
 def _load_rankers(
     folder: Path, description: Description, generators: tuple[str, ...]
 ) -> dict[str, Ranker]:
-    from isthmus.retrieval.ranker.ranker import Ranker
-
     rankers = {}
     for domain, stored in description.rankers.items():
         missing = [repr(name) for name in stored["generators"] if name not in generators]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,31 +14,27 @@ from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.interactions.ratings import RatingData
 from isthmus.errors import InvalidInput, listed
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.metrics import PerUser
-from isthmus.numerics.statistics import interval, resampled_means
-from isthmus.numerics.training import EpochResult
+from isthmus.progress import progress_bar
+from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.training_data import TrainingData
-from isthmus.retrieval.ranker.batches import ExampleBatches
-from isthmus.retrieval.ranker.examples import Examples, make_examples
-from isthmus.retrieval.ranker.features import GENERATOR_RANK, column_name, feature_columns
+from isthmus.retrieval.candidates.tuning import GeneratorTuning, tune_generators
+from isthmus.retrieval.candidates.user_histories import UserHistories
+from isthmus.retrieval.ranker.examples import ExamplesBySituation, make_examples
+from isthmus.retrieval.ranker.features import feature_columns
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import TrainingSettings
-from isthmus.retrieval.ranker.training import train_ranker
+from isthmus.retrieval.ranker.training import TrainedRanker, train_ranker
 from isthmus.retrieval.ratings.model import RatingModel
-from isthmus.retrieval.recommend.distillation import distil_ranker
 from isthmus.retrieval.recommend.recommender import Recommender
-from isthmus.retrieval.recommend.report import ALL, RankerReport, ScenarioReport, TuningReport
+from isthmus.retrieval.recommend.report import RankerReport, TuningReport
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.tuning import require_optuna, tune_ranker
 from isthmus.retrieval.source_domains.lift import Lift, harmful, measure_lifts
 
 MIN_USERS = 20
-RESAMPLES = 2_000
-BATCH_SIZE = 64
-RANKER = "ranker"
+PROBED_USERS, PROBED_ITEMS = 32, 64
 
 
 @dataclass(frozen=True)
@@ -53,11 +49,17 @@ class Trained:
         By target domain.
     seconds : float
         Duration of the training.
+    stages : dict of str to float
+        Seconds of processor time of each stage, over all targets.
+    generator_tuning : list of GeneratorTuning
+        How the hyperparameters of each candidate generator were chosen.
     """
 
     recommender: Recommender
     reports: dict[str, RankerReport]
     seconds: float
+    stages: dict[str, float]
+    generator_tuning: list[GeneratorTuning]
 
 
 def train_recommender(
@@ -106,35 +108,128 @@ def train_recommender(
     """
     start = time.perf_counter()
     if settings.tuning_trials:
-        _require_tunable(settings, pretrained)
+        _require_tunable(pretrained)
     targets = _targets(data, targets)
+    if not (pretrain_on or settings.pretrain):
+        data = replace(data, targets=tuple(targets))
     for name in {name for names in (pretrain_on or {}).values() for name in names}:
         _require_users(data, name)
-    statistics = settings.make_statistics().fit(data)
-    training = _RankerTraining(data, statistics, settings, pretrained, folder, show)
+    stages = Stages()
+    with stages.timed("item statistics"):
+        statistics = settings.make_statistics().fit(data)
+    with stages.timed("tuning of generators"):
+        tuned, tuning = tune_generators(
+            settings.make_generators(attributes=data.interactions.attributes is not None),
+            data,
+            seed=settings.seed,
+            show=show,
+        )
+    left_out = {report.name: report.failure for report in tuning if report.failure is not None}
+    generators = _working_generators(data, tuned, left_out, stages, show=show)
+    training = _RankerTraining(
+        data, statistics, settings, list(generators), left_out, pretrained, folder, show
+    )
     for target in targets if pretrained else ():
-        training.initial(target, settings.training)  # a ranker that does not fit fails at once
+        training.start(target)  # a ranker that does not fit fails at once
     rankers, reports = {}, {}
     for target in targets:
         others = (pretrain_on or {}).get(target)
         if others is None:
             others = _domains_with_users(data, target) if settings.pretrain else []
         rankers[target], reports[target] = training.train(target, others)
+        stages.add(reports[target].stages)
+    with stages.timed("rating model"):
+        rating = None if rated is None else rating_model(data, rated.matrix, settings.seed)
     recommender = Recommender(
         item_ids=data.item_ids,
         domain_names=data.domain_names,
         domains=data.domains,
-        generators=CandidateGenerators(settings.make_generators()).fit(data, show=show),
+        generators=generators,
         statistics=statistics,
         rankers=rankers,
         content_graph=data.content_graph,
         feedback=feedback,
         ignored={target: report.ignored for target, report in reports.items()},
-        rating=None if rated is None else rating_model(data, rated.matrix, settings.seed),
+        rating=rating,
         vector_names=data.features.vector_names,
         rated_events=None if rated is None else rated.events,
     )
-    return Trained(recommender, reports, time.perf_counter() - start)
+    return Trained(recommender, reports, time.perf_counter() - start, stages.seconds, tuning)
+
+
+@dataclass
+class Stages:
+    """Seconds of processor time of the stages of a training."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Add the processor time of the body to a stage, but for what is timed within it."""
+        start, before = time.process_time(), sum(self.seconds.values())
+        yield
+        within = sum(self.seconds.values()) - before
+        self.add({name: time.process_time() - start - within})
+
+    def add(self, seconds: Mapping[str, float]) -> None:
+        """Add the times of other stages."""
+        for name, more in seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + more
+
+
+def _working_generators(
+    data: TrainingData,
+    generators: Sequence[CandidateGenerator],
+    left_out: dict[str, str],
+    stages: Stages,
+    *,
+    show: bool,
+) -> CandidateGenerators:
+    """Fit the generators but for those that fail or have scores that are not finite.
+
+    Why these are left out is added to `left_out`.
+
+    Raises
+    ------
+    InvalidInput
+        If none is left.
+    """
+    working = []
+    with (
+        stages.timed("candidate generators"),
+        progress_bar("fitting candidate generators", len(generators), show=show) as advance,
+    ):
+        for generator in generators:
+            reason = _failure(generator, data)
+            if reason is None:
+                working.append(generator)
+            else:
+                left_out[generator.name] = reason
+            advance(1)
+    if not working:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise InvalidInput(f"no candidate generator can be used ({reasons})")
+    return CandidateGenerators(working)
+
+
+def _failure(generator: CandidateGenerator, data: TrainingData) -> str | None:
+    """Fit a generator, and say why it cannot be used; None if it can."""
+    users = np.arange(min(PROBED_USERS, len(data.interactions.users)))
+    histories = UserHistories.from_interactions(data.interactions).take_users(users)
+    owners = np.repeat(np.arange(len(users)), PROBED_ITEMS)
+    try:
+        generator.fit(data)
+        for code in data.target_codes:
+            inside = np.flatnonzero(data.in_domain(code))
+            if not len(inside):
+                continue
+            items = np.resize(inside[np.argsort(-data.popularity[inside])], len(owners))
+            scores = generator.scorer(data, histories, code).score_pairs(owners, items)
+            if not np.isfinite(scores).all():
+                return "it has scores that are not finite"
+    except Exception as error:  # whatever one generator raises, the others rank without it
+        return f"it failed: {type(error).__name__}: {error}"
+    return None
 
 
 def count_users(data: TrainingData, domain: str) -> int:
@@ -151,18 +246,12 @@ def rating_model(data: TrainingData, ratings: InteractionMatrix, seed: int) -> R
     return RatingModel.fit(ratings, contents, data.domains, seed=seed)
 
 
-def _require_tunable(
-    settings: RecommenderSettings, pretrained: Mapping[str, Ranker] | None
-) -> None:
+def _require_tunable(pretrained: Mapping[str, Ranker] | None) -> None:
     require_optuna()
     if pretrained:
         raise InvalidInput(
             "a pretrained ranker keeps its sizes, so it cannot be tuned; leave out start_from or "
             "tuning_trials"
-        )
-    if settings.training.distributed:
-        raise InvalidInput(
-            "several processes cannot tune together; leave out distributed or tuning_trials"
         )
 
 
@@ -199,75 +288,80 @@ class _RankerTraining:
     data: TrainingData
     statistics: ItemStatistics
     settings: RecommenderSettings
+    generators: list[CandidateGenerator]
+    left_out: dict[str, str]
     pretrained: Mapping[str, Ranker] | None
     folder: Path | None
     show: bool
 
     def train(self, target: str, others: Sequence[str]) -> tuple[Ranker, RankerReport]:
         """Train the ranker of a target, on other domains first."""
-        start = time.perf_counter()
-        lifts = self._lifts(target)
+        begun, stages = time.perf_counter(), Stages()
+        with stages.timed("source domains"):
+            lifts = self._lifts(target)
         ignored = harmful(lifts)
         others = [name for name in others if name not in ignored]
-        columns = self.initial(target, self.settings.training).columns
-        batches = self._batches(target, columns, ignored, self.settings.examples.folds)
-        settings, tuning = self._tuned(target, batches)
-        ranker, standardise = self.initial(target, settings), not self.pretrained
+        start = self.start(target)
+        columns = self._columns() if start is None else start.columns
         for other in others:
-            other_batches = self._batches(other, columns, ignored, folds=1)
-            self._fit(ranker, other_batches, settings, other, target, standardise=standardise)
-            standardise = False
-        curve = self._fit(ranker, batches, settings, target, standardise=standardise)
-        distillation = None
-        if settings.distilled_units:
-            folder = self._subfolder(f"{self.data.domain_code(target)}-distilled")
-            ranker, distillation = distil_ranker(
-                ranker, batches, settings, folder=folder, show=self.show
-            )
+            examples = self._examples(other, columns, ignored, 1, stages)
+            with stages.timed("pretraining"):
+                start = self._ranker(examples, self.settings.training, start)[0]
+        folds = self.settings.examples.folds
+        examples = self._examples(target, columns, ignored, folds, stages)
+        with stages.timed("tuning"):
+            settings, tuning = self._tuned(target, examples)
+        with stages.timed("ranker"):
+            ranker, situations, distillation = self._ranker(examples, settings, start)
         report = RankerReport(
             domain=target,
             pretrained_on=others,
             lifts=lifts,
             tuning=tuning,
             distillation=distillation,
-            scenarios=compare_with_generators(ranker, batches),
-            loss=[epoch.loss for epoch in curve[1:]],
-            curve=[epoch.score for epoch in curve],
-            seconds=time.perf_counter() - start,
+            situations=situations,
+            left_out=self.left_out | self._without_scores(target),
+            stages=stages.seconds,
+            seconds=time.perf_counter() - begun,
         )
         return ranker, report
 
-    def initial(self, target: str, settings: TrainingSettings) -> Ranker:
-        """Return the ranker that the training of a target starts from.
+    def _without_scores(self, target: str) -> dict[str, str]:
+        """Return the generators that score nothing of a target by their design, and why."""
+        code = self.data.domain_code(target)
+        reasons = {generator.name: generator.missing(code) for generator in self.generators}
+        return {name: reason for name, reason in reasons.items() if reason is not None}
+
+    def start(self, target: str) -> Ranker | None:
+        """Return the pretrained ranker of a target.
 
         Raises
         ------
         InvalidInput
-            If a pretrained one does not fit.
+            If it does not fit.
         """
-        untrained = self._untrained(settings)
         if not self.pretrained:
-            return untrained
+            return None
         pretrained = self.pretrained.get(target) or next(iter(self.pretrained.values()))
-        misfits = pretrained.misfits(untrained)
+        misfits = pretrained.misfits(self._names)
         if misfits:
             raise InvalidInput(
                 f"the pretrained ranker does not fit: {'; '.join(misfits)}; train without it, or "
                 "with its settings"
             )
-        return deepcopy(pretrained)
+        return pretrained
 
-    def _untrained(self, settings: TrainingSettings) -> Ranker:
-        generators = [generator.name for generator in self.settings.make_generators()]
-        return Ranker.untrained(
-            generators,
-            self.statistics.coarse_dim,
-            members=settings.members,
-            hidden=settings.hidden,
-            dropout=settings.dropout,
-            seed=settings.seed,
-            columns=feature_columns(generators, numeric=self.statistics.numeric.informative),
-        )
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(generator.name for generator in self.generators)
+
+    def _columns(self) -> tuple[str, ...]:
+        return feature_columns(self._names, numeric=self.statistics.numeric.informative)
+
+    def _ranker(
+        self, examples: ExamplesBySituation, settings: TrainingSettings, start: Ranker | None
+    ) -> TrainedRanker:
+        return train_ranker(examples, self._names, settings, start=start, show=self.show)
 
     def _lifts(self, target: str) -> dict[str, Lift]:
         """Measure the lift by other domains."""
@@ -277,120 +371,41 @@ class _RankerTraining:
         return measure_lifts(self.data, self.data.domain_code(target), seed=seed)
 
     def _tuned(
-        self, target: str, batches: ExampleBatches
+        self, target: str, examples: ExamplesBySituation
     ) -> tuple[TrainingSettings, TuningReport | None]:
         """Return the settings of a ranker, after a search if trials are asked for."""
         settings, trials = self.settings.training, self.settings.tuning_trials
         if not trials:
             return settings, None
-        folder = self._subfolder(f"{self.data.domain_code(target)}-tuning")
-        return tune_ranker(
-            self._untrained, batches, settings, trials, folder=folder, show=self.show
-        )
+        folder = None
+        if self.folder is not None:
+            folder = self.folder / f"{self.data.domain_code(target)}-tuning"
+        return tune_ranker(examples, self._names, settings, trials, folder=folder, show=self.show)
 
-    def _batches(
-        self, target: str, columns: Sequence[str], ignored: Sequence[str], folds: int
-    ) -> ExampleBatches:
-        codes = [self.data.domain_code(name) for name in ignored if name != target]
-        examples = make_examples(
-            self.data,
-            self.settings.make_generators,
-            self.settings.make_statistics,
-            self.data.domain_code(target),
-            replace(self.settings.examples, folds=folds),
-            columns=columns,
-            ignored=np.isin(self.data.domains, codes),
-            show=self.show,
-        )
-        return ExampleBatches.of(examples, self.data, self.statistics)
-
-    def _fit(
+    def _examples(
         self,
-        ranker: Ranker,
-        batches: ExampleBatches,
-        settings: TrainingSettings,
-        *domains: str,
-        standardise: bool,
-    ) -> list[EpochResult]:
-        name = "-".join(str(self.data.domain_code(domain)) for domain in domains)
-        return train_ranker(
-            ranker.network,
-            batches,
-            settings,
-            standardise=standardise,
-            folder=self._subfolder(name),
-            show=self.show,
-        )
+        target: str,
+        columns: Sequence[str],
+        ignored: Sequence[str],
+        folds: int,
+        stages: Stages,
+    ) -> ExamplesBySituation:
+        codes = [self.data.domain_code(name) for name in ignored if name != target]
 
-    def _subfolder(self, name: str) -> Path | None:
-        return None if self.folder is None else self.folder / name
+        def fitted(visible: TrainingData) -> tuple[CandidateGenerators, ItemStatistics]:
+            generators = CandidateGenerators([replace(own) for own in self.generators])
+            with stages.timed("candidate generators"):
+                generators.fit(visible, show=self.show)
+            with stages.timed("item statistics"):
+                return generators, self.settings.make_statistics().fit(visible)
 
-
-def compare_with_generators(ranker: Ranker, batches: ExampleBatches) -> dict[str, ScenarioReport]:
-    """Rank the candidates of the validation users by the ranker, and by each generator alone.
-
-    Returns
-    -------
-    dict of str to ScenarioReport
-        By scenario, and of all scenarios together.
-    """
-    examples, rows = batches.examples, batches.validation
-    ndcg = {RANKER: batches.ndcg(rows, batches.scores(ranker.network, rows, BATCH_SIZE))}
-    for generator in ranker.generators:
-        ndcg[generator] = batches.ndcg(rows, _generator_ranks(examples, rows, generator))
-    scenarios = examples.scenarios[rows]
-    masks = {str(name): scenarios == name for name in dict.fromkeys(scenarios.tolist())}
-    masks[ALL] = np.ones(len(rows), bool)
-    return {
-        name: _scenario_report(ranker.generators, examples, rows, ndcg, mask)
-        for name, mask in masks.items()
-    }
-
-
-def _scenario_report(
-    generators: Sequence[str],
-    examples: Examples,
-    rows: Columns,
-    ndcg: Mapping[str, PerUser],
-    mask: Mask,
-) -> ScenarioReport:
-    means = {name: float(values[mask].mean()) for name, values in ndcg.items()}
-    alone = {name: means[name] for name in generators}
-    best = max(alone, key=lambda name: alone[name])
-    gains = (ndcg[RANKER] - ndcg[best])[mask]
-    level = 1 - 0.05 / len(generators)  # Bonferroni
-    low, high = interval(resampled_means(gains[:, None], RESAMPLES, 0)[:, 0], level)
-    return ScenarioReport(
-        users=int(mask.sum()),
-        ranker=means[RANKER],
-        generators=alone,
-        best=best,
-        low=low,
-        high=high,
-        coverage=_coverage(generators, examples, rows[mask]),
-    )
-
-
-def _coverage(generators: Sequence[str], examples: Examples, rows: Columns) -> dict[str, float]:
-    """Return the mean share of relevant items that each generator, and all together, proposed."""
-    labels = [examples.labels[examples.candidates_of(row)] for row in rows]
-    hits = {"union": np.array([user_labels.sum() for user_labels in labels], np.float64)}
-    for name in generators:
-        ranks = _generator_ranks(examples, rows, name)
-        hits[name] = np.array(
-            [
-                (user_labels & np.isfinite(rank)).sum()
-                for user_labels, rank in zip(labels, ranks, strict=True)
-            ],
-            np.float64,
-        )
-    n_relevant = np.maximum(examples.n_relevant[rows], 1)
-    return {name: float((hits[name] / n_relevant).mean()) for name in (*generators, "union")}
-
-
-def _generator_ranks(examples: Examples, rows: Columns, generator: str) -> Iterator[FloatArray]:
-    """Score candidates by their rank in the list of a generator; -inf if it did not propose it."""
-    column = examples.columns.index(column_name(generator, GENERATOR_RANK))
-    for row in rows:
-        ranks = examples.features[examples.candidates_of(row), column].astype(np.float32)
-        yield np.where(ranks > 0, ranks, -np.inf)
+        with stages.timed("examples"):
+            return make_examples(
+                self.data,
+                fitted,
+                self.data.domain_code(target),
+                replace(self.settings.examples, folds=folds),
+                columns=columns,
+                ignored=np.isin(self.data.domains, codes),
+                show=self.show,
+            )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import MissingDependency
-from isthmus.numerics.training import EpochResult
 from isthmus.progress import progress_bar
-from isthmus.retrieval.ranker.batches import ExampleBatches  # noqa: TID253
-from isthmus.retrieval.ranker.ranker import Ranker  # noqa: TID253
-from isthmus.retrieval.ranker.settings import LOSSES, TrainingSettings
-from isthmus.retrieval.ranker.training import train_ranker  # noqa: TID253
+from isthmus.retrieval.ranker.examples import ExamplesBySituation
+from isthmus.retrieval.ranker.selection import SituationTraining
+from isthmus.retrieval.ranker.settings import TrainingSettings
 from isthmus.retrieval.recommend.report import Trial, TuningReport
 
 if TYPE_CHECKING:
@@ -21,34 +19,34 @@ if TYPE_CHECKING:
 
 JOURNAL = "tuning.journal"
 UNPRUNED_TRIALS = 5
-UNPRUNED_EPOCHS = 2
-SEARCHED = ("loss", "learning_rate", "weight_decay", "dropout", "hidden", "members")
-
-MakeRanker = Callable[[TrainingSettings], Ranker]
+SEARCHED = ("l2", "learning_rate", "weight_decay", "dropout", "hidden", "epochs")
 
 
 def tune_ranker(
-    make_ranker: MakeRanker,
-    batches: ExampleBatches,
+    examples: ExamplesBySituation,
+    generators: Sequence[str],
     settings: TrainingSettings,
     trials: int,
     *,
     folder: Path | None = None,
     show: bool = False,
 ) -> tuple[TrainingSettings, TuningReport]:
-    """Search for the hyperparameters with which a ranker scores the validation users best.
+    """Search for the hyperparameters with which the models of a ranker are best.
+
+    What is compared is NDCG@10 of users that a model was not trained on, of the best model of each
+    situation, as a mean over the situations.
 
     The first trial has the given settings, so the result is never worse than these. The others
     are drawn by a tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), each with a
     seed of its own, so that an interrupted search ends like one that was not. A trial below the
-    median of the others after an epoch is pruned.
+    median of the others after a situation is pruned.
 
     Parameters
     ----------
-    make_ranker : callable
-        Returns an untrained ranker for some settings.
-    batches : ExampleBatches
-        The examples, of one domain.
+    examples : dict of str to Examples
+        By situation, of one domain.
+    generators : sequence of str
+        Names of the candidate generators.
     settings : TrainingSettings
         Where the search starts; hyperparameters that are not searched keep these values.
     trials : int
@@ -74,7 +72,7 @@ def tune_ranker(
     from optuna.samplers import TPESampler
 
     study = _study(folder, settings)
-    objective = _Objective(make_ranker, batches, settings)
+    objective = _Objective(examples, generators, settings)
     with progress_bar("tuning the ranker", trials, show=show) as advance:
         advance(len(_finished(study)))
         while (done := len(_finished(study))) < trials:
@@ -87,36 +85,36 @@ def tune_ranker(
 
 class _Objective:
     def __init__(
-        self, make_ranker: MakeRanker, batches: ExampleBatches, settings: TrainingSettings
+        self, examples: ExamplesBySituation, generators: Sequence[str], settings: TrainingSettings
     ) -> None:
-        self.make_ranker, self.batches, self.settings = make_ranker, batches, settings
+        self.examples, self.generators, self.settings = examples, generators, settings
 
     def __call__(self, trial: optuna.Trial) -> float:
-        """Train a ranker, and return its best score."""
+        """Train the models of all situations, and return the mean of the best."""
         from optuna import TrialPruned
 
+        settings = replace(self.settings, **_suggest(trial))
         scores: list[float] = []
-
-        def on_epoch(number: int, epoch: EpochResult) -> None:
-            scores.append(epoch.score)
-            trial.report(epoch.score, number)
+        for number, (situation, own) in enumerate(self.examples.items()):
+            others = [some for name, some in self.examples.items() if name != situation]
+            training = SituationTraining(situation, own, others, self.generators, settings)
+            models = training.cross_validated_models({})
+            scores.append(max(float(some.ndcg.mean()) for some in models.values()))
+            trial.report(sum(scores) / len(scores), number)
             if trial.should_prune():
                 raise TrialPruned
-
-        settings = replace(self.settings, **_suggest(trial))
-        train_ranker(self.make_ranker(settings).network, self.batches, settings, on_epoch=on_epoch)
-        return max(scores)
+        return sum(scores) / len(scores)
 
 
 def _suggest(trial: optuna.Trial) -> dict[str, Any]:
     """Draw the hyperparameters `SEARCHED`."""
     return {
-        "loss": trial.suggest_categorical("loss", LOSSES),
-        "learning_rate": trial.suggest_float("learning_rate", 2e-4, 1e-2, log=True),
+        "l2": trial.suggest_float("l2", 1e-4, 1e-1, log=True),
+        "learning_rate": trial.suggest_float("learning_rate", 5e-4, 1e-2, log=True),
         "weight_decay": trial.suggest_float("weight_decay", 1e-5, 1e-1, log=True),
         "dropout": trial.suggest_float("dropout", 0.0, 0.5),
-        "hidden": trial.suggest_categorical("hidden", (16, 32, 64, 128)),
-        "members": trial.suggest_int("members", 1, 5),
+        "hidden": trial.suggest_categorical("hidden", (8, 16, 32, 64)),
+        "epochs": trial.suggest_int("epochs", 3, 30, log=True),
     }
 
 
@@ -129,7 +127,7 @@ def _study(folder: Path | None, settings: TrainingSettings) -> optuna.Study:
         study_name="ranker",
         storage=_storage(folder),
         direction="maximize",
-        pruner=optuna.pruners.MedianPruner(UNPRUNED_TRIALS, UNPRUNED_EPOCHS),
+        pruner=optuna.pruners.MedianPruner(UNPRUNED_TRIALS),
         load_if_exists=True,
     )
     states = optuna.trial.TrialState
@@ -163,7 +161,7 @@ def _report(study: optuna.Study) -> TuningReport:
     trials = [
         Trial(
             settings=trial.params,
-            score=max(trial.intermediate_values.values()),
+            score=trial.intermediate_values[max(trial.intermediate_values)],
             pruned=trial.state == TrialState.PRUNED,
         )
         for trial in _finished(study)

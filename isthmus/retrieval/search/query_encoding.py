@@ -22,7 +22,7 @@ from isthmus.encoders.decoding import check_decoded, decode
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import MaskedVectors, fuse
 from isthmus.encoders.stack import NamedVector, named_vector_of
-from isthmus.errors import InvalidInput, InvalidMedia, UnsupportedModality
+from isthmus.errors import InvalidInput, InvalidMedia, PartlyEncoded, UnsupportedModality
 from isthmus.index.catalog.content_encoding import DECODING_THREADS, FILES_PER_BATCH, batched
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import FloatArray
@@ -278,9 +278,26 @@ class QueryEncoder:
             named_vector_of(self._named_vectors, modality)
 
     def _encode_texts(self, queries: list[FileQuery]) -> Iterator[_EncodedBatch]:
-        if queries:
-            texts = [query.contents[TEXT] for query in queries]
+        """Encode texts; what a remote encoder refuses is noted with its reason.
+
+        Raises
+        ------
+        PartlyEncoded
+            If a remote encoder answers no more.
+        """
+        if not queries:
+            return
+        texts = [query.contents[TEXT] for query in queries]
+        try:
             yield queries, self._encoder_of(TEXT).encode(texts, TEXT, "query", self._instruction)
+        except PartlyEncoded as error:
+            if error.is_over:
+                raise
+            for at, why in error.refused.items():
+                queries[at].reason = why
+            if error.vectors:
+                done = sorted(error.vectors)
+                yield [queries[at] for at in done], np.stack([error.vectors[at] for at in done])
 
     def _encode_files(
         self, modality: Modality, queries: list[FileQuery]

@@ -20,12 +20,8 @@ from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.popularity import Popularity
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.cold_start_episodes import (
-    COLD_USER,
-    Episodes,
-    make_episodes,
-    make_folds,
-)
+from isthmus.retrieval.ranker.cold_start_episodes import Episodes, make_episodes, make_folds
+from isthmus.retrieval.ranker.situations import ELSEWHERE
 
 MIN_USERS = 20
 ENOUGH_USERS = 500
@@ -127,8 +123,8 @@ def measure_lifts(data: TrainingData, target: int, *, seed: int = 0) -> dict[str
     Returns
     -------
     dict of str to Lift
-        For every other domain. A fifth of the users is simulated, 2,000 at most; if a fifth is
-        less than 500, all are, a fifth at a time.
+        For every other domain. A fifth of the users with likes in another domain is simulated,
+        2,000 at most; if a fifth is less than 500, all are, a fifth at a time.
     """
     others = [code for code in range(len(data.domain_names)) if code != target]
     measurable = [code for code in others if _n_shared(data, code, target) >= MIN_USERS]
@@ -157,11 +153,10 @@ def _n_shared(data: TrainingData, source: int, target: int) -> int:
 def _cold_start_trials(data: TrainingData, target: int, seed: int) -> Iterator[_Trial]:
     """Simulate the cold-start users of a domain."""
     many = int(data.domain_users(target).sum()) >= FOLDS * ENOUGH_USERS
-    folds = make_folds(data, target, 1 if many else FOLDS, seed, MAX_USERS)
-    for number, fold in enumerate(folds):
-        episodes = next(make_episodes(data, fold, target, seed + number), None)
-        if episodes is not None and episodes.scenario == COLD_USER:
-            yield _Trial(QuickRanker.of(data.without_entries(fold.hidden), seed), episodes)
+    for number, fold in enumerate(make_folds(data, target, 1 if many else FOLDS, seed)):
+        for episodes in make_episodes(data, fold, target, seed + number, max_users=MAX_USERS):
+            if episodes.situation == ELSEWHERE:
+                yield _Trial(QuickRanker.of(data.without_entries(fold.hidden), seed), episodes)
 
 
 def _measure(

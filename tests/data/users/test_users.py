@@ -89,7 +89,7 @@ def test_forgetting_a_user_deletes_attributes_too(space):
     assert space.user_ids() == []
 
 
-def test_a_damaged_table_is_named_and_given_up_only_when_asked(space):
+def test_a_damaged_table_is_named_and_dropped_only_on_request(space):
     space.add_users(ROWS)
     assert space.verify().sound
     (file,) = (space.path / "users.lance" / "data").iterdir()

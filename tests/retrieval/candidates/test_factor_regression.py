@@ -101,7 +101,19 @@ def test_with_too_few_shared_users_there_is_no_map_and_no_score():
     for target in (BOOKS, FILMS):
         assert not pairs(generator, data, users, target).any()
         assert [len(items) for items, _ in best(generator, data, users, target)] == [0, 0, 0]
-    assert regression(min_shared=40).fit(data).shared_users == {BOOKS: 40, FILMS: 40}
+    assert generator.missing(FILMS) == (
+        "40 users liked something of the domain and of another one, and a map between domains is "
+        "learned from 50 on"
+    )
+    restored = regression().restore(generator.state())
+    assert restored.missing(FILMS) == generator.missing(FILMS)
+    mapped = regression(min_shared=40).fit(data)
+    assert mapped.shared_users == {BOOKS: 40, FILMS: 40}
+    assert mapped.missing(FILMS) is None
+    of_one_domain = replace(
+        data, interactions=data.interactions.restricted_to(data.in_domain(FILMS))
+    )
+    assert regression().fit(of_one_domain).missing(FILMS) is None
 
 
 def test_only_targets_are_mapped():

@@ -34,7 +34,7 @@ def data():
     return replace(plain, interactions=matrix)
 
 
-def asked(*attributes):
+def users_with(*attributes):
     """Users without a history."""
     empty = UserHistories.from_lists([np.zeros(0, np.int64) for _ in attributes])
     return replace(empty, attributes=UserAttributes.of(attributes))
@@ -53,7 +53,7 @@ def lists_of(generator, data, users, target=FILMS, n=5):
 @pytest.mark.parametrize("target", [BOOKS, FILMS])
 def test_a_user_of_whom_only_attributes_are_known_gets_items_of_the_segment(data, make, target):
     generator = make().fit(data)
-    users = asked(*({"taste": f"t{taste}"} for taste in range(TASTES)))
+    users = users_with(*({"taste": f"t{taste}"} for taste in range(TASTES)))
     for taste, items in enumerate(lists_of(generator, data, users, target, 4)):
         assert {item % TASTES for item in items} == {taste}
 
@@ -61,19 +61,23 @@ def test_a_user_of_whom_only_attributes_are_known_gets_items_of_the_segment(data
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_missing_is_missing(data, make):
     generator = make().fit(data)
-    assert lists_of(generator, data, asked({}, {"taste": None}, {"other": "x"})) == [[], [], []]
+    assert lists_of(generator, data, users_with({}, {"taste": None}, {"other": "x"})) == [
+        [],
+        [],
+        [],
+    ]
     nobody = UserHistories.from_lists([np.zeros(0, np.int64)])
     assert lists_of(generator, data, nobody) == [[]]
     matrix = replace(data.interactions, attributes=None)
     without = make().fit(replace(data, interactions=matrix))
-    assert lists_of(without, data, asked({"taste": "t1"})) == [[]]
+    assert lists_of(without, data, users_with({"taste": "t1"})) == [[]]
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_what_was_learned_is_stored(data, make):
     generator = make().fit(data)
     again = make().restore(generator.state())
-    users, grown = asked({"taste": "t1", "age": 33}), make_training_data(items=ITEMS, new=3)
+    users, grown = users_with({"taste": "t1", "age": 33}), make_training_data(items=ITEMS, new=3)
     assert lists_of(again, grown, users) == lists_of(generator, data, users)
     pairs = np.zeros(len(grown), np.int64), np.arange(len(grown))
     scores = again.scorer(grown, users, FILMS).score_pairs(*pairs)
@@ -94,7 +98,7 @@ def test_segment_popularity_by_hand():
     )
     data = replace(plain, interactions=matrix)
     generator = SegmentPopularity(shrink=2.0, min_users=1).fit(data)
-    scorer = generator.scorer(data, asked({"c": "x"}), FILMS)
+    scorer = generator.scorer(data, users_with({"c": "x"}), FILMS)
     scores = scorer.score_pairs(np.zeros(8, np.int64), np.arange(8))
     # two of four users have each item: two of three in the segment have the first, one the second
     assert scores[4:6].tolist() == pytest.approx([2 * (1 + 2 / (2 * 0.5)), 2 * (1 + 1 / (2 * 0.5))])

@@ -20,7 +20,7 @@ def test_the_two_tower_model_is_left_out_by_default():
 @pytest.mark.parametrize(
     "options", [{"two_tower": True}, {"coral_weight": 1.0}, {"adversarial_weight": 0.1}]
 )
-def test_it_is_asked_for_by_name_or_by_a_term_of_its_loss(options):
+def test_it_is_used_by_name_or_by_a_term_of_its_loss(options):
     made = RecommenderSettings(**options, tower_epochs=3, seed=5).make_generators()
     assert [generator.name for generator in made] == [*DEFAULTS, TwoTower.name]
     tower = made[-1]

@@ -15,10 +15,8 @@ from isthmus.errors import InvalidInput
 from isthmus.retrieval.recommend.store import read_description
 from isthmus.retrieval.source_domains.assessment import content_distance
 from tests.retrieval.recommend.noisy_world import USERS, catalogue, noisy, post
-from tests.retrieval.recommend.worlds import QUICK, TASTES, name, taste_of
+from tests.retrieval.recommend.worlds import BRIEF, QUICK, TASTES, name, taste_of
 from tests.toy import item, text_encoder
-
-SHORT = replace(QUICK, tower_epochs=1, training=replace(QUICK.training, epochs=1))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +26,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Space:
 
 @pytest.fixture(scope="module")
 def guarded(world: Space) -> Space:
-    world.train("books", settings=QUICK)
+    world.train("books", settings=replace(QUICK, exclude_generators=BRIEF.exclude_generators))
     world.publish()
     return Space.open(world.path, encoder={"text": text_encoder()})
 
@@ -91,7 +89,7 @@ def test_posts_in_a_history_change_no_list_of_books(guarded, taste):
 
 def test_without_the_check_nothing_is_measured_or_ignored(tmp_path):
     space = noisy(tmp_path / "shop.space")
-    made = space.train("books", settings=replace(SHORT, check_source_domains=False))
+    made = space.train("books", settings=BRIEF)
     assert made.rankers["books"]["ignored_domains"] == []
     assert made.reports["books"].lifts == {}
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
-from isthmus.numerics.checkpoint import Checkpoint
-from isthmus.retrieval.ranker import training
+from isthmus.retrieval.candidates.popularity import Popularity
+from isthmus.retrieval.ranker.selection import SituationTraining
+from isthmus.retrieval.ranker.situations import SITUATIONS
 from isthmus.retrieval.recommend.request import TrainSettings
-from isthmus.retrieval.recommend.settings import recommender_settings
+from isthmus.retrieval.recommend.settings import RecommenderSettings, recommender_settings
 from isthmus.retrieval.recommend.store import load_recommender
-from tests.retrieval.recommend.worlds import BRIEF, FEW, checkerboard, name
+from tests.retrieval.recommend.worlds import BRIEF, FEW, checkerboard, name, taste_of
 from tests.retrieval.recommend.worlds import board as deeds
 from tests.toy import item, text_encoder
 
@@ -30,23 +31,21 @@ def test_the_report_describes_the_training(shop):
     assert list(made.reports) == ["books"]
     report = made.reports["books"]
     assert report.domain == "books"
-    assert len(report.curve) == len(report.loss) + 1 == 4
-    assert {"0", "all"} <= set(report.scenarios) <= {"0", "1", "3", "5", "most", "new", "all"}
-    cases = [scenario for key, scenario in report.scenarios.items() if key != "all"]
-    whole = report.scenarios["all"]
-    assert whole.users == sum(scenario.users for scenario in cases)
-    assert whole.ranker == pytest.approx(
-        np.average([c.ranker for c in cases], weights=[c.users for c in cases])
-    )
-    assert whole.low <= whole.ranker - whole.generators[whole.best] <= whole.high
-    for scenario in report.scenarios.values():
-        assert scenario.generators[scenario.best] == max(scenario.generators.values())
-        assert scenario.coverage["union"] >= max(
-            scenario.coverage[source] for source in scenario.generators
-        )
-        assert set(scenario.generators) == set(FEW)
+    assert {"unknown", "elsewhere", "few"} <= set(report.situations) <= set(SITUATIONS)
+    for situation, own in report.situations.items():
+        assert own.users >= 1
+        assert own.generators[own.best] == max(own.generators.values())
+        models = ["popularity"] if situation == "unknown" else ["linear", "network", "stack"]
+        assert list(own.models) == models
+        assert own.ranker == (own.generators[own.best] if own.fallback else own.models[own.model])
+        assert own.fallback == (own.high < 0)
+        assert 0 <= own.calibration_error <= 1
+        assert sum(part.candidates for part in own.reliability) >= own.users
+        assert own.coverage["union"] >= max(own.coverage[source] for source in own.generators)
+        assert set(own.generators) == set(FEW)
     assert made.interactions == 64 * 8
     assert made.feedback is not None
+    assert {"candidate generators", "examples", "ranker"} <= set(made.stages)
     assert shop.current_release is None
 
 
@@ -107,9 +106,9 @@ def test_twenty_users_are_enough(tmp_path, seed):
         "books",
         settings=replace(BRIEF, seed=seed, examples=replace(BRIEF.examples, folds=1, seed=seed)),
     )
-    whole = made.reports["books"].scenarios["all"]
-    assert whole.users >= 1
-    assert np.isfinite([whole.ranker, whole.low, whole.high]).all()
+    for own in made.reports["books"].situations.values():
+        assert own.users >= 1
+        assert np.isfinite([own.ranker, own.low, own.high]).all()
 
 
 def test_users_who_like_nothing_do_not_count(tmp_path):
@@ -124,8 +123,6 @@ def test_users_who_like_nothing_do_not_count(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "hinge"}, "loss is 'hinge'; give one of 'listwise' or 'pairwise'"),
-        ({"precision": "fp8"}, "precision is 'fp8'; give one of 'fp32' or 'bf16'"),
         ({"cross_fitting_folds": 0}, "cross_fitting_folds is 0; give 1 or more"),
         ({"epochs": 0}, "epochs is 0; give 1 or more"),
         ({"coral_weight": -1.0}, "coral_weight is -1.0; give 0 or more"),
@@ -147,24 +144,6 @@ def test_settings_out_of_range_are_refused(options, message):
     assert message in str(refused.value)
 
 
-def breaking(after):
-    """Return a progress bar that raises after some steps of the rankers' bars together."""
-    steps = []
-
-    @contextmanager
-    def bar(label, total, *, show):
-        def advance(step):
-            if label != "training the ranker":
-                return
-            steps.append(step)
-            if len(steps) > after:
-                raise KeyboardInterrupt
-
-        yield advance
-
-    return bar
-
-
 def kept(space):
     """Return everything that was trained last as arrays."""
     made = load_recommender(space.path / "training" / "recommender")
@@ -176,53 +155,105 @@ def kept(space):
     return {**made.generators.state(), **made.statistics.state(), **rankers}
 
 
-def test_an_interrupted_training_ends_the_same(shop, monkeypatch):
+def test_an_interrupted_training_leaves_what_was_there(shop, monkeypatch):
     whole, expected = shop.train(settings=BRIEF), kept(shop)
-    for after in (2, 3):  # in the first ranker, and then in the second
-        with monkeypatch.context() as patch:
-            patch.setattr("isthmus.numerics.training.progress_bar", breaking(after))
-            with pytest.raises(KeyboardInterrupt):
-                shop.train(settings=BRIEF)
-        assert kept(shop).keys() == expected.keys()  # what was trained before is still there
-    passes = []
-    plain = training._RankerTraining._epoch_batches
+    run = SituationTraining.run
+    runs = []
 
-    def counting(self, number):
-        passes.append(number)
-        return plain(self, number)
+    def interrupted(self, start):
+        runs.append(self.situation)
+        if len(runs) == 7:  # in the second ranker
+            raise KeyboardInterrupt
+        return run(self, start)
 
-    monkeypatch.setattr(training._RankerTraining, "_epoch_batches", counting)
+    with monkeypatch.context() as patch:
+        patch.setattr(SituationTraining, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            shop.train(settings=BRIEF)
+    assert kept(shop).keys() == expected.keys()
     again = shop.train(settings=BRIEF)
-    assert 0 < len(passes) < 6
     found = kept(shop)
     for key, value in expected.items():
         np.testing.assert_array_equal(value, found[key], err_msg=key)
     for domain, report in whole.reports.items():
-        resumed = again.reports[domain].model_dump(exclude={"seconds"})
-        assert resumed == report.model_dump(exclude={"seconds"})
+        resumed = again.reports[domain].model_dump(exclude={"seconds", "stages"})
+        assert resumed == report.model_dump(exclude={"seconds", "stages"})
     assert [path.name for path in (shop.path / "training").iterdir()] == ["recommender"]
 
 
-@pytest.mark.parametrize("change", ["positive_from", "interactions", "settings"])
-def test_another_training_does_not_resume_from_it(shop, monkeypatch, change):
-    with monkeypatch.context() as patch:
-        patch.setattr("isthmus.numerics.training.progress_bar", breaking(2))
-        with pytest.raises(KeyboardInterrupt):
-            shop.train("books", settings=BRIEF)
-    options = {"settings": BRIEF}
-    if change == "interactions":
-        shop.add_interactions(deeds(65)[-8:])
-    elif change == "settings":
-        options["settings"] = replace(BRIEF, seed=1)
-    else:
-        options["positive_from"] = 0.5
-    states = []
-    read = Checkpoint.read
+class Broken(Popularity):
+    name = "broken"
 
-    def watching(self):
-        states.append(read(self))
-        return states[-1]
+    def fit(self, data):
+        raise ZeroDivisionError("no users")
 
-    monkeypatch.setattr(Checkpoint, "read", watching)
-    shop.train("books", **options)
-    assert states == [None]
+
+class Endless(Popularity):
+    name = "endless"
+
+    def _count(self, data):
+        return np.full(len(data), np.nan, np.float32)
+
+
+def test_generators_that_fail_are_left_out_and_named(shop, monkeypatch):
+    make = RecommenderSettings.make_generators
+    monkeypatch.setattr(
+        RecommenderSettings, "make_generators", lambda self, **_: [*make(self), Broken(), Endless()]
+    )
+    made = shop.train("books", settings=BRIEF)
+    assert made.reports["books"].left_out == {
+        "broken": "ZeroDivisionError: no users",
+        "endless": "it has scores that are not finite",
+    }
+    assert set(made.reports["books"].situations["few"].generators) == set(FEW)
+    shop.publish()
+    hits = shop.recommend(User(clicks=["films-3-1"]), domain="books", k=4)
+    assert [taste_of(hit.item_id) for hit in hits] == [3, 3, 3, 3]
+
+
+def test_without_any_generator_it_says_why(shop, monkeypatch):
+    monkeypatch.setattr(RecommenderSettings, "make_generators", lambda _, **__: [Broken()])
+    with pytest.raises(InvalidInput, match=r"no candidate generator .*broken: ZeroDiv"):
+        shop.train("books", settings=BRIEF)
+
+
+def one_item(space):
+    """Let everybody like one book and nothing else there."""
+    return [own | {"item_id": "books-0-0"} for own in deeds(40)[::8]] + films(40)
+
+
+def films(users):
+    return [own for own in deeds(users) if own["item_id"].startswith("films")]
+
+
+def greedy(space):
+    """Add a user who liked everything."""
+    every = [
+        name(domain, t, n) for domain in ("films", "books") for t in range(8) for n in range(6)
+    ]
+    return deeds(40) + [{"user_id": "greedy", "item_id": item_id} for item_id in every]
+
+
+def severed(space):
+    """Let nobody be in both domains."""
+    return [own | {"user_id": own["item_id"][0] + own["user_id"]} for own in deeds(40)]
+
+
+def one_day(space):
+    """Let everything happen on one day."""
+    return [own | {"time": datetime(2024, 5, 1, tzinfo=UTC)} for own in deeds(40)]
+
+
+@pytest.mark.parametrize("odd", [one_item, greedy, severed, one_day])
+def test_odd_interactions_are_trained_on_and_ranked_no_worse_than_popularity(tmp_path, odd):
+    space = checkerboard(tmp_path / "odd.space", users=0)
+    space.add_interactions(odd(space))
+    report = space.train("books", settings=BRIEF).reports["books"]
+    for own in report.situations.values():
+        assert own.fallback or own.high >= 0
+        assert own.ranker >= own.generators["popularity"] - 0.1
+    space.publish()
+    for user in (User(), User(clicks=["films-3-1", "films-3-2"]), User(clicks=["books-3-1"])):
+        hits = space.recommend(user, domain="books", k=5)
+        assert hits
+        assert all(np.isfinite(hit.score) for hit in hits)

@@ -9,7 +9,7 @@ import pytest
 
 from isthmus import Space
 from isthmus.errors import InvalidInput, MissingDependency
-from isthmus.retrieval.recommend import tuning
+from isthmus.retrieval.ranker.selection import SituationTraining
 from tests.retrieval.recommend.worlds import BRIEF, checkerboard
 
 THREE = replace(BRIEF, tuning_trials=3)
@@ -29,27 +29,28 @@ def test_the_best_of_three_trials_is_trained(board):
     finished = [trial for trial in report.tuning.trials if not trial.pruned]
     winner = max(finished, key=lambda trial: trial.score)
     assert winner.settings == best
-    shape = made.rankers["books"]["shape"]
-    assert (shape["hidden"], shape["members"]) == (best["hidden"], best["members"])
-    assert max(report.curve) == pytest.approx(winner.score, abs=1e-6)
+    found = [max(own.models.values()) for own in report.situations.values()]
+    assert winner.score == pytest.approx(sum(found) / len(found))
 
 
-def test_an_interrupted_search_resumes_and_ends_the_same(board, tmp_path, monkeypatch):
-    whole = board.train("books", settings=THREE).reports["books"].tuning
-    trained = []
+def test_an_interrupted_search_resumes_and_ends_the_same(board, monkeypatch):
+    report = board.train("books", settings=THREE).reports["books"]
+    whole, situations = report.tuning, report.situations
+    tried = []
+    cross_validated = SituationTraining.cross_validated_models
 
-    def interrupted(*arguments, **options):
-        trained.append(1)
-        if len(trained) == 2:
+    def interrupted(self, start):
+        tried.append(1)
+        if len(tried) == len(situations) + 1:
             raise KeyboardInterrupt
-        return train_ranker(*arguments, **options)
+        return cross_validated(self, start)
 
-    train_ranker = tuning.train_ranker
-    monkeypatch.setattr(tuning, "train_ranker", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        board.train("books", settings=THREE)
+    with monkeypatch.context() as patch:
+        patch.setattr(SituationTraining, "cross_validated_models", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            board.train("books", settings=THREE)
     again = board.train("books", settings=THREE).reports["books"].tuning
-    assert len(trained) == 4  # one finished, one cut off, two after it
+    assert len(tried) == len(situations) + 1  # one trial finished, one cut off
     assert again == whole
 
 

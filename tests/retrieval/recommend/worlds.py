@@ -18,14 +18,14 @@ TASTES = 8
 ITEMS_A_TASTE = 6
 QUICK = RecommenderSettings(
     examples=ExampleSettings(folds=2, depth=40),
-    training=TrainingSettings(epochs=15, members=1, hidden=16, batch_size=16, patience=15),
+    training=TrainingSettings(epochs=15, hidden=16, batch_size=16),
     tower_epochs=8,
 )
 FEW = ("popularity", "item-KNN", "content")
 BRIEF = replace(
     QUICK,
     examples=replace(QUICK.examples, folds=1),
-    training=replace(QUICK.training, epochs=3, patience=3),
+    training=replace(QUICK.training, epochs=3),
     exclude_generators=tuple(
         generator.name for generator in default_generators() if generator.name not in FEW
     ),
@@ -47,7 +47,8 @@ def checkerboard(path: Path, users: int = 160) -> Space:
             for n in range(ITEMS_A_TASTE)
         ]
     )
-    space.add_interactions(board(users))
+    if users:
+        space.add_interactions(board(users))
     return space
 
 

@@ -1,0 +1,1 @@
+"""Ranker models, from simple to rich: a file each, one contract."""
