@@ -89,7 +89,7 @@ from isthmus.retrieval.search.fusion_weights import FusionReport
 from isthmus.retrieval.search.hybrid import index_text
 from isthmus.retrieval.search.near_duplicates import find_duplicates
 from isthmus.retrieval.search.query_file import QueryFileReport
-from isthmus.retrieval.search.quotas import Quotas
+from isthmus.retrieval.search.quota_request import Quotas
 from isthmus.retrieval.search.request import (
     DuplicatesRequest,
     FilterOptions,

@@ -11,22 +11,17 @@ Management Science 1993).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from numbers import Integral, Real
 from typing import Final
 
 import numpy as np
 
-from isthmus.errors import InvalidInput
 from isthmus.ids import is_whole
 from isthmus.numerics.arrays import Mask, Positions
+from isthmus.retrieval.search.quota_request import ROUNDING, Quotas
 
-ROUNDING: Final = 1e-9
 CACHED_TURNS: Final = 64
-
-Quotas = Mapping[str, int | float]
 
 
 @dataclass(frozen=True)
@@ -61,19 +56,6 @@ class Pace:
         pages = math.ceil(count / self.most - ROUNDING) - 1
         rest = (count - pages * self.most) / self.rate
         return math.ceil(pages * self.page + self.start + rest - ROUNDING)
-
-
-def check_quotas(quotas: Quotas, k: int) -> None:
-    """Check that quotas are numbers or shares of at most k places.
-
-    Raises
-    ------
-    InvalidInput
-        If a quota is not valid, or they ask for more places than there are.
-    """
-    places = sum(_places(domain, quota, k) for domain, quota in quotas.items())
-    if places > k + ROUNDING:
-        raise InvalidInput(f"the quotas ask for {places:g} places, but k is {k}")
 
 
 def quota_turns(quotas: Quotas, k: int, n: int) -> Positions:
@@ -132,18 +114,6 @@ def _paces(quotas: Quotas, k: int) -> list[Pace]:
         for quota, share in zip(quotas.values(), shares, strict=True)
     ]
     return [*paces, Pace(k, filled, left, left * (k - filled))]
-
-
-def _places(domain: str, quota: object, k: int) -> float:
-    number = float(quota) if isinstance(quota, Real) else 0.0  # NumPy's numbers are Real, too
-    if is_whole(quota) and number >= 1:
-        return number
-    if not isinstance(quota, Integral) and 0 < number <= 1:  # a bool is Integral
-        return number * k
-    raise InvalidInput(
-        f"the quota of domain {domain!r} is {quota!r}; give a whole number of places from 1, or "
-        "a share of k over 0.0 and up to 1.0"
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from pydantic import Field, SkipValidation, model_validator
 from isthmus.errors import InvalidInput
 from isthmus.ids import Id, Ids
 from isthmus.requests import Names, Request
-from isthmus.retrieval.search.quotas import Quotas, check_quotas
+from isthmus.retrieval.search.quota_request import Quotas, check_quotas
 
 OVERSAMPLING = 5
 MIN_CANDIDATES = 100
