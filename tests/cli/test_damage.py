@@ -22,7 +22,7 @@ HYBRID = (*SEARCH, "--hybrid")
 SHOW = ("interactions", "show", "u", "--space", "shop")
 ADD = ("upsert", "new.csv", "--space", "shop", "--domain", "films", "--text", "{title}")
 RECOMMEND = ("recommend", "--space", "shop", "--clicks", name("films", 5, 0))
-COMMAND = re.compile(r"isthmus ([^;]*?--space [^\s,]+)")
+COMMAND = re.compile(r"isthmus ([^;]*?--space [^\s,;]+)")
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def newest(folder, pattern):
 def type_remedies(run, message, *, alternative=0):
     """Type the commands of a message; of several joined by "or", one."""
     chosen = message.split(", or ")[alternative]
-    commands = [shlex.split(words) for words in COMMAND.findall(chosen)]
+    commands = [shlex.split(words) for words in dict.fromkeys(COMMAND.findall(chosen))]
     assert commands, message
     results = []
     for words in commands:

@@ -181,7 +181,7 @@ def test_what_cannot_be_aligned_is_refused(space, tmp_path):
     joint = joint_encoder()
     with pytest.raises(UnsupportedOperation, match="nothing to align"):
         Space.create(tmp_path / "joint", joint).align()
-    with pytest.raises(UnsupportedOperation, match="encoders of text alone"):
+    with pytest.raises(UnsupportedOperation, match="this space encodes text alone"):
         Space.create(tmp_path / "text", {"text": two_encoders()["text"]}).align()
 
 

@@ -83,8 +83,13 @@ class Episodes:
         )
 
 
-def make_folds(data: TrainingData, target: int, folds: int, seed: int) -> Iterator[Fold]:
+def make_folds(
+    data: TrainingData, target: int, folds: int, seed: int, max_users: int | None = None
+) -> Iterator[Fold]:
     """Divide the users of a domain into cross-fitting folds.
+
+    Only the users that are simulated are hidden, so that the candidate generators of a fold learn
+    from nearly as much as those that serve.
 
     Parameters
     ----------
@@ -96,19 +101,33 @@ def make_folds(data: TrainingData, target: int, folds: int, seed: int) -> Iterat
         Number of folds; with 1, the only fold holds a fifth of the users.
     seed : int
         Random seed.
+    max_users : int, optional
+        Users of a fold, at most: half of them with a history in other domains and half without,
+        or more of one kind where there are too few of the other.
     """
     rng = np.random.default_rng(seed)
     matrix = data.interactions
     owners = matrix.owners
     inside = data.domains[matrix.columns] == target
+    elsewhere = np.bincount(owners, _liked(matrix) & ~inside, len(matrix.users)) > 0
     users = rng.permutation(np.flatnonzero(data.domain_users(target)))
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
     items = rng.permutation(np.flatnonzero(data.in_domain(target) & (data.popularity > 0)))
     for part in parts:
+        part = _balanced(part, elsewhere, max_users)
         new_items = np.zeros(len(data), bool)
         new_items[rng.choice(items, int(NEW_ITEM_SHARE * len(items)), replace=False)] = True
         in_fold = _mask_of(part, len(matrix.users))
         yield Fold(np.sort(part), new_items, (in_fold[owners] & inside) | new_items[matrix.columns])
+
+
+def _balanced(users: Columns, elsewhere: Mask, n: int | None) -> Columns:
+    """Return the first n users, taken in turns from those with a history elsewhere and without."""
+    if n is None or len(users) <= n:
+        return users
+    with_history = elsewhere[users]
+    turns = np.where(with_history, np.cumsum(with_history), np.cumsum(~with_history))
+    return users[np.argsort(turns, kind="stable")[:n]]
 
 
 def make_episodes(
@@ -189,12 +208,12 @@ def _user_episodes(
 def _new_item_episodes(
     matrix: InteractionMatrix, fold: Fold, rng: np.random.Generator, max_users: int | None
 ) -> Iterator[Episodes]:
-    """Ask users who liked a new item for it; they are half as many as the users of the fold."""
+    """Ask users who liked a new item for it; by default half as many as the fold has users."""
     owners, new, liked = matrix.owners, fold.new_items[matrix.columns], _liked(matrix)
     n_new = np.bincount(owners, new & liked, len(matrix.users))
     n_other = np.bincount(owners, ~new & liked, len(matrix.users))
     users = rng.permutation(np.flatnonzero((n_new > 0) & (n_other > 0)))
-    users = np.sort(users[: max(1, len(fold.users) // 2)][:max_users])
+    users = np.sort(users[: max_users or max(1, len(fold.users) // 2)])
     if len(users):
         chosen = _mask_of(users, len(matrix.users))[owners]
         shown, relevant = chosen & ~new, chosen & new & liked

@@ -186,7 +186,8 @@ def make_examples(
     """
     parts: dict[str, list[Examples]] = {}
     max_users = -(-settings.users // settings.folds)
-    for number, fold in enumerate(make_folds(data, target, settings.folds, settings.seed)):
+    folds = make_folds(data, target, settings.folds, settings.seed, max_users)
+    for number, fold in enumerate(folds):
         visible = data.without_entries(fold.hidden)
         generators, statistics = fitted(visible)
         names = feature_columns(generators.names) if columns is None else columns
