@@ -21,13 +21,17 @@ class Popularity(CandidateGenerator):
     """Score items by the number of users that liked them, the same for everybody."""
 
     name: ClassVar[str] = "popularity"
+    only_scored: ClassVar[bool] = False  # also for users without any history
 
     def fit(self, data: TrainingData) -> Self:
         """Count the users of each item."""
         return self._set_scores(self._count(data))
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> PopularityScorer:
-        """Return the counts; items newer than the fit score 0."""
+        """Return the counts; items newer than the fit score 0.
+
+        Users without any history get unliked items too, where the liked ones are too few.
+        """
         scores = self._by_length.get(len(data))
         if scores is None:
             self._by_length.clear()
@@ -35,7 +39,13 @@ class Popularity(CandidateGenerator):
             scores = self._by_length[len(data)] = padded
         if target not in self._order_of_domain:
             self._order_of_domain[target] = self._order[data.domains[self._order] == target]
-        return PopularityScorer(scores, self._order_of_domain[target], len(users))
+        order, without = self._order_of_domain[target], users.counts() == 0
+        if self.only_scored or not without.any():
+            return PopularityScorer(scores, order, len(users))
+        unscored = data.in_domain(target)
+        unscored[order] = False
+        newest_first = np.flatnonzero(unscored)[::-1]
+        return PopularityScorer(scores, order, len(users), newest_first, without)
 
     def state(self) -> ArrayState:
         """Return the scores."""
@@ -71,6 +81,7 @@ class Trend(Popularity):
     """
 
     name: ClassVar[str] = "trend"
+    only_scored: ClassVar[bool] = True
     half_life: float = 0.1
 
     def _count(self, data: TrainingData) -> FloatArray:

@@ -7,7 +7,7 @@ or factored, and answers two questions: the best items, and the scores of given 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -137,11 +137,18 @@ class PopularityScorer:
         int64: the items that score above zero, best first.
     n_users : int
         Number of users.
+    rest : numpy.ndarray
+        int64: items that score 0, for users without any history where the others are too few,
+        since nothing else retrieves items for these users.
+    without_history : numpy.ndarray or None
+        bool, shape (n_users,): users without any history; None for nobody.
     """
 
     scores: FloatArray
     order: Columns
     n_users: int
+    rest: Columns = field(default_factory=lambda: np.empty(0, np.int64))
+    without_history: Mask | None = None
 
     def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
         """Return the best items, see `Scorer.top_k`."""
@@ -151,6 +158,9 @@ class PopularityScorer:
         for user in range(self.n_users):
             seen_items = seen_by(seen, user)
             unseen = top[~isin_sorted(top, seen_items)] if len(seen_items) else top
+            if len(unseen) < n and self.without_history is not None and self.without_history[user]:
+                rest = self.rest[allowed[self.rest]]
+                unseen = np.concatenate([unseen, rest[~isin_sorted(rest, seen_items)]])
             items.append(unseen[:n])
         starts, flat = pack_ragged(items)
         return TopK(starts, flat, self.scores[flat])
