@@ -183,6 +183,27 @@ def clip_folder(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def blip_captioner_folder(folder: Path, seed: int = 0) -> Path:
+    """BLIP for captions, of the type of a dual encoder but without its projections."""
+    from transformers import BlipConfig, BlipForConditionalGeneration
+
+    torch.manual_seed(seed)
+    config = BlipConfig(
+        text_config={
+            **_small_text(),
+            "encoder_hidden_size": 32,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+            "sep_token_id": 3,
+            "pad_token_id": 0,
+        },
+        vision_config=_small_vision(),
+        projection_dim=24,
+    )
+    BlipForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
 def siglip_folder(folder: Path, seed: int = 0) -> Path:
     """SigLIP of Transformers."""
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -81,3 +82,29 @@ def test_a_forked_process_writes_and_its_parent_sees_it(served):
 
     assert in_child(write) == "1"
     assert served.count(where="item_id = 'f03'") == 0
+
+
+@pytest.mark.filterwarnings("ignore:lance is not fork-safe")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_does_not_destroy_what_its_parent_left(served):
+    destroyed = []
+
+    class Model:
+        def __init__(self):
+            self.itself = self
+
+        def __del__(self):
+            destroyed.append(os.getpid())
+
+    def collect():
+        gc.collect()
+        return destroyed, [hit.item_id for hit in served.search("1 0 0 0 0", k=1)]
+
+    gc.disable()  # the model is left for the child to collect
+    try:
+        Model()
+        assert in_child(collect) == "([], ['f16'])"
+    finally:
+        gc.enable()
+    gc.collect()
+    assert destroyed == [os.getpid()]

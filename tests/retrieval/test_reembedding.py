@@ -396,7 +396,7 @@ def test_what_was_learned_of_former_vectors_is_not_stored(board, tmp_path, monke
     space, mover = (Space.open(tmp_path / "s", encoder=text_encoder()) for _ in range(2))
     moved = ToyEncoder("text", dim=24, salt="other")
     monkeypatch.setattr(
-        "isthmus.retrieval.recommend.train.train_recommender",
+        "isthmus.operations.training.train_recommender",
         lambda *_, **__: mover.reembed(moved, drop_recommender=True),
     )
     with pytest.raises(FingerprintMismatch, match="another text encoder while it was trained"):

@@ -81,7 +81,8 @@ def load_model(source: ModelSource, model_class: Any) -> LoadedModel:
     if required:
         raise UnknownEncoder(
             f"the checkpoint of {source.name} lacks {len(required)} of the model's weights, "
-            f"such as {required[0]}"
+            f"such as {required[0]}; give a checkpoint that was saved whole from a "
+            f"{type(model).__name__}"
         )
     state = model.state_dict()
     return LoadedModel(model, {name: t for name, t in state.items() if name not in missing})
