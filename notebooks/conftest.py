@@ -1,11 +1,11 @@
-"""Notebooks as tests: two run with `make test`, the third with the heavy suites."""
+"""Notebooks as tests: the first runs with `make test`, the others with the heavy suites."""
 
 from __future__ import annotations
 
 import pytest
 
-# Its verbs have tests of their own; it loads the offline encoders and lays out a map.
-HEAVY = {"03_one_space.ipynb"}
+# Their verbs have tests of their own; one trains, the other lays out a map.
+HEAVY = {"02_cold_start.ipynb", "03_one_space.ipynb"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

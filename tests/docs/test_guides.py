@@ -48,7 +48,17 @@ def test_the_tutorial_leaves_a_published_recommender(tutorial_folder):
     assert space.count() == 280
 
 
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
+# Their verbs have tests of their own, and take 10 to 20 s each in a guide.
+HEAVY = ("align", "events", "fine-tune", "nightly-job")
+
+
+@pytest.mark.parametrize(
+    "guide",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.heavy] if path.stem in HEAVY else [])
+        for path in GUIDES
+    ],
+)
 def test_a_guide_runs_as_it_is_written(guide, folder):
     follow(guide, folder)
 

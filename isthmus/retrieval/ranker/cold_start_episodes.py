@@ -208,12 +208,13 @@ def _user_episodes(
 def _new_item_episodes(
     matrix: InteractionMatrix, fold: Fold, rng: np.random.Generator, max_users: int | None
 ) -> Iterator[Episodes]:
-    """Ask users who liked a new item for it; by default half as many as the fold has users."""
+    """Ask users who liked a new item for it: half as many as a fold has users that is not full."""
     owners, new, liked = matrix.owners, fold.new_items[matrix.columns], _liked(matrix)
     n_new = np.bincount(owners, new & liked, len(matrix.users))
     n_other = np.bincount(owners, ~new & liked, len(matrix.users))
     users = rng.permutation(np.flatnonzero((n_new > 0) & (n_other > 0)))
-    users = np.sort(users[: max_users or max(1, len(fold.users) // 2)])
+    full = max_users is not None and len(fold.users) >= max_users
+    users = np.sort(users[: max_users if full else max(1, len(fold.users) // 2)])
     if len(users):
         chosen = _mask_of(users, len(matrix.users))[owners]
         shown, relevant = chosen & ~new, chosen & new & liked
