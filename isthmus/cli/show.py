@@ -295,8 +295,7 @@ def show_predictions(item_ids: Sequence[str], ratings: Sequence[float], *, as_js
 
 def show_query_report(report: QueryFileReport, out: Path, *, as_json: bool) -> None:
     """Print what a file of queries came to, and warn of queries that were left out."""
-    for problem in report.problems[:MOST_PROBLEMS]:
-        say(f"left out {problem}", err=True)
+    _show_left_out(report.problems)
     if report.problems:
         left_out = f"warning: {len(report.problems):,} of {report.queries:,} queries left out"
         say(left_out, err=True, colour="yellow")
@@ -381,13 +380,18 @@ def show_users(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
         say("  ".join(f"{name} {value}" for name, value in known.items()))
 
 
+def _show_left_out(problems: Sequence[object]) -> None:
+    """Print the first rows that were left out, and why."""
+    for problem in problems[:MOST_PROBLEMS]:
+        say(f"left out {problem}", err=True)
+
+
 def show_user_report(report: UserReport, *, as_json: bool) -> None:
     """Print what adding users did."""
     if as_json:
         say_json(report.as_dict())
         return
-    for problem in report.problems[:MOST_PROBLEMS]:
-        say(f"left out {problem}", err=True)
+    _show_left_out(report.problems)
     say(
         f"{report.rows_read:,} rows read: {report.added:,} users added, {report.changed:,} "
         f"changed, {report.unchanged:,} unchanged, {report.invalid:,} invalid; "
@@ -401,8 +405,7 @@ def show_interaction_report(report: InteractionReport, *, as_json: bool) -> None
     if as_json:
         say_json(report.as_dict())
         return
-    for problem in report.problems[:MOST_PROBLEMS]:
-        say(f"left out {problem}", err=True)
+    _show_left_out(report.problems)
     say(
         f"{report.rows_read:,} rows read: {report.added:,} added, {report.unchanged:,} "
         f"unchanged, {report.repeated:,} exact repeats left out, {report.invalid:,} "

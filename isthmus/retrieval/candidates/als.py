@@ -12,7 +12,7 @@ import numpy.typing as npt
 from isthmus.numerics.arrays import ArrayState, FloatArray
 from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
 from isthmus.retrieval.candidates.generator import CandidateGenerator
-from isthmus.retrieval.candidates.implicit_factors import FoldIn, factorize
+from isthmus.retrieval.candidates.implicit_factors import FoldIn, factorize, limited_factors
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -88,7 +88,7 @@ class ALS(CandidateGenerator):
     def _width(self, data: TrainingData) -> int:
         """Return the factors of a factorization."""
         if self.limit_factors:
-            return min(self.factors, max(2, min(data.liked.shape) // 2))
+            return limited_factors(self.factors, data.liked)
         return self.factors
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> DotProductScorer:

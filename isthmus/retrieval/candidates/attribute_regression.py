@@ -16,7 +16,7 @@ import numpy.typing as npt
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
 from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
 from isthmus.retrieval.candidates.generator import CandidateGenerator
-from isthmus.retrieval.candidates.implicit_factors import factorize
+from isthmus.retrieval.candidates.implicit_factors import factorize, limited_factors
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -67,7 +67,7 @@ class AttributeRegression(CandidateGenerator):
         if attributes is None or not len(keys):
             empty = np.zeros((len(data), 1), np.float32)
             return self._set(keys, np.zeros((1, 1), np.float32), empty)
-        factors = min(self.factors, max(2, min(data.liked.shape) // 2))
+        factors = limited_factors(self.factors, data.liked)
         users, items = factorize(
             data.liked, factors, self.regularization, self.alpha, self.iterations, self.seed
         )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask, with_prefix
 from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
 from isthmus.retrieval.candidates.generator import CandidateGenerator
-from isthmus.retrieval.candidates.implicit_factors import FoldIn, factorize
+from isthmus.retrieval.candidates.implicit_factors import FoldIn, factorize, limited_factors
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -254,7 +254,7 @@ class _Sides:
         settings = self._settings
         liked = self._data.liked[:, used]
         liked = liked[np.diff(liked.indptr) > 0]
-        factors = min(settings.factors, max(2, min(liked.shape) // 2))
+        factors = limited_factors(settings.factors, liked)
         penalties = (settings.regularization, settings.alpha, settings.iterations)
         starts: list[tuple[FloatArray, FloatArray]] | list[None] = [None] * settings.seeds
         if self._start is not None:

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 MAX_NUMBERS = 4_000_000  # of the systems that are solved at once
 
 
+def limited_factors(factors: int, liked: csr_array) -> int:
+    """Return a number of factors that is at most half the smaller side of a matrix, and 2 or more.
+
+    A number below 2 that is asked for stays as it is.
+    """
+    return min(factors, max(2, min(liked.shape) // 2))
+
+
 def factorize(
     liked: csr_array,
     factors: int,
