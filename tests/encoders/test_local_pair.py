@@ -17,7 +17,7 @@ from isthmus.encoders.models import local
 from isthmus.encoders.weights import hash_weights, read_arrays
 from isthmus.errors import InvalidInput, UnknownEncoder
 from tests.encoders.contract import CONTENT
-from tests.retrieval.test_fork import in_child
+from tests.forked import in_child
 
 PAIR = [("local/text", "text"), ("local/image", "image")]
 
