@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.crash.children import build, decode_here, import_all
+from tests.crash.children import build, decode_here, in_child_with_imports
 from tests.crash.state import answers, open_space
 from tests.crash.trial import Trial
 from tests.crash.verbs import VERBS, published
@@ -36,7 +36,7 @@ def main() -> int:
             print("no C compiler: nothing was run")
             return 0
         decode_here()
-        import_all(lambda: everything(Path(folder) / "imported"))
+        in_child_with_imports(lambda: everything(Path(folder) / "imported"))
         names = list(options.verbs or VERBS)
         shares = [names[first :: options.workers] for first in range(options.workers)]
         workers = [
