@@ -705,7 +705,7 @@ def test_a_batch_names_the_vector_that_is_no_good(space: Space) -> None:
     for texts in (["sea"], [[1.0], [1.0, 2.0]]):
         with pytest.raises(InvalidInput, match="a vector is not a list of numbers: "):
             space.search_batch(texts)
-    with pytest.raises(InvalidInput, match="not a list of numbers: could not convert .*'sea'"):
+    with pytest.raises(InvalidInput, match=r"not a list of numbers: could not convert .*'sea'"):
         space.search(vector=["sea"])
 
 
