@@ -292,12 +292,12 @@ def _render_again(space: Space, domain: str, template: str) -> None:
 
 def _data_of(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is sent of an item: its domain and attributes, or its text if it has none."""
-    own = {
+    attributes = {
         name: value
         for name, value in item["attributes"].items()
         if value is not None and not name.startswith(PREFIX)
     }
-    data = own or {"text": item["text"]}
+    data = attributes or {"text": item["text"]}
     return {
         "domain": item["domain"],
         **{name: v[:MAX_VALUE] if isinstance(v, str) else v for name, v in data.items()},

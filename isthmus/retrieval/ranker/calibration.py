@@ -113,8 +113,8 @@ def reliability(
 
 def calibration_error(bins: list[ReliabilityBin]) -> float:
     """Return the expected calibration error (Naeini et al., AAAI 2015)."""
-    total = sum(own.candidates for own in bins)
-    apart = sum(own.candidates * abs(own.predicted - own.observed) for own in bins)
+    total = sum(part.candidates for part in bins)
+    apart = sum(part.candidates * abs(part.predicted - part.observed) for part in bins)
     return apart / total if total else 0.0
 
 
