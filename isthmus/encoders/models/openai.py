@@ -340,7 +340,7 @@ def _encode_probe(vector: FloatArray) -> str:
 
 
 def decode_probe(probe: str) -> FloatArray:
-    """Return the values of a recorded probe."""
+    """Return the values of a recorded probe, float32, shape (n_values,)."""
     try:
         return np.frombuffer(base64.urlsafe_b64decode(probe), "<f2").astype(np.float32)
     except ValueError as error:
@@ -348,7 +348,7 @@ def decode_probe(probe: str) -> FloatArray:
 
 
 def probe_agreement(recorded: FloatArray, present: FloatArray) -> float:
-    """Return the cosine of two probes, 0 where they have other lengths."""
+    """Return the cosine of two probes, each of shape (n_values,); 0 where their lengths differ."""
     if recorded.shape != present.shape:
         return 0.0
     norms = float(np.linalg.norm(recorded) * np.linalg.norm(present))
