@@ -62,9 +62,9 @@ def unenrich(
     as_json: JsonOption = False,
 ) -> None:
     """Drop what a chat model wrote about the items of a domain."""
-    from isthmus.integrations.enrich import revert_enrichment
+    from isthmus.integrations.enrich import unenrich
 
-    dropped = revert_enrichment(open_space(space, device=device), domain)
+    dropped = unenrich(open_space(space, device=device), domain)
     show_line({"dropped": ", ".join(dropped) or "nothing"}, as_json=as_json)
 
 
@@ -75,9 +75,9 @@ def profile(
 ) -> None:
     """Have a chat model write a profile of somebody's words, for recommend --text."""
     from isthmus.integrations.chat import ChatModel
-    from isthmus.integrations.chat_queries import write_profile
+    from isthmus.integrations.chat_queries import profile
 
-    written = write_profile(ChatModel.load(model), text).text or ""
+    written = profile(ChatModel.load(model), text).text or ""
     if as_json:
         say_json({"profile": written})
     else:

@@ -2,7 +2,7 @@
 
 What it writes goes into attributes that begin with ``ai_``; ``ai_source`` says which model and
 which prompt. Answers are cached by the digest of model, prompt, form and item, so that an
-interrupted run goes on, and `revert_enrichment` takes everything back.
+interrupted run goes on, and `unenrich` takes everything back.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def _stored_answers(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield key, values
 
 
-def revert_enrichment(space: Space, domain: str) -> list[str]:
+def unenrich(space: Space, domain: str) -> list[str]:
     """Drop what models wrote about the items of a domain, and make its texts what they were.
 
     Cached answers stay, so that the same enrichment costs nothing again.
