@@ -47,7 +47,7 @@ def enrich(
     """Have a chat model write a description and typed attributes of items.
 
     Run it with --dry-run first: it says how many tokens it would take. A run that was interrupted,
-    or whose budget is used up, goes on when it is started again. isthmus unenrich takes it back.
+    or whose budget is used up, goes on when it is started again. isthmus unenrich removes it.
     """
     from isthmus.integrations.enrich import enrich
 
@@ -88,7 +88,7 @@ def rerank(
     query: Annotated[str, typer.Argument(help="What to look for, in words.")],
     space: SpaceOption,
     model: ModelOption,
-    first: Annotated[int, typer.Option("--first", min=1, help="Hits to order anew.")] = 20,
+    first: Annotated[int, typer.Option("--first", min=1, help="Hits to rerank.")] = 20,
     domain: Annotated[str | None, typer.Option("--domain", help="Only this domain.")] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,

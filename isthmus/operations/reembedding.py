@@ -1,4 +1,4 @@
-"""Move a space to other encoders while it goes on serving."""
+"""Migrate a space to other encoders while it serves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AlignmentFate = Literal["none", "kept", "changed", "lost"]
 
 @dataclass(frozen=True)
 class ReembedReport:
-    """What moving a space to other encoders did.
+    """What a migration of a space to other encoders did.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class ReembedReport:
 
 
 def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False) -> ReembedReport:
-    """Move a space to other encoders: re-encode, build a release, then switch at once."""
+    """Migrate a space to other encoders: re-encode, build a release, then switch at once."""
     started = time.monotonic()
     with switching(space):
         former = space.fingerprint

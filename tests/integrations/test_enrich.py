@@ -10,7 +10,7 @@ from isthmus import Space
 from isthmus.data import api_client
 from isthmus.errors import InvalidInput, MalformedAnswer, ServiceError
 from isthmus.integrations.chat import RULE, ChatModel, answer_schema
-from isthmus.integrations.chat_queries import rerank, profile
+from isthmus.integrations.chat_queries import profile, rerank
 from isthmus.integrations.enrich import enrich, unenrich
 from isthmus.integrations.request import EnrichRequest
 from tests.integrations.chat_server import chat_server
