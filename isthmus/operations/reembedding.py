@@ -125,7 +125,7 @@ def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, 
             )
     if request.encoder is None and not any(by_modality.values()):
         raise InvalidInput(
-            "give the encoder to move to: encoder (--encoder), or one of a modality, such as "
+            "give the new encoder: encoder (--encoder), or one of a modality, such as "
             "text_encoder (--text-encoder)"
         )
     options: dict[str, Any] = {
@@ -183,7 +183,7 @@ def _leaves_recommender(space: OpenSpace, *, drop: bool) -> bool:
     if exists and not drop:
         raise UnsupportedOperation(
             f"{space.path} has a recommender that was trained on the vectors of its present "
-            "encoders, and cannot use those of others; leave it behind with "
+            "encoders, and cannot use those of others; drop it with "
             "drop_recommender=True (--drop-recommender), and train anew afterwards with: "
             "isthmus train, isthmus publish"
         )

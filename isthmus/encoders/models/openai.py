@@ -242,7 +242,7 @@ class RemoteEncoder(Encoder):
             raise FingerprintMismatch(
                 f"{self._client.base_url} has another model behind the name {self._model!r} now: "
                 f"its vector of a probe text has cosine {agreement:.4f} with the recorded one. "
-                "Start the model that made this space, or move the space to this one with: "
+                "Start the model that made this space, or migrate the space to this one with: "
                 f"isthmus reembed --text-encoder 'openai/{self._model}?base_url="
                 f"{self._client.base_url}'"
             )
