@@ -163,7 +163,7 @@ class Serving:
         return model.extended(self.features.take(new), self.data.domains[new])
 
     def columns_of(self, item_ids: Sequence[str]) -> Columns:
-        """Return the column of each item, -1 for an unknown one."""
+        """Return the column of each item, shape (n,), -1 for an unknown one."""
         rows = self.view.find(item_ids)
         columns = self.features.columns  # empty if the space was emptied
         return np.where(rows >= 0, columns[rows], -1) if len(columns) else rows
