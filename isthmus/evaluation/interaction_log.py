@@ -99,7 +99,7 @@ class InteractionLog:
         return {user: tuple(of_user.tolist()) for user, of_user in by_user}
 
     def pair_hashes(self, seed: int, mask: Mask) -> npt.NDArray[np.float64]:
-        """Return a hash in [0, 1) of user and item of each interaction in a mask, (n,), else NaN."""
+        """Return a hash in [0, 1) of user and item of interactions in a mask, (n,), else NaN."""
         out = np.full(len(self), np.nan)
         rows = np.flatnonzero(mask)
         users, items = self.users[rows].tolist(), self.items[rows].tolist()
