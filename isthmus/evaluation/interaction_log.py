@@ -251,7 +251,7 @@ def _default_threshold(values: pa.ChunkedArray) -> float | None:
 def _by_feedback(interactions: pa.Table, positive_from: float | None) -> Positives:
     """Select the positive events of a log of several kinds, or of some without a value."""
     feedback = Feedback.of(interactions, positive_from=positive_from)
-    liked = feedback.judge(interactions).liked
+    liked = feedback.label(interactions).liked
     if not liked.any():
         raise InvalidInput("no event of the log is positive: see isthmus events")
     positives = _once(interactions.filter(pa.array(liked)))
