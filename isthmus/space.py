@@ -1513,7 +1513,7 @@ class Space:
         settings: AlignmentSettings | None = None,
         progress: bool = False,
     ) -> AlignReport:
-        """Learn projection heads that let text and images of different encoders find each other.
+        """Learn projection heads that bring text and images of different encoders into one space.
 
         Vectors come from the embedding caches, so nothing is encoded again. The space has one
         more named vector then, ``aligned``; those of the encoders stay. Where a release is

@@ -29,9 +29,9 @@ from isthmus.data.convert import (
     type_of,
 )
 from isthmus.data.domain_mapping import DomainMapping, option_of
+from isthmus.data.given_vectors import read_vectors, require_vectors
 from isthmus.data.item_files import file_columns, not_unicode, read_files
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
-from isthmus.data.own_vectors import read_vectors, require_vectors
 from isthmus.data.request import TableOptions
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader

@@ -133,7 +133,7 @@ class SparseRows(NamedTuple):
 
 
 def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
-    """Return the rows of which columns and values are given."""
+    """Return the rows of which columns and values are given, each of shape (n_entries_of_row,)."""
     starts, columns = pack_ragged([row for row, _ in rows])
     values = np.concatenate([np.empty(0, np.float32), *(row for _, row in rows)])
     return SparseRows(starts, columns, values.astype(np.float32, copy=False))

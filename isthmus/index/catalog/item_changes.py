@@ -507,7 +507,7 @@ def _differs(given: pa.ChunkedArray, stored: pa.ChunkedArray) -> Mask:
 
 
 def vectors_differ(given: pa.ChunkedArray, stored: pa.ChunkedArray) -> Mask:
-    """Return where two columns of vectors of one length, or null, differ."""
+    """Return where two columns of vectors of one length, or null, differ, shape (n_rows,)."""
     present = [np.asarray(pc.is_valid(column).to_numpy(), bool) for column in (given, stored)]
     differs = present[0] != present[1]
     both = np.flatnonzero(present[0] & present[1])

@@ -337,7 +337,7 @@ def vectors_in_use(view: View) -> tuple[str, ...]:
 
 
 def codes_of(domains: npt.NDArray[Any], names: Sequence[str]) -> Columns:
-    """Return the code of each domain, -1 for an unknown one."""
+    """Return the code of each domain, shape (n,), -1 for an unknown one."""
     encoded = pa.array(domains, pa.string()).dictionary_encode()
     place = {name: code for code, name in enumerate(names)}
     codes = np.array([place.get(name, -1) for name in encoded.dictionary.to_pylist()], np.int64)

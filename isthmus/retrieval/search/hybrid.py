@@ -203,7 +203,7 @@ def reciprocal_rank_fusion(
 def hybrid_similarities(
     view: View, query: Query, rows: Positions, weights: Mapping[str, float]
 ) -> list[float | None]:
-    """Return the score by vectors alone; None where an item lacks the query's named vectors."""
+    """Return the scores of n rows by vectors alone; None where an item has none of the query."""
     parts = {name: view.vectors(name, rows) for name in query.vectors}
     present = np.logical_or.reduce([part.present for part in parts.values()])
     if len(parts) == 1:

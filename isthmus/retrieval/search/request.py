@@ -45,7 +45,7 @@ class ListOptions(FilterOptions):
         default=0.0,
         ge=0,
         le=1,
-        description="From 0, relevance alone, to 1, items unlike each other.",
+        description="Diversity (MMR), from 0, relevance alone, to 1, items unlike each other.",
     )
     num_candidates: int | None = Field(
         default=None,
@@ -117,18 +117,18 @@ class RankingOptions(PageOptions):
     min_score: float | None = Field(default=None, description="Least score of a hit.")
     normalize_scores: bool = Field(
         default=False,
-        description="Rank by how far an item stands out in its domain: scores in standard "
-        "deviations above the mean score of the query there.",
+        description="Rank by standard scores: standard deviations above the mean score of the "
+        "query in the item's domain.",
     )
     hubness_correction: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="From 0 to 1 (CSLS): how much is taken off items that are near to queries of "
-        "every kind.",
+        description="Hubness correction (CSLS), from 0 to 1: lowers items that are near to most "
+        "queries.",
     )
     center_scores: bool = Field(
-        default=False, description="Take off the mean score of the query in the item's domain."
+        default=False, description="Subtract the mean score of the query in the item's domain."
     )
 
     @model_validator(mode="after")
@@ -215,7 +215,7 @@ class SearchRequest(RankingOptions, FusionOptions):
     )
     instruction: str | None = Field(
         default=None,
-        description="What the text asks for, in a sentence, for encoders that follow one.",
+        description="Task of the query, in a sentence, for encoders that take instructions.",
     )
     rerank: str | None = Field(
         default=None,
@@ -266,7 +266,7 @@ class SearchFileRequest(FilterOptions, FusionOptions):
     k: int = Field(default=10, ge=1, description="How many items.")
     instruction: str | None = Field(
         default=None,
-        description="What the text asks for, in a sentence, for encoders that follow one.",
+        description="Task of the query, in a sentence, for encoders that take instructions.",
     )
 
 

@@ -130,7 +130,7 @@ def make_hits(
     attributes: bool = False,
     offset: int = 0,
 ) -> list[Hit]:
-    """Return hits of rows and scores, best first; rows of -1 are left out."""
+    """Return hits of rows and scores, both of shape (n,), best first; rows of -1 are left out."""
     rows = np.asarray(rows, np.int64)
     rows = rows[rows >= 0]
     similar = [None] * len(rows) if similarities is None else similarities
