@@ -118,7 +118,7 @@ def _with_ties(
 def search_batch(
     view: View, vector_name: str, queries: FloatArray, k: int, selection: Selection | None
 ) -> list[ScoredRows]:
-    """Rank items for many queries in one named vector, as `search_top_k` does."""
+    """Rank items for queries, (n_queries, dim), in one named vector, as `search_top_k` does."""
     scores, rows = view.search(vector_name, queries, min(k + 1, max(len(view), 1)), selection)
     lengths = np.minimum((rows >= 0).sum(axis=1), k).tolist()
     lists = [
@@ -160,7 +160,7 @@ def finds_exactly(view: View, query: Query) -> bool:
 
 
 def order_of(view: View, rows: Positions, scores: FloatArray) -> Positions:
-    """Return the order of a list: by falling score, equal ones by domain, then item id."""
+    """Return the order of a list, (n,): by falling score, equal ones by domain, then item id."""
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     if not (ordered[1:] == ordered[:-1]).any():
@@ -357,7 +357,7 @@ def chance_corrected_similarity(
 
 
 def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatArray]:
-    """Return the chance-corrected similarity in each named vector of a query, 0 where absent."""
+    """Return the chance-corrected similarity, (n_rows,), by named vector; 0 where absent."""
     means, domains = view.domain_means, view.domain_codes(rows)
     by_vector = {}
     for name, vector in query.vectors.items():
