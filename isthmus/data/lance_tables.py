@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.data.lance_commits import DurableCommits, drop_torn_version, flush_manifest
 from isthmus.data.lance_manifest import DATA, VERSIONS, manifest_name, versions_of
-from isthmus.data.leases import hold, removing
+from isthmus.data.leases import VersionGone, hold, removing
 from isthmus.data.table_checksums import (
-    VersionGone,
     corrupt,
     forget_records,
     is_recorded,

@@ -23,7 +23,7 @@ from isthmus.data.lance_tables import (
     predicates_in,
 )
 from isthmus.data.leases import hold
-from isthmus.data.table_checksums import TableStamp, is_newest, stamp_of
+from isthmus.data.table_checksums import TableStamp, stamp_of
 from isthmus.errors import InvalidInput
 from isthmus.schema import USER_ID, USERS_TABLE
 
@@ -136,7 +136,7 @@ class UserStore:
         if self._opened is not None:
             dataset, stamp = self._opened
             hold(self._path, stamp.version)
-            if is_newest(self._path, stamp):
+            if stamp.is_newest():
                 return dataset
         dataset = open_table(self._path)
         self._opened = None

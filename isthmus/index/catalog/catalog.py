@@ -17,7 +17,7 @@ from isthmus.data.lance_tables import (
     predicates_in,
 )
 from isthmus.data.leases import hold
-from isthmus.data.table_checksums import corrupt, is_newest, stamp_of, table_identity
+from isthmus.data.table_checksums import corrupt, stamp_of, table_identity
 from isthmus.digests import DIGEST_BYTES
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.attributes import AttributeChange, place_attributes
@@ -59,7 +59,9 @@ class Catalog:
         return cls(folder)
 
     def snapshot(self) -> Snapshot:
-        """Return the catalog as it is now; the same object as before where nothing changed.
+        """Return the catalog as it is now, kept until the end of the lease scope.
+
+        It is the same object as before where nothing changed.
 
         Raises
         ------
@@ -67,16 +69,14 @@ class Catalog:
             If a file of it is missing or damaged.
         """
         last = self._last
-        if last is None or not self.keeps(last):
-            dataset = self._latest()
-            stamp = stamp_of(self._path, dataset.version)
-            last = self._last = Snapshot(dataset, stamp, table_identity(self._path))
-        return last
-
-    def keeps(self, snapshot: Snapshot) -> bool:
-        """Keep a snapshot until the end of the lease scope; return whether it is the newest."""
-        hold(self._path, snapshot.version)
-        return is_newest(self._path, snapshot.stamp)
+        if last is not None:
+            hold(self._path, last.version)
+            if last.stamp.is_newest():
+                return last
+        dataset = self._latest()
+        stamp = stamp_of(self._path, dataset.version)
+        self._last = Snapshot(self._path, dataset, stamp, table_identity(self._path))
+        return self._last
 
     def place_attributes(
         self, types: Mapping[str, Mapping[str, pa.DataType]]

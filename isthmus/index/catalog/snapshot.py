@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from isthmus.data.domain_mapping import DomainMapping
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, any_of, predicates_in
+from isthmus.data.leases import VersionGone, hold
 from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput, listed
@@ -55,24 +57,46 @@ RowIds = npt.NDArray[np.uint64]
 class Snapshot:
     """The catalog at one version; immutable.
 
+    A reader of a snapshot keeps the version until the end of its lease scope, from its first read
+    on. Who holds a snapshot and does not read from it keeps nothing.
+
     Parameters
     ----------
+    folder : Path
+        Folder of the table.
     dataset : lance.LanceDataset
         The table, checked out at that version.
     stamp : TableStamp
         Of that version.
     table : str or None
         Identifies the table, see `isthmus.data.table_checksums.table_identity`.
+
+    Attributes
+    ----------
+    version : int
+        Version of the catalog.
     """
 
-    def __init__(self, dataset: Any, stamp: TableStamp, table: str | None) -> None:
-        self._dataset = dataset
+    def __init__(self, folder: Path, dataset: Any, stamp: TableStamp, table: str | None) -> None:
+        self._folder, self._table = folder, dataset
         self.stamp, self.table = stamp, table
+        self.version = stamp.version
+
+    def keep(self) -> None:
+        """Keep the version until the end of the lease scope.
+
+        Raises
+        ------
+        VersionGone
+            If it was removed.
+        """
+        if hold(self._folder, self.version) and not self.stamp.is_there():
+            raise VersionGone(f"{self._folder} has no version {self.version} any more; try again")
 
     @property
-    def version(self) -> int:
-        """Version of the catalog."""
-        return int(self._dataset.version)
+    def _dataset(self) -> Any:
+        self.keep()
+        return self._table
 
     @property
     def rows(self) -> int:

@@ -16,6 +16,7 @@ from isthmus.retrieval.search.quota_request import Quotas, check_quotas
 
 OVERSAMPLING = 5
 MIN_CANDIDATES = 100
+SHIFTS = ("center_scores", "hubness_correction", "normalize_scores")
 
 
 class FilterOptions(Request):
@@ -67,8 +68,8 @@ class ListOptions(FilterOptions):
                 f"num_candidates is {self.num_candidates}, but k is {self.k}; a diverse list is "
                 "chosen from at least as many as it holds"
             )
-        if self.k is not None:
-            check_quotas(self.quotas or {}, self.k)
+        if self.quotas and self.k is not None:
+            check_quotas(self.quotas, self.k)
         return self
 
     def _check_unlimited(self) -> None:
@@ -132,12 +133,7 @@ class RankingOptions(PageOptions):
 
     @model_validator(mode="after")
     def _check_scores(self) -> RankingOptions:
-        shifts = {
-            "center_scores": self.center_scores,
-            "hubness_correction": self.hubness_correction,
-            "normalize_scores": self.normalize_scores,
-        }
-        given = [name for name, value in shifts.items() if value]
+        given = [name for name in SHIFTS if getattr(self, name)]
         if len(given) > 1:
             raise InvalidInput(f"{' and '.join(given)} shift the scores; give one of them")
         if self.min_score is not None and not math.isfinite(self.min_score):
