@@ -83,10 +83,10 @@ def with_columns(examples: Examples, kept: Sequence[int]) -> Examples:
 
 
 def ndcg_of(
-    situation: str, own: Examples, generators: Sequence[str], settings: TrainingSettings
+    situation: str, examples: Examples, generators: Sequence[str], settings: TrainingSettings
 ) -> tuple[PerUser, PerUser]:
     """Return NDCG@10 and recall@200 of each user by the richest model."""
-    training = SituationTraining(situation, own, [], generators, settings)
+    training = SituationTraining(situation, examples, [], generators, settings)
     *_, richest = training.cross_validated_models({}).values()
     return richest.ndcg, richest.recall
 
@@ -105,12 +105,12 @@ def main() -> None:
         training=TrainingSettings(models=tuple(arguments.models)),
         exclude_generators=tuple(arguments.leave_out),
     )
-    generators, examples = simulated(Space.open(arguments.space), arguments.protocol, settings)
-    for situation, own in examples.items():
-        variants = {WHOLE: own}
-        variants |= {f"without {name}": without_generator(own, name) for name in generators}
+    generators, by_situation = simulated(Space.open(arguments.space), arguments.protocol, settings)
+    for situation, examples in by_situation.items():
+        variants = {WHOLE: examples}
+        variants |= {f"without {name}": without_generator(examples, name) for name in generators}
         variants |= {
-            f"without the features {group.name!r}": without_group(own, group.name)
+            f"without the features {group.name!r}": without_group(examples, group.name)
             for group in FEATURE_GROUPS
             if group is not GENERATOR
         }
@@ -126,7 +126,7 @@ def main() -> None:
                 apart = f"{gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}]"
                 cells += [f"{figures[label][side].mean():.4f}", "" if label == WHOLE else apart]
             rows.append([label, *cells, seconds])
-        print(f"\n{situation}, {len(own):,} simulated users")
+        print(f"\n{situation}, {len(examples):,} simulated users")
         columns = ["variant", "NDCG@10", "difference", "recall@200", "difference", "seconds"]
         print_table(columns, rows)
 

@@ -112,8 +112,10 @@ def measure(run: Run, folder: Path, tools: Sequence[str]) -> dict[str, dict[str,
         result = val if run.split == "val" or "error" in val else run.job(folder, tool, "test")
         if not val.get("not for this kind"):
             results[tool] = result | {"validation": val.get("mean ndcg"), "kind": kind}
-            told = result.get("error") or f"{result['mean ndcg']:.4f}"
-            print(f"{folder.parent.name}/{folder.name} {tool}: {told}", file=sys.stderr, flush=True)
+            outcome = result.get("error") or f"{result['mean ndcg']:.4f}"
+            print(
+                f"{folder.parent.name}/{folder.name} {tool}: {outcome}", file=sys.stderr, flush=True
+            )
     return results
 
 
@@ -142,7 +144,7 @@ def _joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for name, value in parts[0].items():
         values = [part[name] for part in parts]
         if isinstance(value, list) and name != "trials":
-            whole[name] = [one for own in values for one in own]
+            whole[name] = [one for some in values for one in some]
         elif isinstance(value, int | float) and not isinstance(value, bool):
             whole[name] = sum(values) / len(values)
     return whole

@@ -40,8 +40,8 @@ def answer(arguments: argparse.Namespace) -> dict[str, Any]:
         val = task if task.split == "val" else _task(arguments, "val")
         settings, trials = tune(method, Data.of(val), val, arguments.max_settings)
         tuning_s = processor_seconds() - start
-    told = method.answer(Data.of(task), task, settings, LENGTH)
-    return _measured(task, told) | {
+    answered = method.answer(Data.of(task), task, settings, LENGTH)
+    return _measured(task, answered) | {
         "tool": arguments.tool,
         "split": task.split,
         "task": task.digest,
@@ -54,8 +54,8 @@ def answer(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _measured(task: Task, told: Answer) -> dict[str, Any]:
-    lists = clean_lists(task, told.lists, LENGTH)
+def _measured(task: Task, answered: Answer) -> dict[str, Any]:
+    lists = clean_lists(task, answered.lists, LENGTH)
     truths = [user.truth for user in task.users]
     hits = hit_matrix(lists, truths, LENGTH)
     n_relevant = np.array([len(truth) for truth in truths], np.int64)
@@ -67,8 +67,8 @@ def _measured(task: Task, told: Answer) -> dict[str, Any]:
         "recall@200": recall(hits, n_relevant, 200).round(6).tolist(),
         "coverage@10": coverage(lists, len(task.candidates), 10),
         "novelty@10": novelty(lists, task.popularity, task.train_users, 10),
-        "fit_s": told.fit_s,
-        "lists_s": told.lists_s,
+        "fit_s": answered.fit_s,
+        "lists_s": answered.lists_s,
     }
 
 

@@ -117,11 +117,11 @@ def main() -> None:
         base = measure(Popularity(), data, asked, truth)
         for generator in (Popularity(), SegmentPopularity(), AttributeRegression()):
             values = measure(generator, data, asked, truth)
-            own, ratio = estimate(values), ratio_estimate(values, base)
+            mean, ratio = estimate(values), ratio_estimate(values, base)
             shown = (
                 "-" if ratio is None else f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
             )
-            value = f"{own.value:.4f} [{own.low:.4f}, {own.high:.4f}]"
+            value = f"{mean.value:.4f} [{mean.low:.4f}, {mean.high:.4f}]"
             rows.append([f"{strength:g}", generator.name, value, shown])
     print_table(["strength", "generator", "NDCG@10", "to popularity"], rows)
 

@@ -85,12 +85,12 @@ def _hide_users(
 ) -> None:
     target = {item for item in candidates if task.domains.get(item) == task.target_domain}
     shown = max((len(user.exclude) for user in task.users), default=0)
-    own = {user: [item for item in items if item in target] for user, items in whole.items()}
+    in_target = {user: [item for item in items if item in target] for user, items in whole.items()}
     eligible = sorted(
         user
         for user, items in whole.items()
-        if len(own[user]) >= max(MIN_ITEMS, 2)
-        and (task.kind == "warm" or len(items) - len(own[user]) >= MIN_ITEMS)
+        if len(in_target[user]) >= max(MIN_ITEMS, 2)
+        and (task.kind == "warm" or len(items) - len(in_target[user]) >= MIN_ITEMS)
     )
     places = (hash_uniform(eligible, 1) * folds).astype(int)
     other = hash_uniform(eligible, 2) < VAL_SHARE
@@ -99,7 +99,7 @@ def _hide_users(
     for user, place, chosen in zip(eligible, places.tolist(), other.tolist(), strict=True):
         if place != fold and not chosen:
             continue
-        items = _by_hash(user, own[user])
+        items = _by_hash(user, in_target[user])
         if task.kind == "warm":
             n = int(np.ceil(HIDDEN * len(items)))
             truth, visible = items[:n], items[n:]
@@ -129,17 +129,17 @@ def _hide_items(
     places = (hash_uniform(target, 1) * 2 * folds).astype(int)  # as small as a tenth each
     of_fold = {"test": 2 * fold, "val": 2 * fold + 1}
     ranked = {
-        split: [item for item, place in zip(target, places.tolist(), strict=True) if place == own]
-        for split, own in of_fold.items()
+        split: [item for item, place in zip(target, places.tolist(), strict=True) if place == n]
+        for split, n in of_fold.items()
     }
     new = {item for items in ranked.values() for item in items}
     rows: dict[str, list[dict[str, Any]]] = {"test": [], "val": []}
     for user, items in whole.items():
         history = [item for item in items if item not in new]
-        for split, own in rows.items():
+        for split, users in rows.items():
             truth = sorted(set(items).intersection(ranked[split]))
             if history and truth:
-                own.append({"user_id": user, "history": history, "truth": truth, "exclude": []})
+                users.append({"user_id": user, "history": history, "truth": truth, "exclude": []})
     kept = ((user, item) for user, items in whole.items() for item in items if item not in new)
     _write(out, task, kept, rows, ranked["test"], ranked["val"])
 

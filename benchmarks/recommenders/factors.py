@@ -66,10 +66,10 @@ class Emcdr(Method):
         self.model = models, weights, offset
 
         def score(users: Sequence[TestUser]) -> Floats:
-            own = data.histories(users)
-            known = np.asarray(own[:, target].sum(axis=1)).ravel() > 0
-            factors = fold_in(models[0], own[:, source].tocsr()) @ weights + offset
-            factors[known] = fold_in(models[1], own[known][:, target].tocsr())
+            histories = data.histories(users)
+            known = np.asarray(histories[:, target].sum(axis=1)).ravel() > 0
+            factors = fold_in(models[0], histories[:, source].tocsr()) @ weights + offset
+            factors[known] = fold_in(models[1], histories[known][:, target].tocsr())
             return np.asarray(factors @ items.T, np.float32)
 
         return score
@@ -101,12 +101,12 @@ def fold_in(model: Any, histories: csr_matrix) -> Floats:
 def _cached_als(method: Emcdr, matrix: csr_matrix, settings: Settings) -> Any:
     """Return ALS of one side; settings that differ only in the map share it."""
     cache: dict[Any, Any] = method.__dict__.setdefault("cache", {})
-    own = {name: settings[name] for name in ("factors", "l2", "alpha")}
-    key = (matrix.shape, matrix.nnz, *own.values())
+    chosen = {name: settings[name] for name in ("factors", "l2", "alpha")}
+    key = (matrix.shape, matrix.nnz, *chosen.values())
     if key not in cache:
         while len(cache) > 1:
             cache.pop(next(iter(cache)))
-        cache[key] = als(matrix, own)
+        cache[key] = als(matrix, chosen)
     return cache[key]
 
 

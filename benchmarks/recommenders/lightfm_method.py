@@ -29,10 +29,10 @@ class LightFm(Method):
         row_of = dict(data.row_of)
         for user in users:
             row_of.setdefault(user, len(row_of))
-        own = data.histories(data.task.users)
+        histories = data.histories(data.task.users)
         more = csr_matrix((len(row_of), len(data.items)), dtype=np.float32)
-        rows = np.repeat([row_of[user] for user in users], np.diff(own.indptr))
-        more = csr_matrix((own.data, (rows, own.indices)), more.shape)
+        rows = np.repeat([row_of[user] for user in users], np.diff(histories.indptr))
+        more = csr_matrix((histories.data, (rows, histories.indices)), more.shape)
         empty = csr_matrix((len(row_of) - data.matrix.shape[0], len(data.items)), dtype=np.float32)
         matrix = (vstack([data.matrix, empty]) + more).tocsr()
         matrix.data[:] = 1

@@ -42,9 +42,13 @@ class Ease(Method):
         self.model = x, inverse, diagonal
 
         def score(users: Sequence[TestUser]) -> Floats:
-            own = data.histories(users)[:, used]
-            dense = own.toarray()
-            product = dense - ((own @ x.T) @ inverse) @ x if by_users else l2 * (own @ inverse)
+            histories = data.histories(users)[:, used]
+            dense = histories.toarray()
+            product = (
+                dense - ((histories @ x.T) @ inverse) @ x
+                if by_users
+                else l2 * (histories @ inverse)
+            )
             scores = dense - product / diagonal  # x B = x - x P / diag(P)
             return np.where(columns >= 0, scores[:, columns], 0)
 

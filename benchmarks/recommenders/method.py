@@ -93,7 +93,7 @@ class Data:
         """Return the visible items of users as ones, shape (n_users, n_items)."""
         columns = [[self.column_of[i] for i in dict.fromkeys(u.history)] for u in users]
         starts = np.cumsum([0, *map(len, columns)])
-        flat = np.array([c for own in columns for c in own], np.int64)
+        flat = np.array([c for one in columns for c in one], np.int64)
         ones = np.ones(len(flat), np.float32)
         return csr_matrix((ones, flat, starts), (len(users), len(self.items)))
 

@@ -84,11 +84,11 @@ def _largest(matrix: csr_matrix, k: int) -> csr_matrix:
     """Return the k largest entries of each row."""
     rows, columns, values = [], [], []
     for row in range(matrix.shape[0]):
-        own = slice(matrix.indptr[row], matrix.indptr[row + 1])
-        found = matrix.data[own]
+        part = slice(matrix.indptr[row], matrix.indptr[row + 1])
+        found = matrix.data[part]
         kept = np.argsort(-found, kind="stable")[:k]
         rows.append(np.full(len(kept), row))
-        columns.append(matrix.indices[own][kept])
+        columns.append(matrix.indices[part][kept])
         values.append(found[kept])
     places = (np.concatenate(rows), np.concatenate(columns))
     return csr_matrix((np.concatenate(values), places), matrix.shape)

@@ -112,7 +112,7 @@ def _candidates(data: Data, stage: Sequence[_Stage], users: Sequence[TestUser]) 
             ranks = _ranks(scores[row])
             found = np.flatnonzero((ranks > 0).any(axis=1))
             evidence = [len(user.exclude), len(user.history)]
-            own = [
+            groups = [
                 scores[row, found],
                 1 / np.where(ranks[found] > 0, ranks[found], np.inf),
                 popularity[found, None],
@@ -120,7 +120,7 @@ def _candidates(data: Data, stage: Sequence[_Stage], users: Sequence[TestUser]) 
             ]
             owners.append(np.full(len(found), start + row))
             places.append(found)
-            features.append(np.concatenate(own, axis=1).astype(np.float32))
+            features.append(np.concatenate(groups, axis=1).astype(np.float32))
     return _Rows(np.concatenate(owners), np.concatenate(places), np.concatenate(features))
 
 
@@ -128,10 +128,10 @@ def _ranks(scores: Floats) -> Integers:
     """Return the rank from 1 that each method gives an item, 0 beyond its first candidates."""
     ranks = np.zeros(scores.shape, np.int64)
     for method in range(scores.shape[1]):
-        own = scores[:, method]
-        best = np.argpartition(-own, min(DEPTH, len(own) - 1))[:DEPTH]
-        best = best[np.argsort(-own[best], kind="stable")]
-        best = best[np.isfinite(own[best]) & (own[best] != 0)]
+        column = scores[:, method]
+        best = np.argpartition(-column, min(DEPTH, len(column) - 1))[:DEPTH]
+        best = best[np.argsort(-column[best], kind="stable")]
+        best = best[np.isfinite(column[best]) & (column[best] != 0)]
         ranks[best, method] = np.arange(1, len(best) + 1)
     return ranks
 
@@ -153,10 +153,10 @@ def _examples(data: Data, seed: int = 0) -> tuple[_Rows, npt.NDArray[np.bool_]]:
     names = data.users.to_pylist()
     for row in chosen.tolist():
         columns = data.matrix.indices[data.matrix.indptr[row] : data.matrix.indptr[row + 1]]
-        own = rng.permutation(columns[data.in_target[columns]])
-        hidden = own[: -(-len(own) // 5)] if warm else own[shown:]
+        liked = rng.permutation(columns[data.in_target[columns]])
+        hidden = liked[: -(-len(liked) // 5)] if warm else liked[shown:]
         visible = np.setdiff1d(columns, hidden)
-        kept[row, hidden if warm else own] = 0
+        kept[row, hidden if warm else liked] = 0
         items = [data.items[column] for column in visible.tolist()]
         known = [data.items[c] for c in visible.tolist() if data.in_target[c]]
         truth = tuple(data.items[column] for column in hidden.tolist())

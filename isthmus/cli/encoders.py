@@ -55,7 +55,7 @@ def align(
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Learn projection heads that let text and images of different encoders find each other.
+    """Learn projection heads that bring text and images of different encoders into one space.
 
     Nothing is encoded again. Where a release is current, one with the alignment is published in
     its place.
@@ -75,10 +75,10 @@ def reembed(
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
-    """Move a space to other encoders while it serves, and switch once a release is accepted.
+    """Migrate a space to other encoders while it serves, and switch once a release is accepted.
 
-    A move that was interrupted resumes when the same command is run again; until it is done the
-    space is what it was. isthmus rollback goes back. The same encoders at another place are
+    A migration that was interrupted resumes when the same command is run again; until it is done
+    the space is what it was. isthmus rollback goes back. The same encoders at another place are
     loaded from there, and nothing is encoded.
     """
     opened = open_space(space, device=device, wait_s=wait_s)
@@ -152,7 +152,7 @@ def distill(
     device: ModelDeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Train a small encoder to a large one's vectors, save it, and measure what is lost.
+    """Train a small encoder to reproduce a large one's vectors, save it, and measure what is lost.
 
     A distillation that was interrupted resumes when the same command is run again.
     """

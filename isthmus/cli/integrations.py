@@ -47,7 +47,7 @@ def enrich(
     """Have a chat model write a description and typed attributes of items.
 
     Run it with --dry-run first: it says how many tokens it would take. A run that was interrupted,
-    or whose budget is used up, goes on when it is started again. isthmus unenrich takes it back.
+    or whose budget is used up, goes on when it is started again. isthmus unenrich removes it.
     """
     from isthmus.integrations.enrich import enrich
 
@@ -62,9 +62,9 @@ def unenrich(
     as_json: JsonOption = False,
 ) -> None:
     """Drop what a chat model wrote about the items of a domain."""
-    from isthmus.integrations.enrich import revert_enrichment
+    from isthmus.integrations.enrich import unenrich
 
-    dropped = revert_enrichment(open_space(space, device=device), domain)
+    dropped = unenrich(open_space(space, device=device), domain)
     show_line({"dropped": ", ".join(dropped) or "nothing"}, as_json=as_json)
 
 
@@ -75,9 +75,9 @@ def profile(
 ) -> None:
     """Have a chat model write a profile of somebody's words, for recommend --text."""
     from isthmus.integrations.chat import ChatModel
-    from isthmus.integrations.chat_queries import write_profile
+    from isthmus.integrations.chat_queries import profile
 
-    written = write_profile(ChatModel.load(model), text).text or ""
+    written = profile(ChatModel.load(model), text).text or ""
     if as_json:
         say_json({"profile": written})
     else:
@@ -88,7 +88,7 @@ def rerank(
     query: Annotated[str, typer.Argument(help="What to look for, in words.")],
     space: SpaceOption,
     model: ModelOption,
-    first: Annotated[int, typer.Option("--first", min=1, help="Hits to order anew.")] = 20,
+    first: Annotated[int, typer.Option("--first", min=1, help="Hits to rerank.")] = 20,
     domain: Annotated[str | None, typer.Option("--domain", help="Only this domain.")] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,

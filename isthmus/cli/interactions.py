@@ -46,7 +46,7 @@ def add(
     """Add interactions of users with items; adding the same again changes nothing.
 
     Every event is kept; only a row that repeats another one exactly is left out. An event may
-    have no value. How events count, says isthmus events. Times are timestamps, dates, ISO
+    have no value. isthmus events shows how events count. Times are timestamps, dates, ISO
     8601 texts, or seconds or milliseconds since 1970. Interactions with items that the space does
     not hold wait for them.
     """

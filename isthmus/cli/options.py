@@ -125,15 +125,15 @@ def generate_options(command: Callable[..., None]) -> Callable[..., None]:
     marked: dict[str, OptionsOf] = {}
     parameters: dict[str, inspect.Parameter] = {}
     for name, parameter in signature.parameters.items():
-        marks = [m for m in get_args(hints[name]) if isinstance(m, OptionsOf)]
-        if marks:
-            marked[name] = marks[0]
-            parameters |= {one.name: one for one in marks[0].parameters()}
+        found = [m for m in get_args(hints[name]) if isinstance(m, OptionsOf)]
+        if found:
+            marked[name] = found[0]
+            parameters |= {one.name: one for one in found[0].parameters()}
         else:
             parameters[name] = parameter.replace(
                 annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY
             )
-    generated = {one for mark in marked.values() for one in fields_of(mark.model)}
+    generated = {one for options in marked.values() for one in fields_of(options.model)}
 
     @wraps(command)
     def run(**given: Any) -> None:

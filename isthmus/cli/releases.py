@@ -98,8 +98,8 @@ def compact(
         float | None,
         typer.Option(
             min=0,
-            help="Go on beside readers and writers until interrupted: look again after so many "
-            "hours, and compact where versions are past their time and nothing writes.",
+            help="Hours between compactions: run until interrupted, and compact when versions "
+            "have expired and nothing writes.",
         ),
     ] = None,
     wait_s: WaitOption = 30.0,

@@ -243,18 +243,18 @@ def show_training(made: Description, *, as_json: bool) -> None:
         say("", f"{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
         table = DataTable("situation", "users", "model", "NDCG@10", "best generator alone", "gain",
                           "95 %", "candidates cover", "calibration error")  # fmt: skip
-        for name, own in report.situations.items():
-            best = own.generators[own.best]
+        for name, outcome in report.situations.items():
+            best = outcome.generators[outcome.best]
             table.add_row(
                 DESCRIPTIONS[name],
-                f"{own.users:,}",
-                own.model,
-                f"{own.ranker:.4f}",
-                f"{best:.4f} {own.best}",
-                f"{own.ranker - best:+.4f}",
-                f"{own.low:+.4f} to {own.high:+.4f}",
-                f"{own.coverage['union']:.3f}",
-                f"{own.calibration_error:.3f}",
+                f"{outcome.users:,}",
+                outcome.model,
+                f"{outcome.ranker:.4f}",
+                f"{best:.4f} {outcome.best}",
+                f"{outcome.ranker - best:+.4f}",
+                f"{outcome.low:+.4f} to {outcome.high:+.4f}",
+                f"{outcome.coverage['union']:.3f}",
+                f"{outcome.calibration_error:.3f}",
             )
         print_table(table)
         for name, reason in report.left_out.items():

@@ -12,8 +12,8 @@ from pydantic import Field, SkipValidation
 
 from isthmus.data.convert import Misfits
 from isthmus.data.domain_mapping import VECTOR_ROLE, DomainMapping, Mappings, agreed
+from isthmus.data.given_vectors import GIVEN_COLUMN
 from isthmus.data.ids import MISSING, IdTemplate, to_id_column
-from isthmus.data.own_vectors import GIVEN_COLUMN
 from isthmus.data.request import ItemColumns
 from isthmus.data.sources import Chunk
 from isthmus.data.template import TextTemplate
@@ -91,7 +91,7 @@ class FieldMapping(ItemColumns):
             text=self._text(names),
             texts=self._texts(names),
             names=tuple(names),
-            own_ids=self._has_own_ids(names),
+            has_stored_ids=self._has_stored_ids(names),
             media=self._media(names, columns),
             columns=self.columns,
             exclude=self.exclude,
@@ -158,7 +158,7 @@ class FieldMapping(ItemColumns):
         is_there = set(IdTemplate(remembered).fields) <= set(names)
         return remembered if is_there or ITEM_ID not in names else ITEM_ID
 
-    def _has_own_ids(self, names: Sequence[str]) -> bool:
+    def _has_stored_ids(self, names: Sequence[str]) -> bool:
         """Return whether the input names items by the ids of the space, and not as before."""
         stored = [mapping.id for mapping in self._stored.values() if mapping.id]
         return self.id is None and bool(stored) and self._id(names) != self._agreed("id")
@@ -227,7 +227,7 @@ class ResolvedMapping:
     media: Mapping[Modality, str]
     texts: Mapping[str, TextTemplate] = field(default_factory=dict)
     names: tuple[str, ...] = ()
-    own_ids: bool = False  # the ids of the space, where those of a domain are made of other columns
+    has_stored_ids: bool = False  # where those of a domain are made of other columns
     columns: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     vectors: Mapping[str, str] = field(default_factory=dict)
@@ -263,7 +263,7 @@ class ResolvedMapping:
         """Return what makes the items of a domain."""
         template = self.template_of(domain)
         return DomainMapping(
-            id=None if self.own_ids else self.id.template,
+            id=None if self.has_stored_ids else self.id.template,
             text=template.template if template else None,
             image=self.media.get("image"),
             audio=self.media.get("audio"),

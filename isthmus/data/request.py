@@ -72,7 +72,7 @@ class TableOptions(CsvOptions):
 
     time_unit: TimeUnit | None = Field(
         default=None,
-        description="What numbers count that are times: s, ms, us or ns since 1970, or yyyymmdd.",
+        description="Unit of numeric times: s, ms, us or ns since 1970, or yyyymmdd.",
     )
 
 

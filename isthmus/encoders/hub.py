@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin", "model.pth")
 
-_OWN_CODE = (
+_CUSTOM_CODE = (
     "its files name Python code of their own, and Isthmus does not run code from a model's folder "
     "unasked; give a model of a known kind, install a package that registers it as an encoder "
     "(entry point isthmus.encoders), or, if you have read and trust the code, give "
@@ -66,7 +66,7 @@ class ModelSource(NamedTuple):
         return {"code": self.revision or digest_of_code(Path(self.name))}
 
 
-def refuse_own_code(settings: Any, spec: str) -> None:
+def refuse_custom_code(settings: Any, spec: str) -> None:
     """Raise if the settings of a model ask for code of its own to be run.
 
     Raises
@@ -76,11 +76,11 @@ def refuse_own_code(settings: Any, spec: str) -> None:
     """
     if isinstance(settings, Mapping):
         if settings.get("trust_remote_code"):
-            raise UnknownEncoder(f"cannot load {spec!r}: {_OWN_CODE}")
+            raise UnknownEncoder(f"cannot load {spec!r}: {_CUSTOM_CODE}")
         settings = list(settings.values())
     if isinstance(settings, list | tuple):
         for value in settings:
-            refuse_own_code(value, spec)
+            refuse_custom_code(value, spec)
 
 
 def is_path(name: str) -> bool:
@@ -148,7 +148,7 @@ def find_source(
     if revision is not None:
         raise InvalidInput(f"revision is for names on the hub, and {path} is a folder")
     if not trusted:
-        _refuse_own_classes(path, spec)
+        _refuse_custom_classes(path, spec)
     return ModelSource(str(path), True, None, trusted)
 
 
@@ -160,7 +160,7 @@ def digest_of_code(folder: Path) -> str:
     )
 
 
-def _refuse_own_classes(folder: Path, spec: str) -> None:
+def _refuse_custom_classes(folder: Path, spec: str) -> None:
     """Raise if the preprocessing or an activation of a model is a class of its own.
 
     The libraries would take another class in its place, and give other vectors unsaid.
@@ -170,8 +170,8 @@ def _refuse_own_classes(folder: Path, spec: str) -> None:
             settings = json.loads(file.read_text("utf-8"))
         except ValueError:
             continue  # the library says what is wrong with it
-        if isinstance(settings, dict) and any(map(_is_own, _classes_in(settings))):
-            raise UnknownEncoder(f"cannot load {spec!r}: {_OWN_CODE} ({file.name})")
+        if isinstance(settings, dict) and any(map(_is_custom, _classes_in(settings))):
+            raise UnknownEncoder(f"cannot load {spec!r}: {_CUSTOM_CODE} ({file.name})")
 
 
 def _classes_in(settings: dict[str, Any]) -> Iterator[str]:
@@ -179,13 +179,13 @@ def _classes_in(settings: dict[str, Any]) -> Iterator[str]:
     yield from (settings[key] for key in keys if isinstance(settings.get(key), str))
 
 
-def _is_own(name: str) -> bool:
+def _is_custom(name: str) -> bool:
     """Return whether a name is that of a class which neither PyTorch nor Transformers has.
 
     Examples
     --------
-    >>> _is_own("torch.nn.modules.activation.Tanh"), _is_own("gelu_new"), _is_own("evil.Tanh")
-    (False, False, True)
+    >>> [_is_custom(name) for name in ("torch.nn.modules.activation.Tanh", "gelu_new", "evil.Tanh")]
+    [False, False, True]
     """
     if "." in name:
         return not name.startswith("torch.")
@@ -237,7 +237,7 @@ def explain_load_errors(spec: str) -> Iterator[None]:
         raise MissingDependency(f"{spec!r} needs a package that is absent: {error}") from error
     except Exception as error:
         if "trust_remote_code" in str(error):
-            raise UnknownEncoder(f"cannot load {spec!r}: {_OWN_CODE}") from error
+            raise UnknownEncoder(f"cannot load {spec!r}: {_CUSTOM_CODE}") from error
         raise UnknownEncoder(
             f"cannot load {spec!r}: {_first_line(error)}. If this machine cannot reach the model "
             "hub, download the model elsewhere and give its local folder in place of the name"

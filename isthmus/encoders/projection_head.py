@@ -102,7 +102,7 @@ class ProjectionHead:
 
 
 def unit_rows(vectors: npt.NDArray[np.floating]) -> FloatArray:
-    """Return rows of unit norm; a zero row becomes the first axis, so that every norm is 1."""
+    """Return float32 rows of unit norm, shape (n, dim); a zero row becomes the first axis."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     out = np.asarray(vectors / np.maximum(norms, 1e-12), np.float32)
     out[norms[:, 0] <= 1e-12] = np.eye(1, vectors.shape[1], dtype=np.float32)

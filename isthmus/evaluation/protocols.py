@@ -263,7 +263,7 @@ def make_task(
     candidates: list[str] | None = None,
     revealed: Mask | None = None,
 ) -> Task:
-    """Make a task from masks of the interactions: to train on, hidden, and revealed besides."""
+    """Make a task from masks of shape (n_interactions,): to train on, hidden, revealed besides."""
     visible = train if revealed is None else train | revealed
     ranked = log.candidates(target_domain) if candidates is None else candidates
     histories = log.items_by_user(visible)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from isthmus.data.given_vectors import GIVEN_COLUMN
 from isthmus.data.id_file import read_ids
-from isthmus.data.own_vectors import GIVEN_COLUMN
 from isthmus.data.sources import Chunk, Source
 from isthmus.errors import InvalidInput, first_line
 from isthmus.ids import to_ids
@@ -60,9 +60,9 @@ def open_faiss(path: Path, ids_file: Path | None) -> Collection:
     try:
         owner = faiss.read_index(str(path))  # of the memory that its casts and parts are in
         index = faiss.downcast_index(owner)
-        own_ids: Any = None
+        stored_ids: Any = None
         if isinstance(index, faiss.IndexIDMap | faiss.IndexIDMap2):
-            own_ids = faiss.vector_to_array(index.id_map).tolist()
+            stored_ids = faiss.vector_to_array(index.id_map).tolist()
             index = faiss.downcast_index(index.index)
         reconstruct = _reconstruction(index, owner)
         if index.ntotal:
@@ -73,8 +73,8 @@ def open_faiss(path: Path, ids_file: Path | None) -> Collection:
             "made of, as a .npy file"
         ) from error
     ids: Sequence[str]
-    if ids_file is None and own_ids is not None:
-        ids = to_ids(own_ids, f"{path}: id")
+    if ids_file is None and stored_ids is not None:
+        ids = to_ids(stored_ids, f"{path}: id")
     else:
         ids = _ids(path, ids_file, int(index.ntotal))
     notes = []

@@ -57,7 +57,7 @@ class RankedHit:
     reason: str
 
 
-def write_profile(model: ChatModel, text: str, prompt: str = PROFILE_PROMPT) -> User:
+def profile(model: ChatModel, text: str, prompt: str = PROFILE_PROMPT) -> User:
     """Return a user known by a profile that a model wrote of their words.
 
     Raises

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from isthmus.data.own_vectors import GIVEN_COLUMN
+from isthmus.data.given_vectors import GIVEN_COLUMN
 from isthmus.data.sources import Chunk, Source
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray, Mask

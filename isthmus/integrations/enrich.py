@@ -2,7 +2,7 @@
 
 What it writes goes into attributes that begin with ``ai_``; ``ai_source`` says which model and
 which prompt. Answers are cached by the digest of model, prompt, form and item, so that an
-interrupted run goes on, and `revert_enrichment` takes everything back.
+interrupted run goes on, and `unenrich` takes everything back.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def _stored_answers(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield key, values
 
 
-def revert_enrichment(space: Space, domain: str) -> list[str]:
+def unenrich(space: Space, domain: str) -> list[str]:
     """Drop what models wrote about the items of a domain, and make its texts what they were.
 
     Cached answers stay, so that the same enrichment costs nothing again.
@@ -292,12 +292,12 @@ def _render_again(space: Space, domain: str, template: str) -> None:
 
 def _data_of(item: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is sent of an item: its domain and attributes, or its text if it has none."""
-    own = {
+    attributes = {
         name: value
         for name, value in item["attributes"].items()
         if value is not None and not name.startswith(PREFIX)
     }
-    data = own or {"text": item["text"]}
+    data = attributes or {"text": item["text"]}
     return {
         "domain": item["domain"],
         **{name: v[:MAX_VALUE] if isinstance(v, str) else v for name, v in data.items()},

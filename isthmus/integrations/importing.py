@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from isthmus.data.given_vectors import GIVEN_COLUMN, vector_length
 from isthmus.data.inputs import open_sources
 from isthmus.data.item_mapping import why_no_attribute
-from isthmus.data.own_vectors import GIVEN_COLUMN, vector_length
 from isthmus.data.paths import local_path
 from isthmus.data.sources import Source
 from isthmus.data.types import is_list

@@ -19,7 +19,8 @@ class ImportRequest(Request):
     )
     format: str | None = Field(
         default=None,
-        description="parquet, lance, npy, faiss, qdrant or chroma; by default by the look.",
+        description="parquet, lance, npy, faiss, qdrant or chroma; by default recognised from "
+        "the source.",
     )
     ids: Path | None = Field(
         default=None,

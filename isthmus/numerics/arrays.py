@@ -31,5 +31,5 @@ def with_prefix(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> ArrayStat
 
 
 def sample_rows(rng: np.random.Generator, rows: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
-    """Return a random sample of rows without replacement, ascending."""
+    """Return at most n rows of shape (n_rows,), a random sample without replacement, ascending."""
     return np.sort(rng.permutation(rows)[:n])

@@ -76,11 +76,11 @@ class CountSimilarity:
     jaccard: bool = False
 
     def row_terms(self, totals: FloatArray) -> FloatArray:
-        """Return what numbers of users of the row items contribute to the denominator."""
+        """Return what users of the row items, shape (n_rows,), contribute to the denominator."""
         return totals if self.jaccard else np.asarray(totals**self.alpha)
 
     def column_terms(self, totals: FloatArray) -> FloatArray:
-        """Return what numbers of users of the column items contribute to the denominator."""
+        """Return what users of the column items, shape (n_columns,), contribute to it."""
         return totals if self.jaccard else np.asarray(totals**self.beta)
 
     def __call__(

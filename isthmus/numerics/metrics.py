@@ -126,9 +126,11 @@ def graded_ndcg(gains: npt.NDArray[Any], all_gains: npt.NDArray[Any], k: int) ->
     Parameters
     ----------
     gains : numpy.ndarray
-        The gain of each item of the list, in its order.
+        Shape (n,): the gain of each item of the list, in its order.
     all_gains : numpy.ndarray
-        The gains of all items, in any order.
+        Shape (n_items,): the gains of all items, in any order.
+    k : int
+        Places of the list that count.
 
     Examples
     --------

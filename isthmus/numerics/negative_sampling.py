@@ -37,7 +37,10 @@ class NegativeSampler:
             self._probabilities.append((popular / max(popular.sum(), 1e-12) + uniform) / 2)
 
     def sample(self, group: int, rng: np.random.Generator) -> tuple[Columns, Tensor]:
-        """Return distinct items, ascending, and the log-probability of each to be sampled."""
+        """Return distinct items, ascending, and the log-probability of each to be sampled.
+
+        Both have shape (n_sampled,).
+        """
         columns, probabilities = self._columns[group], self._probabilities[group]
         if len(columns) <= self._size:
             return columns, torch.zeros(len(columns))

@@ -34,7 +34,11 @@ def to_csr(matrix: Any) -> csr_array:
 def with_int32_indices(
     data: npt.NDArray[Any], columns: npt.NDArray[Any], starts: npt.NDArray[Any]
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the arrays of a CSR matrix with 32-bit indices, which halves the memory read."""
+    """Return the arrays of a CSR matrix with 32-bit indices, which halves the memory read.
+
+    `data` and `columns` have shape (n_entries,), `starts` (n_rows + 1,). Matrices of more entries
+    than 32 bits can number are returned as they are.
+    """
     if len(data) > np.iinfo(np.int32).max:
         return data, columns, starts
     return data, columns.astype(np.int32, copy=False), starts.astype(np.int32, copy=False)
@@ -98,7 +102,7 @@ def rank_in_rows(rows: Columns, first: Mask, keys: npt.NDArray[np.float64]) -> C
 
 
 def pack_ragged(parts: Sequence[npt.NDArray[np.int64]]) -> tuple[Columns, Columns]:
-    """Return the offsets of arrays in their concatenation, and the concatenation."""
+    """Return the offsets of arrays in their concatenation, shape (n_parts + 1,), and the latter."""
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     return starts, np.concatenate([np.empty(0, np.int64), *parts])
 

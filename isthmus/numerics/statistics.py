@@ -172,7 +172,17 @@ def compare(
 
 
 def p_value(control: PerUser, treatment: PerUser, test: Test = "fisher", *, seed: int = 0) -> float:
-    """Return the two-sided p-value of the difference between two systems on the same users."""
+    """Return the two-sided p-value of the difference between two systems on the same users.
+
+    Parameters
+    ----------
+    control, treatment : numpy.ndarray
+        Shape (n_users,): a metric of each user.
+    test : str
+        ``"fisher"``, a randomisation test, or ``"student"``, the paired t-test.
+    seed : int
+        Seed of the randomisation.
+    """
     if np.array_equal(control, treatment):
         return 1.0
     if test == "student":

@@ -31,7 +31,9 @@ def top_k_of_rows(scores: FloatArray, k: int) -> npt.NDArray[np.int64]:
     Parameters
     ----------
     scores : numpy.ndarray
-        Shape (n_rows, n), with ``k <= n``.
+        Shape (n_rows, n).
+    k : int
+        How many, at most n.
 
     Returns
     -------

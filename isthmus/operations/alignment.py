@@ -149,7 +149,7 @@ def _require_two_encoders(space: OpenSpace) -> None:
         )
     if any(set(MODALITIES) <= set(v.modalities) for v in encoded_vectors):
         raise UnsupportedOperation(
-            f"text and image meet already: {space.settings.encoders['text']!r} makes both; "
+            f"text and images have one encoder already: {space.settings.encoders['text']!r}; "
             "there is nothing to align"
         )
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from isthmus.data.given_vectors import GIVEN_COLUMN, vector_length, with_arrays
 from isthmus.data.inputs import open_sources
-from isthmus.data.own_vectors import GIVEN_COLUMN, vector_length, with_arrays
 from isthmus.errors import InvalidInput, InvalidMapping, command_in, listed
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace

@@ -1,4 +1,4 @@
-"""Move a space to other encoders while it goes on serving."""
+"""Migrate a space to other encoders while it serves."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ AlignmentFate = Literal["none", "kept", "changed", "lost"]
 
 @dataclass(frozen=True)
 class ReembedReport:
-    """What moving a space to other encoders did.
+    """What a migration of a space to other encoders did.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class ReembedReport:
 
 
 def reembed(space: OpenSpace, request: ReembedRequest, *, progress: bool = False) -> ReembedReport:
-    """Move a space to other encoders: re-encode, build a release, then switch at once."""
+    """Migrate a space to other encoders: re-encode, build a release, then switch at once."""
     started = time.monotonic()
     with switching(space):
         former = space.fingerprint
@@ -125,7 +125,7 @@ def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, 
             )
     if request.encoder is None and not any(by_modality.values()):
         raise InvalidInput(
-            "give the encoder to move to: encoder (--encoder), or one of a modality, such as "
+            "give the new encoder: encoder (--encoder), or one of a modality, such as "
             "text_encoder (--text-encoder)"
         )
     options: dict[str, Any] = {
@@ -183,7 +183,7 @@ def _leaves_recommender(space: OpenSpace, *, drop: bool) -> bool:
     if exists and not drop:
         raise UnsupportedOperation(
             f"{space.path} has a recommender that was trained on the vectors of its present "
-            "encoders, and cannot use those of others; leave it behind with "
+            "encoders, and cannot use those of others; drop it with "
             "drop_recommender=True (--drop-recommender), and train anew afterwards with: "
             "isthmus train, isthmus publish"
         )

@@ -35,15 +35,15 @@ class EncoderOptions(Request):
     audio_encoder: SkipValidation[Any] = Field(default=None, description="Encoder of audio alone.")
     alignment: SkipValidation[Any] = Field(
         default="auto",
-        description="What lets text and images of different encoders find each other: a folder, "
-        "auto (one that fits), or none.",
+        description="Alignment of text and images of different encoders: a folder, auto (one "
+        "that fits), or none.",
     )
     precision: str = Field(default="auto", description="auto, fp32, bf16 or fp16.")
     query_prompt: str | None = Field(
-        default=None, description="What precedes texts that are searched for, for their encoder."
+        default=None, description="Text put before each query for its encoder."
     )
     document_prompt: str | None = Field(
-        default=None, description="What precedes texts of items, for their encoder."
+        default=None, description="Text put before the text of each item for its encoder."
     )
 
     @property
@@ -64,8 +64,8 @@ class CreateRequest(EncoderOptions):
     vectors: SkipValidation[Mapping[str, int] | None] = Field(
         default=None,
         description="Named vectors that come with the items, and their length (embedding=384); "
-        "nothing is encoded for them. One called text, image or joint takes the place of that of "
-        "the encoder, which then encodes queries alone.",
+        "nothing is encoded for them. One called text, image or joint replaces that "
+        "of the encoder, which then encodes queries alone.",
     )
     weights: SkipValidation[Any] = Field(
         default=None, description="Weight of each modality (image=2); 1 where not given."
@@ -84,7 +84,7 @@ class ReembedRequest(EncoderOptions):
     )
     drop_recommender: bool = Field(
         default=False,
-        description="Leave behind a recommender that was trained on the former vectors.",
+        description="Drop a recommender that was trained on the former vectors.",
     )
     http: bool = Field(default=False, description=HTTP)
 
@@ -107,13 +107,13 @@ class UpsertRequest(TableOptions, ItemColumns):
     )
     replace: bool = Field(
         default=False,
-        description="Whole items: what the input has no column for is removed from items that are "
-        "there, rather than kept.",
+        description="Replace whole items: remove what the input has no column for, rather than "
+        "keep it.",
     )
     remap: bool = Field(
         default=False,
-        description="Let other columns make the id, the text and the media than those that a "
-        "domain has been made of so far.",
+        description="Change which columns make the id, the text and the media of a domain that "
+        "has items.",
     )
     sync: bool = Field(
         default=False,
@@ -138,7 +138,7 @@ class UpdateRequest(TableOptions, IdColumn):
         "that change."
     )
     domain: str | None = Field(
-        default=None, description="Domain of every item; by default each item keeps its own."
+        default=None, description="Domain of every item; by default that which each item has."
     )
     vector: SkipValidation[Any] = Field(
         default=None,
@@ -215,18 +215,18 @@ class CastAttributeRequest(AttributeRequest):
     )
     time_unit: TimeUnit | None = Field(
         default=None,
-        description="What numbers count that become times: s, ms, us, ns or yyyymmdd.",
+        description="Unit of numbers that become times: s, ms, us, ns or yyyymmdd.",
     )
     allow_lossy: bool = Field(
         default=False,
-        description="Whether values may lose something: 9.99 becomes 10, a time its day.",
+        description="Allow casts that lose information: 9.99 becomes 10, a time its date.",
     )
 
 
 class RenameAttributeRequest(AttributeRequest):
     """Another name for an attribute."""
 
-    new_name: str = Field(description="The other name.")
+    new_name: str = Field(description="The new name.")
 
 
 class DropAttributeRequest(AttributeRequest):
@@ -269,7 +269,8 @@ class PublishRequest(TargetOptions):
 
     retrain: bool = Field(default=False, description="Plan and train the index anew.")
     rebuild: bool = Field(
-        default=False, description="The same from the catalog alone: repairs a damaged release."
+        default=False,
+        description="Plan and train anew from the catalog alone; repairs a damaged release.",
     )
     keep_recommender: bool = Field(
         default=False,
@@ -286,8 +287,8 @@ class PlanRequest(TargetOptions):
     )
     dims: tuple[int, ...] = Field(
         default=(),
-        description="Measure in the place of recipes what the first values of each vector alone "
-        "would find: how many of them.",
+        description="Lengths of shortened vectors (their first values) to measure, in the place "
+        "of recipes.",
     )
 
 
@@ -301,8 +302,8 @@ class VerifyRequest(Request):
     )
     drop_damaged: bool = Field(
         default=False,
-        description="Also give up the rows of damaged files, which are named, so that the others "
-        "can be read again.",
+        description="Also drop the rows of damaged files, and name them, so that the other rows "
+        "can be read.",
     )
 
 

@@ -177,7 +177,7 @@ def settings_of_release(
             return settings, alignment, space.recorded_encoders(settings)
     raise FingerprintMismatch(
         f"release {release.number} was made with encoder stack {fingerprint}, "
-        f"which {space.path} does not know any more; choose another release, or move the space "
+        f"which {space.path} does not know any more; choose another release, or migrate the space "
         "to these encoders with: isthmus reembed"
     )
 

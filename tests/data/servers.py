@@ -8,15 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.http_server import QuietHandler, serving
 
 
-class Answers(BaseHTTPRequestHandler):
+class Answers(QuietHandler):
     """Answers by path; `seen` counts the requests."""
 
     seen: list[str]
 
-    def do_GET(self):
+    def do_GET(self):  # noqa: N802
         type(self).seen.append(self.path)
         if self.path in ("/moved", "/loop", "/inside", "/file"):
             self.send_response(302)
@@ -35,19 +36,13 @@ class Answers(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_):
-        pass
-
 
 @contextmanager
 def answering() -> Iterator[tuple[str, list[str]]]:
     """Run a server; yield its address and the list of requested paths."""
-    handler = type("Handler", (Answers,), {"seen": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", handler.seen
-    server.shutdown()
-    server.server_close()
+    seen: list[str] = []
+    with serving(Answers, seen=seen) as address:
+        yield address, seen
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,20 @@ import pytest
 from pydantic import ConfigDict, TypeAdapter
 from typer.main import get_command
 
-from isthmus import AlignmentSettings, EvaluationPlan, FinetuneSettings, Space, TrainSettings
+import isthmus
+from isthmus import (
+    AlignmentSettings,
+    DistillSettings,
+    EvaluationPlan,
+    FinetuneSettings,
+    Space,
+    TrainSettings,
+)
 from isthmus.cli.main import app
+from isthmus.integrations.chat_queries import profile, rerank
+from isthmus.integrations.enrich import enrich, unenrich
+from isthmus.integrations.importing import import_collection
+from isthmus.integrations.request import EnrichRequest, ImportRequest
 from isthmus.operations.request import (
     AlignRequest,
     AttributesRequest,
@@ -96,8 +109,16 @@ SETTINGS = {
     "finetune": ("settings", FinetuneSettings),
     "evaluate": ("plan", EvaluationPlan),
 }
+FUNCTIONS = {
+    "import": (import_collection, ImportRequest),
+    "enrich": (enrich, EnrichRequest),
+    "unenrich": (unenrich, None),
+    "profile": (profile, None),
+    "rerank": (rerank, None),
+    "distill": (isthmus.distill, DistillSettings),
+}
 # In Python these say how a call runs, and not what it does.
-HOW = {"self", "cls", "progress", "settings"}
+HOW = {"self", "cls", "progress", "settings", "on_epoch"}
 PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
 # Commands about interactions, users and attributes are groups of their own; `export` writes
 # what `vectors` returns.
@@ -116,19 +137,8 @@ GROUPED = {
     "user_attributes": "users attributes",
 }
 PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
-CLI_ONLY = {
-    "distill",
-    "enrich",
-    "export",
-    "import",
-    "interactions",
-    "profile",
-    "rerank",
-    "unenrich",
-    "users",
-    "add",
-    "weights",
-}  # a function, a group, an alias, a property
+# Functions, groups, an alias, a property.
+CLI_ONLY = {*FUNCTIONS, "export", "interactions", "users", "add", "weights"}
 
 
 def verbs() -> list[str]:
@@ -152,6 +162,8 @@ def command_of(verb: str) -> object | None:
 
 def arguments(verb: str) -> list[str]:
     """The arguments of a verb, hyperparameters by name."""
+    if verb in FUNCTIONS:
+        return arguments_of_function(verb)
     names = [n for n in inspect.signature(getattr(Space, verb)).parameters if n not in HOW]
     if verb in SETTINGS:
         prefix, model = SETTINGS[verb]
@@ -160,12 +172,28 @@ def arguments(verb: str) -> list[str]:
     return names
 
 
+def public_name(function: Callable[..., object]) -> str:
+    """From where a function is imported."""
+    name = function.__name__
+    return f"isthmus.{name}" if name in isthmus.__all__ else f"{function.__module__}.{name}"
+
+
+def arguments_of_function(verb: str) -> list[str]:
+    """The arguments of a function, those of its request by name."""
+    function, model = FUNCTIONS[verb]
+    taken = inspect.signature(function).parameters
+    prefix = "" if "request" in taken else "settings."
+    named = [] if model is None else [f"{prefix}{name}" for name in fields_of(model)]
+    return [name for name in taken if name not in {*HOW, "request"}] + named
+
+
 def option_of(verb: str, argument: str) -> str:
     """The option of an argument, or the name of its positional argument; a dash for none."""
     command = command_of(verb)
     params = {} if command is None else {param.name: param for param in command.params}
     name = argument.rpartition(".")[2]
     renamed = {("create", "path"): "space", ("interactions", "user_id"): "user"}
+    renamed |= {("distill", "contents"): "texts"}
     renamed |= {("forget_user", "user_id"): "user", ("set_weights", "weights"): "given"}
     param = params.get(renamed.get((verb, argument), name))
     if param is None:
@@ -175,11 +203,11 @@ def option_of(verb: str, argument: str) -> str:
     return f"`{max(param.opts, key=len) if len(name) > 1 else param.opts[0]}`"
 
 
-def expected_rows() -> list[tuple[str, str, str]]:
-    """Verb, argument and option, in the order of the class."""
+def expected_rows(names: Iterable[str] | None = None) -> list[tuple[str, str, str]]:
+    """Verb, argument and option, in the order of the class or of the names."""
     return [
         (verb, f"`{argument}`", option_of(verb, argument))
-        for verb in verbs()
+        for verb in names or verbs()
         for argument in arguments(verb)
     ]
 
@@ -226,9 +254,10 @@ def test_every_verb_is_a_command_of_its_name_and_no_other_is():
 
 
 def test_an_option_has_the_name_of_its_argument():
-    for verb, argument, option in expected_rows():
+    renamed = [("create", "path"), ("distill", "contents")]
+    for verb, argument, option in [*expected_rows(), *expected_rows(FUNCTIONS)]:
         name = argument.strip("`").rpartition(".")[2]
-        if option.startswith("`-") and (verb, name) != ("create", "path"):
+        if option.startswith("`-") and (verb, name) not in renamed:
             assert option.strip("`") in (f"--{name.replace('_', '-')}", f"-{name}")
 
 
@@ -243,4 +272,14 @@ def test_the_page_lists_the_verbs():
 def test_the_page_lists_the_arguments():
     assert [tuple(row[:3]) for row in rows_of_page("Arguments")] == [
         (f"`{verb}`", argument, option) for verb, argument, option in expected_rows()
+    ]
+
+
+def test_the_page_lists_the_functions_and_their_arguments():
+    assert [tuple(row) for row in rows_of_page("Functions")] == [
+        (f"`{public_name(function)}`", f"`isthmus {name}`")
+        for name, (function, _) in FUNCTIONS.items()
+    ]
+    assert [tuple(row) for row in rows_of_page("Arguments of functions")] == [
+        (f"`{verb}`", argument, option) for verb, argument, option in expected_rows(FUNCTIONS)
     ]

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from isthmus.encoders.encoder import Encoder
+from tests.http_server import JSONHandler, serving
 from tests.toy import text_encoder
 
 
@@ -42,12 +42,11 @@ class EmbeddingServer:
         return f"openai/{model}?base_url={self.address}{more}"
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JSONHandler):
     server_state: EmbeddingServer
 
-    def do_POST(self):
-        state = self.server_state
-        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    def do_POST(self):  # noqa: N802
+        state, request = self.server_state, self.read_json()
         with state.lock:
             state.at_once += 1
             state.most_at_once = max(state.most_at_once, state.at_once)
@@ -65,11 +64,12 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, request: dict[str, Any], behaviour: str):
         if behaviour.isdecimal():
             key = self.headers.get("authorization") or ""
-            return self._send(int(behaviour), {"error": f"no luck with {key}"})
+            wait = {"retry_after": "0.25"} if behaviour == "429" else {}
+            return self.send_json(int(behaviour), {"error": f"no luck with {key}"}, **wait)
         if behaviour == "stall":
             time.sleep(1.0)
         if any("forbidden" in text for text in request["input"]):
-            return self._send(400, {"error": "a text is too long"})
+            return self.send_json(400, {"error": "a text is too long"})
         vectors = self.server_state.encoder.encode(request["input"]).tolist()
         if behaviour == "dimension":
             vectors = [vector[:-1] for vector in vectors]
@@ -83,31 +83,17 @@ class Handler(BaseHTTPRequestHandler):
         body = {"data": data[::-1], "model": request["model"]}  # in any order: the index says which
         if behaviour == "no data":
             body = {"vectors": vectors}
-        return self._send(200, body, behaviour)
-
-    def _send(self, status: int, body: object, behaviour: str = ""):
-        content = b"<html>" if behaviour == "html" else json.dumps(body).encode()
-        self.send_response(status)
-        if status == 429:
-            self.send_header("retry-after", "0.25")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if behaviour == "truncated" else content)
-
-    def log_message(self, *_):
-        pass
+        if behaviour == "html":
+            return self.send_content(200, b"<html>")
+        content = json.dumps(body).encode()
+        cut_at = len(content) // 2 if behaviour == "truncated" else None
+        return self.send_content(200, content, cut_at)
 
 
 @contextmanager
 def embedding_server(**options: Any) -> Iterator[EmbeddingServer]:
     """Run a server."""
     state = EmbeddingServer(**options)
-    handler = type("Handler", (Handler,), {"server_state": state})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    state.address = f"http://127.0.0.1:{server.server_port}/v1"
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
+    with serving(Handler, server_state=state) as address:
+        state.address = f"{address}/v1"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -12,8 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.http_server import JSONHandler, serving
 
 
 @dataclass
@@ -32,17 +33,16 @@ class ChatServer:
         return f"openai/writer?base_url={self.address}{more}"
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(JSONHandler):
     server_state: ChatServer
 
-    def do_POST(self):
-        state = self.server_state
-        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+    def do_POST(self):  # noqa: N802
+        state, request = self.server_state, self.read_json()
         with state.lock:
             behaviour = state.behaviours.pop(0) if state.behaviours else None
             state.requests.append(request)
         if isinstance(behaviour, int):
-            return self._send(behaviour, {"error": "busy"})
+            return self.send_json(behaviour, {"error": "busy"})
         if behaviour == "late":
             time.sleep(0.6)
         if isinstance(behaviour, str) and behaviour != "late":
@@ -56,29 +56,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _say(self, content: str):
         usage = {"total_tokens": self.server_state.tokens}
-        self._send(200, {"choices": [{"message": {"content": content}}], "usage": usage})
-
-    def _send(self, status: int, body: object):
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_):
-        pass
+        self.send_json(200, {"choices": [{"message": {"content": content}}], "usage": usage})
 
 
 @contextmanager
 def chat_server(write: Callable[[dict[str, Any]], object]) -> Iterator[ChatServer]:
     """Run a server."""
     state = ChatServer(write)
-    handler = type("Handler", (Handler,), {"server_state": state})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    state.address = f"http://127.0.0.1:{server.server_port}/v1"
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
+    with serving(Handler, server_state=state) as address:
+        state.address = f"{address}/v1"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()

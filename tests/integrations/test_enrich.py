@@ -10,8 +10,8 @@ from isthmus import Space
 from isthmus.data import api_client
 from isthmus.errors import InvalidInput, MalformedAnswer, ServiceError
 from isthmus.integrations.chat import RULE, ChatModel, answer_schema
-from isthmus.integrations.chat_queries import rerank, write_profile
-from isthmus.integrations.enrich import enrich, revert_enrichment
+from isthmus.integrations.chat_queries import profile, rerank
+from isthmus.integrations.enrich import enrich, unenrich
 from isthmus.integrations.request import EnrichRequest
 from tests.integrations.chat_server import chat_server
 from tests.toy import text_encoder
@@ -173,13 +173,13 @@ class TestItems:
         assert space.get("dune")["text"] == "Dune. about Dune"
         space.upsert([{"item_id": "dune", "title": "Dune II", "price": 5}], domain="films")
         assert space.get("dune")["text"] == "Dune II. about Dune"
-        dropped = revert_enrichment(space, "films")
+        dropped = unenrich(space, "films")
         assert sorted(dropped) == ["ai_description", "ai_mood", "ai_source", "ai_year"]
         assert space.get("dune")["text"] == "Dune II"
         assert attributes(space, "dune") == {"title": "Dune II", "price": 5}
         again = [{"item_id": "heat", "title": "Heat", "price": 5}]
         assert space.upsert(again, domain="films").unchanged == 1
-        assert revert_enrichment(space, "films") == []
+        assert unenrich(space, "films") == []
 
     @pytest.mark.parametrize(
         ("fields", "why"), [({"Mood": "text"}, "Mood=text"), ({"mood": "date"}, "mood=date")]
@@ -201,7 +201,7 @@ class TestItems:
 class TestQueries:
     def test_a_profile_of_a_user_known_by_text_alone(self, space, server):
         server.write = lambda data: {"profile": f"Alien {data['words'].upper()}"}
-        user = write_profile(ChatModel.load(server.spec()), "space horror")
+        user = profile(ChatModel.load(server.spec()), "space horror")
         assert user.text == "Alien SPACE HORROR"
         assert space.recommend(user, k=1)[0].item_id == "alien"
 

@@ -15,7 +15,7 @@ from tests.toy import PointEncoder, item
 
 
 @pytest.fixture
-def shelves(tmp_path):
+def catalog(tmp_path):
     """Films score most, then books, then songs; within a domain 0 is best."""
     space = Space.create(tmp_path / "s", PointEncoder(2))
     space.upsert(
@@ -28,39 +28,39 @@ def shelves(tmp_path):
     return space
 
 
-def test_one_domain_fills_a_list_without_quotas(shelves):
-    assert counts(shelves.search("1 0", k=6)) == {"films": 6}
+def test_one_domain_fills_a_list_without_quotas(catalog):
+    assert counts(catalog.search("1 0", k=6)) == {"films": 6}
 
 
-def test_slots_go_to_the_domains(shelves):
-    hits = shelves.search("1 0", k=6, quotas={"films": 3, "books": 2, "songs": 1})
+def test_slots_go_to_the_domains(catalog):
+    hits = catalog.search("1 0", k=6, quotas={"films": 3, "books": 2, "songs": 1})
     assert ids(hits) == ["f0", "b0", "f1", "b1", "f2", "s0"]
     assert [hit.rank for hit in hits] == [1, 2, 3, 4, 5, 6]
 
 
-def test_every_beginning_of_a_list_has_the_shares(shelves):
-    hits = shelves.search("1 0", k=10, quotas={"films": 0.5, "books": 0.3, "songs": 0.2})
+def test_every_beginning_of_a_list_has_the_shares(catalog):
+    hits = catalog.search("1 0", k=10, quotas={"films": 0.5, "books": 0.3, "songs": 0.2})
     assert ids(hits) == ["f0", "b0", "f1", "s0", "f2", "b1", "f3", "b2", "f4", "s1"]
 
 
-def test_remaining_slots_go_to_the_other_domains(shelves):
-    assert ids(shelves.search("1 0", k=4, quotas={"films": 2})) == ["f0", "f1", "b0", "b1"]
-    assert counts(shelves.search("1 0", k=8, quotas={"songs": 0.25})) == {"films": 6, "songs": 2}
+def test_remaining_slots_go_to_the_other_domains(catalog):
+    assert ids(catalog.search("1 0", k=4, quotas={"films": 2})) == ["f0", "f1", "b0", "b1"]
+    assert counts(catalog.search("1 0", k=8, quotas={"songs": 0.25})) == {"films": 6, "songs": 2}
 
 
-def test_unfilled_slots_go_to_the_best_of_the_other_quotas(shelves):
-    hits = shelves.search("1 0", k=8, quotas={"songs": 4, "books": 4})
+def test_unfilled_slots_go_to_the_best_of_the_other_quotas(catalog):
+    hits = catalog.search("1 0", k=8, quotas={"songs": 4, "books": 4})
     assert ids(hits) == ["s0", "b0", "s1", "b1", "b2", "b3", "f0", "f1"]
-    hits = shelves.search("1 0", k=6, quotas={"songs": 4, "books": 2})
+    hits = catalog.search("1 0", k=6, quotas={"songs": 4, "books": 2})
     assert ids(hits) == ["s0", "s1", "b0", "b1", "b2", "b3"]
 
 
-def test_filters_hold(shelves):
-    hits = shelves.search("1 0", k=4, quotas={"films": 2, "books": 2}, where="n >= 3")
+def test_filters_hold(catalog):
+    hits = catalog.search("1 0", k=4, quotas={"films": 2, "books": 2}, where="n >= 3")
     assert ids(hits) == ["f3", "b3", "f4", "f5"]
-    hits = shelves.search("1 0", k=4, quotas={"books": 0.5}, domain=["books", "songs"])
+    hits = catalog.search("1 0", k=4, quotas={"books": 0.5}, domain=["books", "songs"])
     assert ids(hits) == ["b0", "s0", "b1", "s1"]
-    hits = shelves.search("1 0", k=4, quotas={"songs": 2, "films": 2}, min_score=0.98)
+    hits = catalog.search("1 0", k=4, quotas={"songs": 2, "films": 2}, min_score=0.98)
     assert set(counts(hits)) == {"films"}
 
 
@@ -161,11 +161,11 @@ def test_every_beginning_is_within_one_place_of_the_quotas(k_and_quotas, pages):
         ({"films": 0.8, "books": 0.4}, "the quotas ask for 12 places"),
     ],
 )
-def test_a_bad_quota_is_refused(shelves, quotas, message):
+def test_a_bad_quota_is_refused(catalog, quotas, message):
     with pytest.raises(InvalidInput, match=message):
-        shelves.search("1 0", quotas=quotas)
+        catalog.search("1 0", quotas=quotas)
 
 
-def test_a_quota_outside_the_filter_is_refused(shelves):
+def test_a_quota_outside_the_filter_is_refused(catalog):
     with pytest.raises(InvalidInput, match="quota for domain 'films', which the filter leaves"):
-        shelves.search("1 0", quotas={"films": 1}, domain="books")
+        catalog.search("1 0", quotas={"films": 1}, domain="books")

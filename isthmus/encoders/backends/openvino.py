@@ -342,14 +342,27 @@ def rounded(layer: torch.nn.Linear, group: int) -> Iterator[None]:
 
 
 def round_weight(weight: torch.Tensor) -> torch.Tensor:
-    """Round to 256 levels between the smallest and the largest value of each row."""
+    """Round float weights, shape (n_out, n_in), to 256 levels from smallest to largest of a row."""
     smallest = weight.amin(dim=1, keepdim=True)  # (n_out, 1)
     step = (weight.amax(dim=1, keepdim=True) - smallest).clamp(min=MIN_STEP) / UINT8_LEVELS
     return ((weight - smallest) / step).round() * step + smallest
 
 
 def round_input(values: torch.Tensor, group: int) -> torch.Tensor:
-    """Round to 255 levels around zero, with a scale per group of a token's values."""
+    """Round to 255 levels around zero, with a scale per group of a token's values.
+
+    Parameters
+    ----------
+    values : torch.Tensor
+        float32, shape (..., length).
+    group : int
+        Values that share a scale; all of them where the length is no multiple of it.
+
+    Returns
+    -------
+    torch.Tensor
+        In the shape of the values.
+    """
     length = values.shape[-1]
     if length % group:
         group = length

@@ -15,7 +15,7 @@ from isthmus.encoders.hub import (
     find_source,
     hash_settings,
     is_path,
-    refuse_own_code,
+    refuse_custom_code,
 )
 from isthmus.encoders.image import pixels_from_torchvision
 from isthmus.encoders.models.transformers_parts import hash_tokenizer, never_asking_for_code
@@ -69,7 +69,7 @@ def load_open_clip(
     with explain_load_errors(spec), never_asking_for_code():
         names = _names(name, spec)
         config = _config(names)
-        refuse_own_code(config, spec)
+        refuse_custom_code(config, spec)
         model, preprocess = _load(names)
         towers: dict[Modality, ModalityTower] = {
             "text": _text_tower(model, names),

@@ -164,7 +164,7 @@ class RemoteEncoder(Encoder):
         return encoder
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
-        """Encode texts: several requests at a time, each again until it is answered.
+        """Encode texts, to (n, dim): several requests at a time, each again until it is answered.
 
         Raises
         ------
@@ -242,7 +242,7 @@ class RemoteEncoder(Encoder):
             raise FingerprintMismatch(
                 f"{self._client.base_url} has another model behind the name {self._model!r} now: "
                 f"its vector of a probe text has cosine {agreement:.4f} with the recorded one. "
-                "Start the model that made this space, or move the space to this one with: "
+                "Start the model that made this space, or migrate the space to this one with: "
                 f"isthmus reembed --text-encoder 'openai/{self._model}?base_url="
                 f"{self._client.base_url}'"
             )
@@ -340,7 +340,7 @@ def _encode_probe(vector: FloatArray) -> str:
 
 
 def decode_probe(probe: str) -> FloatArray:
-    """Return the values of a recorded probe."""
+    """Return the values of a recorded probe, float32, shape (n_values,)."""
     try:
         return np.frombuffer(base64.urlsafe_b64decode(probe), "<f2").astype(np.float32)
     except ValueError as error:
@@ -348,7 +348,7 @@ def decode_probe(probe: str) -> FloatArray:
 
 
 def probe_agreement(recorded: FloatArray, present: FloatArray) -> float:
-    """Return the cosine of two probes, 0 where they have other lengths."""
+    """Return the cosine of two probes, each of shape (n_values,); 0 where their lengths differ."""
     if recorded.shape != present.shape:
         return 0.0
     norms = float(np.linalg.norm(recorded) * np.linalg.norm(present))

@@ -55,12 +55,14 @@ class AlignmentSettings:
         default=5e-3, gt=0, description="Learning rate, relative to the size of the weights."
     )
     anchor_weight: float = Field(
-        default=0.0, ge=0, description="Weight of the squared distance from the closed form."
+        default=0.0,
+        ge=0,
+        description="Weight of the squared distance from the closed-form solution.",
     )
     experts: bool = Field(
         default=True,
-        description="Whether each of several sets has heads of its own beside the common ones, in "
-        "one vector; for linear heads.",
+        description="Whether each of several sets gets an expert, heads beside the common ones, "
+        "in one vector; for linear heads.",
     )
     seed: int = Field(default=0, description="Random seed.")
 
@@ -145,7 +147,7 @@ class FinetuneSettings:
     anchor_weight: float = Field(
         default=4.0,
         ge=0,
-        description="Weight of keeping the vectors of other domains where they were.",
+        description="Weight of the loss that keeps the vectors of other domains where they were.",
     )
     anchor_texts: int = Field(default=32, ge=2, description="Texts of other domains in a batch.")
     max_forgetting: float = Field(

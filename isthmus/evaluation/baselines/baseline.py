@@ -344,7 +344,7 @@ def training_data(
 
 
 def places_of(values: pa.Array | pa.ChunkedArray, among: pa.Array) -> Positions:
-    """Return the place of each value, and -1 where it is absent."""
+    """Return the place of each value, shape (n_values,), and -1 where it is absent."""
     found = pc.index_in(values.cast(pa.string()), value_set=among)
     return np.asarray(pc.fill_null(found, -1).to_numpy(), np.int64)
 

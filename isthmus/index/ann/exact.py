@@ -132,7 +132,11 @@ def merge_top_k(parts: list[tuple[FloatArray, Positions]], k: int) -> tuple[Floa
 def post_filter(
     scores: FloatArray, positions: Positions, bitmap: Bitmap, k: int
 ) -> tuple[FloatArray, Positions]:
-    """Remove what the bitmap excludes from ranked results, and return the best k of the rest."""
+    """Remove what the bitmap excludes from ranked results, and return the best k of the rest.
+
+    Scores are float32 and positions int64, both of shape (n_queries, n) before and (n_queries, k)
+    after; places without a result have -inf and -1.
+    """
     excluded = (positions < 0) | ~bitmap.mask[positions]
     scores, positions = np.where(excluded, -np.inf, scores), np.where(excluded, -1, positions)
     order = np.argsort(excluded, axis=1, kind="stable")[:, :k]

@@ -234,13 +234,13 @@ class FaissIndex(FamilyIndex):
 
 
 def training_sample(vectors: FloatArray, rows: int) -> FloatArray:
-    """Return at most so many vectors to train with, in the order of the file."""
+    """Return at most `rows` vectors to train with, in the order of the file, shape (n, dim)."""
     chosen = np.sort(np.random.default_rng(0).permutation(len(vectors))[:rows])
     return np.ascontiguousarray(vectors[chosen])
 
 
 def add_in_batches(index: Any, vectors: FloatArray, progress: str | None) -> None:
-    """Add vectors to a FAISS index, a batch at a time, since they may be memory-mapped."""
+    """Add vectors, shape (n, dim), to a FAISS index, in batches: they may be memory-mapped."""
     with progress_bar(progress or "", len(vectors), show=progress is not None) as advance:
         for start in range(0, len(vectors), ROWS_PER_ADD):
             part = np.ascontiguousarray(vectors[start : start + ROWS_PER_ADD])

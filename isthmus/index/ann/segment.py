@@ -280,7 +280,7 @@ def has_vector(batch: pa.RecordBatch, named_vectors: Sequence[NamedVector]) -> p
 
 
 def join_segments(segments: Sequence[Segment], masks: Sequence[Mask]) -> Segment:
-    """Return one segment of the rows of several that are in their masks."""
+    """Return one segment of the rows of several that are in their masks, each (n_rows,)."""
     selected = [np.flatnonzero(mask) for mask in masks]
     offsets = np.cumsum([0, *map(len, selected)])
     names = list(segments[0].named_vectors)

@@ -167,8 +167,8 @@ class AttributeChange:
         free = (c for c in self.before.schema.names if c not in self._used and _names(c, name))
         for candidate in itertools.chain(shared, free):
             is_stored = candidate is not None and candidate not in self._computed
-            is_own = candidate in self.columns.get(domain, {}).values()  # under another name
-            if is_stored and not is_own and self._field(candidate).type == type_:
+            is_taken = candidate in self.columns.get(domain, {}).values()  # by another name
+            if is_stored and not is_taken and self._field(candidate).type == type_:
                 return self._assign(domain, name, candidate)
         return self._assign(domain, name, self._new_column(name, type_))
 

@@ -85,7 +85,7 @@ class KnownItems:
         return found.dictionary_decode()
 
     def row_ids(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        """Return the catalog's row ids of the items at positions."""
+        """Return the catalog's row ids of the items at positions, both of shape (n,)."""
         return self._row_ids[positions]
 
 
@@ -507,7 +507,7 @@ def _differs(given: pa.ChunkedArray, stored: pa.ChunkedArray) -> Mask:
 
 
 def vectors_differ(given: pa.ChunkedArray, stored: pa.ChunkedArray) -> Mask:
-    """Return where two columns of vectors of one length, or null, differ."""
+    """Return where two columns of vectors of one length, or null, differ, shape (n_rows,)."""
     present = [np.asarray(pc.is_valid(column).to_numpy(), bool) for column in (given, stored)]
     differs = present[0] != present[1]
     both = np.flatnonzero(present[0] & present[1])

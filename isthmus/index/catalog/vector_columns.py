@@ -53,7 +53,7 @@ def add_missing_columns(
     *,
     progress: bool = False,
 ) -> None:
-    """Compute the columns that the changed settings name and the present ones do not."""
+    """Add the columns that the changed settings name and the present ones do not, computed."""
     present = {named_vector.column for named_vector in settings.layout}
     for named_vector in changed.layout:
         if named_vector.column not in present:

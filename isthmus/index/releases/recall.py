@@ -232,7 +232,7 @@ def measure_miss_ratio(sample: PlanningSample, view: View) -> float:
 
 
 def sample_view(view: View, mask: Mask) -> View:
-    """Return a view of some rows of the first segment alone."""
+    """Return a view of some rows of the first segment alone; the mask has shape (n_rows,)."""
     segment = join_segments([view.segments[0]], [mask])
     return replace(view, segments=(segment,), alive=(segment.all_rows(),))
 

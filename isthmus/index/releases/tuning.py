@@ -94,6 +94,8 @@ def measure_filter_costs(
         float32, shape (n, dim).
     target : float
         Recall@10 that they have to reach.
+    seed : int
+        Seed of the choice of vectors, pivot and queries.
     """
     index, n_vectors = vectors.index, len(vectors.rows)
     if index is None or n_vectors <= MAX_EXACT:
@@ -138,7 +140,7 @@ def with_vectors(view: View, vector_name: str, vectors: SegmentVectors) -> View:
 
 
 def batch_seconds(index: VectorIndex, queries: FloatArray) -> float:
-    """Return the seconds that a batch of queries takes, the better of two tries."""
+    """Return the seconds that queries, (n, dim), take in a batch, the better of two tries."""
     clock = _wall_seconds if index.placement == "gpu" else _processor_seconds
     return min(clock(lambda: index.search(queries, RECALL_AT)) for _ in range(2))
 
@@ -146,8 +148,9 @@ def batch_seconds(index: VectorIndex, queries: FloatArray) -> float:
 def latency_ms(index: VectorIndex, queries: FloatArray) -> tuple[float, float]:
     """Return the median and the 99th percentile of single queries, in milliseconds.
 
-    The best of a few tries of each query counts. Otherwise the 99th percentile would be that of
-    whatever else the machine does meanwhile, and on a busy one no recipe would be fast enough.
+    The queries have shape (n, dim). The best of a few tries of each query counts. Otherwise the
+    99th percentile would be that of whatever else the machine does meanwhile, and on a busy one no
+    recipe would be fast enough.
     """
     times = [
         min(

@@ -23,7 +23,7 @@ class _Reversal(torch.autograd.Function):
 
 
 def reverse_gradient(values: Tensor, weight: float) -> Tensor:
-    """Return the values; their gradient is multiplied by minus the weight."""
+    """Return the values, of any shape; their gradient is multiplied by minus the weight."""
     return torch.as_tensor(_Reversal.apply(values, weight))
 
 
@@ -35,7 +35,8 @@ def make_critic(dim: int, domains: int) -> nn.Module:
 def domain_loss(critic: nn.Module, vectors: Tensor, domains: Tensor, weight: float) -> Tensor:
     """Return the loss of a domain classifier, which the vectors are trained to increase.
 
-    Domain-adversarial training (Ganin et al., JMLR 2016).
+    Domain-adversarial training (Ganin et al., JMLR 2016). `vectors` has shape (n, dim), `domains`
+    shape (n,).
     """
     return nn.functional.cross_entropy(critic(reverse_gradient(vectors, weight)), domains)
 
@@ -43,8 +44,9 @@ def domain_loss(critic: nn.Module, vectors: Tensor, domains: Tensor, weight: flo
 def coral_loss(vectors: Tensor, domains: Tensor) -> Tensor:
     """Return the squared distance between the domains' means and covariances, over the dimension.
 
-    Deep CORAL (Sun and Saenko, ECCV 2016), with means added to the covariances. It is averaged over
-    the pairs of domains that have two vectors or more.
+    `vectors` has shape (n, dim), `domains` shape (n,). Deep CORAL (Sun and Saenko, ECCV 2016), with
+    means added to the covariances. It is averaged over the pairs of domains that have two vectors
+    or more.
     """
     dim = vectors.shape[1]
 
@@ -58,10 +60,10 @@ def coral_loss(vectors: Tensor, domains: Tensor) -> Tensor:
 def mmd_loss(vectors: Tensor, domains: Tensor) -> Tensor:
     """Return the squared maximum mean discrepancy between the domains.
 
-    The kernel is the mean of five Gaussian kernels, whose widths are the mean squared distance
-    times 1/4 to 4 (Gretton et al., JMLR 2012; Long et al., ICML 2015), averaged over the
-    pairs of domains that have two vectors or more. It is zero only for equal distributions, where
-    CORAL compares two moments.
+    `vectors` has shape (n, dim), `domains` shape (n,). The kernel is the mean of five Gaussian
+    kernels, whose widths are the mean squared distance times 1/4 to 4 (Gretton et al., JMLR 2012;
+    Long et al., ICML 2015), averaged over the pairs of domains that have two vectors or more. It is
+    zero only for equal distributions, where CORAL compares two moments.
     """
 
     def distance(one: Tensor, other: Tensor) -> Tensor:

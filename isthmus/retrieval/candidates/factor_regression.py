@@ -1,8 +1,8 @@
 """Cross-domain factor regression: EMCDR with a linear map (Man et al., IJCAI 2017).
 
 Where few users are shared, a joint factorization has nothing that carries a user from one domain
-to another. Here each side has factors of its own, from all of its users, and the shared users teach
-a map between them.
+to another. Here each side has factors from all of its users, and the shared users teach a
+map between them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
-OWN = "own"
+ITEMS = "items"
 SOURCE = "source/"
 MAP = "map/"
 SHARED = "shared/"
@@ -34,14 +34,14 @@ WARM_ITERATIONS = 4
 
 @dataclass
 class FactorRegression(CandidateGenerator):
-    """Score items by user factors that are predicted from the factors of the history elsewhere.
+    """Score items by user factors that are predicted from the history in other domains.
 
     For each target domain, ALS factorizes the likes of the target and those of everything else.
     A ridge regression over the shared users maps standardised source factors to centred target
     factors. What is known of a user in the target then corrects the mapped factors, see
-    `FoldIn.update`. Without any history elsewhere the mean factors of the users of the target take
-    the place of the mapped ones. A target with fewer shared users than `min_shared` has no map,
-    and its items no scores.
+    `FoldIn.update`. Without any history in other domains the mean factors of the users of the
+    target take the place of the mapped ones. A target with fewer shared users than `min_shared`
+    has no map, and its items no scores.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ class FactorRegression(CandidateGenerator):
                     return  # no map, whatever the settings
 
     def _fit(self, data: TrainingData, sides: _Sides) -> Self:
-        own = np.zeros((len(data), sides.width), np.float32)
+        items = np.zeros((len(data), sides.width), np.float32)
         sources: dict[int, FloatArray] = {}
         maps: dict[int, FloatArray] = {}
         self._shared: dict[int, int] = {}
@@ -109,12 +109,12 @@ class FactorRegression(CandidateGenerator):
             if self._shared[target] < self.min_shared:
                 continue
             maps[target] = self._regress(sides, inside, np.flatnonzero(shared))
-            own[inside] = sides.items_of(inside)[inside]
-            if len(others) == 1:  # that domain's own factors are those of everything else
-                own[~inside] = sides.items_of(~inside)[~inside]
+            items[inside] = sides.items_of(inside)[inside]
+            if len(others) == 1:  # its factors are those of everything else
+                items[~inside] = sides.items_of(~inside)[~inside]
             else:
                 sources[target] = sides.items_of(~inside)
-        return self._set(own, sources, maps)
+        return self._set(items, sources, maps)
 
     @property
     def shared_users(self) -> dict[int, int]:
@@ -133,32 +133,32 @@ class FactorRegression(CandidateGenerator):
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> DotProductScorer:
         """Return the products of predicted user factors and item factors of the target."""
-        users = users.first_items(len(self._own)).liked
-        vectors = np.zeros((len(users), self._own.shape[1]), np.float32)
+        users = users.first_items(len(self._items)).liked
+        vectors = np.zeros((len(users), self._items.shape[1]), np.float32)
         if target in self._maps:
             vectors = self._user_factors(data, users, target)
-        index = self._indexes.of(data, self._own, target)
-        return DotProductScorer(vectors, self._own, index)
+        index = self._indexes.of(data, self._items, target)
+        return DotProductScorer(vectors, self._items, index)
 
     def state(self) -> ArrayState:
         """Return the item factors and the map of each target."""
         sources = {f"{SOURCE}{target}": items for target, items in self._sources.items()}
         maps = {f"{MAP}{target}": fitted for target, fitted in self._maps.items()}
         shared = {f"{SHARED}{target}": np.array([n]) for target, n in self._shared.items()}
-        return {OWN: self._own, **sources, **maps, **shared}
+        return {ITEMS: self._items, **sources, **maps, **shared}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
         sources = {int(key): items for key, items in with_prefix(state, SOURCE).items()}
         maps = {int(key): fitted for key, fitted in with_prefix(state, MAP).items()}
         self._shared = {int(key): n.item() for key, n in with_prefix(state, SHARED).items()}
-        return self._set(state[OWN], sources, maps)
+        return self._set(state[ITEMS], sources, maps)
 
     def _set(
-        self, own: FloatArray, sources: dict[int, FloatArray], maps: dict[int, FloatArray]
+        self, items: FloatArray, sources: dict[int, FloatArray], maps: dict[int, FloatArray]
     ) -> Self:
-        self._own, self._sources, self._maps = own, sources, maps
-        self._indexes = DotProductIndexes(np.asarray(own.any(axis=1)))
+        self._items, self._sources, self._maps = items, sources, maps
+        self._indexes = DotProductIndexes(np.asarray(items.any(axis=1)))
         self._fold_ins: dict[int, list[tuple[FoldIn, FoldIn]]] = {}
         return self
 
@@ -174,31 +174,31 @@ class FactorRegression(CandidateGenerator):
     def _user_factors(self, data: TrainingData, users: UserHistories, target: int) -> FloatArray:
         """Return the factors of users in a target, shape (n_users, seeds * factors)."""
         inside = data.domains[users.columns] == target
-        known, elsewhere = users.filter(inside), users.filter(~inside)
-        from_elsewhere, has_any = elsewhere.counts() > 0, users.counts() > 0
+        known, others = users.filter(inside), users.filter(~inside)
+        is_mapped, has_any = others.counts() > 0, users.counts() > 0
         blocks = []
         folds = zip(self._fold_ins_of(data, target), self._maps[target], strict=True)
-        for (source, own), fitted in folds:
-            mapped = source.solve(elsewhere, self.alpha) @ fitted[:-2] + fitted[-2]
-            prior = np.where(from_elsewhere[:, None], mapped, fitted[-1])
-            blocks.append(own.update(prior, known, self.alpha))
+        for (source, target_side), fitted in folds:
+            mapped = source.solve(others, self.alpha) @ fitted[:-2] + fitted[-2]
+            prior = np.where(is_mapped[:, None], mapped, fitted[-1])
+            blocks.append(target_side.update(prior, known, self.alpha))
         vectors = np.concatenate(blocks, axis=1) / np.float32(len(blocks))
         return np.asarray(np.where(has_any[:, None], vectors, 0), np.float32)
 
     def _fold_ins_of(self, data: TrainingData, target: int) -> list[tuple[FoldIn, FoldIn]]:
         """Return what solves for users on both sides, of each factorization; it is cached."""
         if target not in self._fold_ins:
-            inside = data.domains[: len(self._own)] == target
-            source = self._sources.get(target, self._own)
+            inside = data.domains[: len(self._items)] == target
+            source = self._sources.get(target, self._items)
             seeds = len(self._maps[target])
             self._fold_ins[target] = [
                 (
-                    FoldIn(elsewhere, self.regularization, ~inside),
-                    FoldIn(own, self.regularization, inside),
+                    FoldIn(source_items, self.regularization, ~inside),
+                    FoldIn(target_items, self.regularization, inside),
                 )
-                for elsewhere, own in zip(
+                for source_items, target_items in zip(
                     np.split(source, seeds, axis=1),
-                    np.split(self._own, seeds, axis=1),
+                    np.split(self._items, seeds, axis=1),
                     strict=True,
                 )
             ]

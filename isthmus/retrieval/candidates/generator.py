@@ -69,7 +69,7 @@ class CandidateGenerator(ABC):
 
     @abstractmethod
     def state(self) -> ArrayState:
-        """Return what was learned, as arrays."""
+        """Return what was learned, as arrays by name, which `restore` takes."""
 
     @abstractmethod
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:

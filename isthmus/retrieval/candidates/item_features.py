@@ -34,7 +34,7 @@ class ItemFeatures(Protocol):
         ...
 
     def texts(self, columns: Columns) -> list[str]:
-        """Return the text of each item: its text fields and its textual attributes, joined."""
+        """Return the text of each of some items: its text and its textual attributes, joined."""
         ...
 
     @property

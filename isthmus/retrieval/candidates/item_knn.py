@@ -87,9 +87,9 @@ class ItemKNN(CandidateGenerator):
 
     def fit_grid(self, data: TrainingData) -> Iterator[Self]:
         """Yield the neighbours by other similarities."""
-        own = {name: getattr(self, name) for name in GRID[0]}
+        present = {name: getattr(self, name) for name in GRID[0]}
         liked = self._counted(data)
-        for settings in (own, *(other for other in GRID if other != own)):
+        for settings in (present, *(other for other in GRID if other != present)):
             other = replace(self, **settings)
             yield other._fit(data, liked)
 

@@ -229,13 +229,13 @@ class DotProductScorer:
 
 
 def seen_by(seen: csr_array, user: int) -> Columns:
-    """Return the items that a user has seen, ascending."""
+    """Return the items that a user has seen, ascending, shape (n_seen,)."""
     items = seen.indices[seen.indptr[user] : seen.indptr[user + 1]]
     return np.asarray(items, np.int64)
 
 
 def pairs_by_user(users: Columns, n_users: int) -> Iterator[tuple[int, slice]]:
-    """Yield each user that has pairs, with the slice of its pairs; `users` ascends."""
+    """Yield each user of pairs, shape (n_pairs,) and ascending, with the slice of its pairs."""
     bounds = np.searchsorted(users, np.arange(n_users + 1)).tolist()
     for user in range(n_users):
         if bounds[user + 1] > bounds[user]:

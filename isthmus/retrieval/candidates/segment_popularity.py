@@ -24,7 +24,7 @@ class SegmentPopularity(CandidateGenerator):
     With n users of an item in all, of N, a segment of a key f has n_f of them. Its users like the
     item ``1 + n_f / (shrink * n / N)`` times as much as others, where `shrink` users stand for what
     the segment would be without evidence. The logarithms of the keys of a user are summed, and
-    divided by the square root of their number, since attributes tell the same in part. The score is
+    divided by the square root of their number, since attributes are correlated. The score is
     the popularity times the exponential of that. Users without attributes have no scores.
 
     Attributes

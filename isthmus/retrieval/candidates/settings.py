@@ -20,8 +20,8 @@ class GeneratorSettings:
     )
     two_tower: bool = Field(
         default=False,
-        description="Whether the two-tower model is one of the generators; a weight of domain "
-        "adaptation, which is a term of its loss, switches it on too.",
+        description="Use the two-tower model as a generator too; a weight of domain adaptation, "
+        "which is a term of its loss, switches it on.",
     )
     feature_normalization: Normalisation = Field(
         default="whiten",

@@ -16,7 +16,7 @@ from isthmus.retrieval.candidates.scorer import TopK
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
-MAX_SHARED = 400  # simulated users of a target who liked something elsewhere
+MAX_SHARED = 400  # simulated users of a target who liked something in other domains
 MAX_OTHERS = 200  # simulated users of a target who did not
 HIDDEN_SHARE = 0.2  # of either kind of users, at most
 MIN_USERS = 10  # of a situation that counts
@@ -35,8 +35,8 @@ class Situation:
     target : int
         Code of the domain.
     name : str
-        ``"cold"``: nothing of the target is shown, and something elsewhere; ``"few"``: three
-        liked items; ``"most"``: four fifths of them.
+        ``"cold"``: nothing of the target is shown, and something of other domains;
+        ``"few"``: three liked items; ``"most"``: four fifths of them.
     histories : UserHistories
         What is shown.
     relevant : numpy.ndarray
@@ -82,8 +82,8 @@ class Simulation:
     def of(cls, data: TrainingData, seed: int = 0) -> Simulation:
         """Hide a sample of the users of every target.
 
-        At most a fifth of the users is hidden, 400 of those who liked something elsewhere too and
-        200 others, so that what few shared users teach is still there.
+        At most a fifth of the users is hidden, 400 of those who liked something in other
+        domains too and 200 others, so that what few shared users teach is still there.
         """
         rng = np.random.default_rng(seed)
         matrix = data.interactions
@@ -130,12 +130,12 @@ class Simulation:
 def _draw_users(data: TrainingData, target: int, taken: Mask, rng: np.random.Generator) -> Columns:
     """Return the users of a target that are hidden in it, in random order."""
     of_target = data.domain_users(target)
-    elsewhere = np.zeros(len(of_target), bool)
+    cross_domain = np.zeros(len(of_target), bool)
     matrix = data.interactions
     outside = matrix.likes & ~data.in_domain(target)[matrix.columns]
-    elsewhere[matrix.owners[outside]] = True
+    cross_domain[matrix.owners[outside]] = True
     parts = []
-    for mask, most in ((elsewhere, MAX_SHARED), (~elsewhere, MAX_OTHERS)):
+    for mask, most in ((cross_domain, MAX_SHARED), (~cross_domain, MAX_OTHERS)):
         users = np.flatnonzero(of_target & mask)
         free = rng.permutation(users[~taken[users]])
         parts.append(free[: min(most, int(HIDDEN_SHARE * len(users)))])
@@ -151,7 +151,7 @@ def _situations(
     owners, inside = matrix.owners, data.in_domain(target)[matrix.columns]
     liked = inside & matrix.likes
     counts = np.bincount(owners, liked, len(matrix.users)).astype(np.int64)
-    elsewhere = np.bincount(owners, ~inside & matrix.likes, len(matrix.users)) > 0
+    cross_domain = np.bincount(owners, ~inside & matrix.likes, len(matrix.users)) > 0
     places = rank_in_rows(owners, liked, rng.random(len(owners)))
     shown_of = {
         COLD: np.zeros_like(counts),
@@ -160,7 +160,7 @@ def _situations(
     }
     for name, shown in shown_of.items():
         fits = counts > shown
-        fits &= elsewhere if name == COLD else shown > (FEW_SHOWN if name == MOST else 0)
+        fits &= cross_domain if name == COLD else shown > (FEW_SHOWN if name == MOST else 0)
         chosen = users[fits[users]]
         if len(chosen) < MIN_USERS:
             continue

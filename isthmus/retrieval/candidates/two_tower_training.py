@@ -126,7 +126,7 @@ def make_batches(
 def fit_towers(
     settings: Hyperparameters, data: TrainingData, projection: FeatureProjection
 ) -> tuple[TwoTowerNetwork, FloatArray]:
-    """Train both towers; return the best network, and the vectors of all items."""
+    """Train both towers; return the best network, and the vectors of items, (n_items, dim)."""
     training = _Training(settings, data, projection)
     network = training.network
     network.train()

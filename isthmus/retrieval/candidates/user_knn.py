@@ -71,9 +71,9 @@ class UserKNN(CandidateGenerator):
     def fit_grid(self, data: TrainingData) -> Iterator[Self]:
         """Yield other numbers of neighbours and other exponents."""
         yield self.fit(data)
-        own = {name: getattr(self, name) for name in GRID[0]}
+        present = {name: getattr(self, name) for name in GRID[0]}
         for settings in GRID:
-            if settings != own:
+            if settings != present:
                 yield replace(self, **settings).fit(data)
 
     def scorer(
@@ -91,7 +91,7 @@ class UserKNN(CandidateGenerator):
             As for every generator.
         training_rows : numpy.ndarray, optional
             int64, shape (n_users,): the row of each user in the training data, -1 if none. That
-            row is not a neighbour. By default a user may be the own neighbour.
+            row is not a neighbour. By default users may be neighbours of themselves.
         """
         rows = users.first_items(len(self._weights)).rows
         similar = self._similarities(rows)

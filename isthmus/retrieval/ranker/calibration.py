@@ -40,7 +40,9 @@ class ReliabilityBin(BaseModel):
 def log_shares(scores: FloatArray, starts: Columns) -> FloatArray:
     """Return the logarithms of the softmax of scores over the candidates of each user.
 
-    A listwise loss says nothing of what is added to all scores of a user; here it cancels out.
+    Scores and result are float32, shape (n_candidates,); the candidates of user *i* are `starts[i]`
+    to `starts[i + 1] - 1`. A listwise loss says nothing of what is added to all scores of a user;
+    here it cancels out.
     """
     owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     shifted = scores - row_max(scores, starts)[owners]
@@ -66,7 +68,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, scores: FloatArray, labels: Mask) -> Calibration:
-        """Fit to scores of candidates of users that the model was not trained on."""
+        """Fit to scores, (n_candidates,), of users that the model was not trained on."""
         positives = int(labels.sum())
         if not positives or positives == len(labels):
             return cls()
@@ -91,14 +93,14 @@ class Calibration:
 
 
 def expit(log_odds: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return the probabilities of log-odds."""
+    """Return the probabilities of log-odds, float64, in their shape."""
     return np.asarray(1 / (1 + np.exp(-np.clip(log_odds, -60, 60).astype(np.float64))))
 
 
 def reliability(
     probabilities: npt.NDArray[np.float64], labels: Mask, bins: int = BINS
 ) -> list[ReliabilityBin]:
-    """Return bins of equally many candidates, by ascending probability."""
+    """Return bins of equally many of the candidates, shape (n_candidates,), by probability."""
     order = np.argsort(probabilities, kind="stable")
     return [
         ReliabilityBin(
@@ -113,13 +115,13 @@ def reliability(
 
 def calibration_error(bins: list[ReliabilityBin]) -> float:
     """Return the expected calibration error (Naeini et al., AAAI 2015)."""
-    total = sum(own.candidates for own in bins)
-    apart = sum(own.candidates * abs(own.predicted - own.observed) for own in bins)
+    total = sum(part.candidates for part in bins)
+    apart = sum(part.candidates * abs(part.predicted - part.observed) for part in bins)
     return apart / total if total else 0.0
 
 
 def listed(scores: FloatArray, starts: Columns, n: int) -> Columns:
-    """Return the rows of the n best candidates of each user."""
+    """Return the rows of the n best candidates of each user; the scores are (n_candidates,)."""
     owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     order = np.lexsort((-scores, owners))
     places = np.arange(len(order)) - starts[owners]

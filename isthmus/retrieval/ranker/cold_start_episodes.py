@@ -18,7 +18,7 @@ from isthmus.numerics.arrays import Columns, Mask
 from isthmus.numerics.sparse import rank_in_rows
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.situations import ELSEWHERE, FEW, MAX_FEW, MORE, NEW_ITEMS, UNKNOWN
+from isthmus.retrieval.ranker.situations import CROSS_DOMAIN, FEW, MAX_FEW, MORE, NEW_ITEMS, UNKNOWN
 
 NEW_ITEM_SHARE = 0.1
 SHOWN_SHARE = 0.8
@@ -109,23 +109,23 @@ def make_folds(
     matrix = data.interactions
     owners = matrix.owners
     inside = data.domains[matrix.columns] == target
-    elsewhere = np.bincount(owners, _liked(matrix) & ~inside, len(matrix.users)) > 0
+    cross_domain = np.bincount(owners, _liked(matrix) & ~inside, len(matrix.users)) > 0
     users = rng.permutation(np.flatnonzero(data.domain_users(target)))
     parts = np.array_split(users, folds if folds > 1 else 5)[:folds]
     items = rng.permutation(np.flatnonzero(data.in_domain(target) & (data.popularity > 0)))
     for part in parts:
-        part = _balanced(part, elsewhere, max_users)
+        part = _balanced(part, cross_domain, max_users)
         new_items = np.zeros(len(data), bool)
         new_items[rng.choice(items, int(NEW_ITEM_SHARE * len(items)), replace=False)] = True
         in_fold = _mask_of(part, len(matrix.users))
         yield Fold(np.sort(part), new_items, (in_fold[owners] & inside) | new_items[matrix.columns])
 
 
-def _balanced(users: Columns, elsewhere: Mask, n: int | None) -> Columns:
-    """Return the first n users, taken in turns from those with a history elsewhere and without."""
+def _balanced(users: Columns, cross_domain: Mask, n: int | None) -> Columns:
+    """Return the first n users, in turns with and without a history in other domains."""
     if n is None or len(users) <= n:
         return users
-    with_history = elsewhere[users]
+    with_history = cross_domain[users]
     turns = np.where(with_history, np.cumsum(with_history), np.cumsum(~with_history))
     return users[np.argsort(turns, kind="stable")[:n]]
 
@@ -179,7 +179,7 @@ def _user_episodes(
     liked = inside & likes
     n_users = len(matrix.users)
     counts = np.bincount(owners, liked, n_users).astype(np.int64)  # (n_users,)
-    elsewhere = np.bincount(owners, likes & ~inside, n_users) > 0
+    cross_domain = np.bincount(owners, likes & ~inside, n_users) > 0
     places = rank_in_rows(owners, liked, rng.random(len(owners)))  # liked items first
     few = rng.integers(1, MAX_FEW + 1, n_users)
     few = np.minimum(few, counts - 1)  # one is left to be found
@@ -188,14 +188,14 @@ def _user_episodes(
     nothing = np.zeros(n_users, np.int64)
     situations = [
         (UNKNOWN, nothing, counts > 0),
-        (ELSEWHERE, nothing, (counts > 0) & elsewhere),
+        (CROSS_DOMAIN, nothing, (counts > 0) & cross_domain),
         (FEW, few, few > 0),
         (MORE, most, most > MAX_FEW),
     ]
     for situation, n_shown, eligible in situations:
         order = rng.permutation(np.flatnonzero(eligible))
         if situation == UNKNOWN:  # of whom really nothing else is known come first
-            order = order[np.argsort(elsewhere[order], kind="stable")]
+            order = order[np.argsort(cross_domain[order], kind="stable")]
         users = np.sort(order[:max_users])
         if len(users):
             chosen = _mask_of(users, n_users)[owners]

@@ -42,7 +42,7 @@ def distil(training: SituationTraining, teacher: Scored) -> Scored:
         epochs=EPOCH_FACTOR * training.settings.epochs,
     )
     students: list[RankerModel] = []
-    start = Linear.prior(training.own.columns, training.scaling)
+    start = Linear.prior(training.examples.columns, training.scaling)
     for group in range(GROUPS):
         examples = training.without(group)
         targets = teacher.members[group].score(examples.features, examples.starts)
@@ -63,7 +63,7 @@ def compare(
     examples : sequence of Examples
         The examples of each situation.
     """
-    ndcg = [np.concatenate([own.ndcg for own in side]) for side in (teachers, students)]
+    ndcg = [np.concatenate([scored.ndcg for scored in side]) for side in (teachers, students)]
     gain = estimate(ndcg[1] - ndcg[0])
     return RankerDistillation(
         teacher=_figures(teachers, examples),
@@ -78,8 +78,8 @@ def _figures(side: Sequence[Scored], examples: Sequence[Examples]) -> RankerFigu
     models = [merged(scored.model) for scored in side]
     times = [_milliseconds(model, some) for model, some in zip(models, examples, strict=True)]
     return RankerFigures(
-        ndcg=float(np.concatenate([own.ndcg for own in side]).mean()),
-        recall=float(np.concatenate([own.recall for own in side]).mean()),
+        ndcg=float(np.concatenate([scored.ndcg for scored in side]).mean()),
+        recall=float(np.concatenate([scored.recall for scored in side]).mean()),
         parameters=sum(model.size for model in models),
         milliseconds=float(np.mean(times)),
     )

@@ -153,7 +153,7 @@ class ItemStatistics:
 
 
 def coarse(contents: FloatArray) -> FloatArray:
-    """Return the 64 largest components of mapped contents, at unit length or zero."""
+    """Return the 64 largest components of mapped contents, (n_items, 64), unit length or zero."""
     components = contents[:, :COARSE_DIM]
     norms = np.linalg.norm(components, axis=1, keepdims=True)
     return np.asarray(components / np.maximum(norms, 1e-6), np.float32)

@@ -21,7 +21,7 @@ from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.models.registry import restored_model
 from isthmus.retrieval.ranker.selection import SituationModel
 from isthmus.retrieval.ranker.situations import (
-    ELSEWHERE,
+    CROSS_DOMAIN,
     FEW,
     MORE,
     NEW_ITEMS,
@@ -33,11 +33,11 @@ from isthmus.retrieval.ranker.situations import (
 
 # What ranks where no user could be simulated in a situation: the nearest in which some could.
 NEAREST = {
-    UNKNOWN: (UNKNOWN, ELSEWHERE, FEW, MORE, NEW_ITEMS),
-    ELSEWHERE: (ELSEWHERE, FEW, MORE, UNKNOWN, NEW_ITEMS),
-    FEW: (FEW, MORE, ELSEWHERE, UNKNOWN, NEW_ITEMS),
-    MORE: (MORE, FEW, ELSEWHERE, UNKNOWN, NEW_ITEMS),
-    NEW_ITEMS: (NEW_ITEMS, MORE, FEW, ELSEWHERE, UNKNOWN),
+    UNKNOWN: (UNKNOWN, CROSS_DOMAIN, FEW, MORE, NEW_ITEMS),
+    CROSS_DOMAIN: (CROSS_DOMAIN, FEW, MORE, UNKNOWN, NEW_ITEMS),
+    FEW: (FEW, MORE, CROSS_DOMAIN, UNKNOWN, NEW_ITEMS),
+    MORE: (MORE, FEW, CROSS_DOMAIN, UNKNOWN, NEW_ITEMS),
+    NEW_ITEMS: (NEW_ITEMS, MORE, FEW, CROSS_DOMAIN, UNKNOWN),
 }
 
 
@@ -126,8 +126,8 @@ class Ranker:
         """Return what the models learned, as arrays."""
         return {
             f"{situation}/{key}": np.asarray(value)
-            for situation, own in self.models.items()
-            for key, value in own.model.state().items()
+            for situation, part in self.models.items()
+            for key, value in part.model.state().items()
         }
 
     def description(self) -> dict[str, Any]:
@@ -137,11 +137,11 @@ class Ranker:
             "features": list(self.columns),
             "models": {
                 situation: {
-                    **own.model.description(),
-                    "slope": own.calibration.slope,
-                    "intercept": own.calibration.intercept,
+                    **part.model.description(),
+                    "slope": part.calibration.slope,
+                    "intercept": part.calibration.intercept,
                 }
-                for situation, own in self.models.items()
+                for situation, part in self.models.items()
             },
         }
 

@@ -104,10 +104,10 @@ class SituationTraining:
     ----------
     situation : str
         The situation.
-    own : Examples
-        Its examples.
+    examples : Examples
+        The examples of the situation.
     others : sequence of Examples
-        Examples of other situations, learned from where there are few of its own.
+        Examples of other situations, learned from too where there are few of this one.
     generators : sequence of str
         Names of the candidate generators.
     settings : TrainingSettings
@@ -117,17 +117,17 @@ class SituationTraining:
     def __init__(
         self,
         situation: str,
-        own: Examples,
+        examples: Examples,
         others: Sequence[Examples],
         generators: Sequence[str],
         settings: TrainingSettings,
     ) -> None:
-        self.situation, self.own, self.generators = situation, own, generators
-        self.others = [] if len(own) >= ENOUGH_USERS else list(others)
+        self.situation, self.examples, self.generators = situation, examples, generators
+        self.others = [] if len(examples) >= ENOUGH_USERS else list(others)
         self.settings = settings
-        n_users = 1 + max(int(some.users.max(initial=0)) for some in (own, *others))
+        n_users = 1 + max(int(some.users.max(initial=0)) for some in (examples, *others))
         order = np.random.default_rng(settings.seed).permutation(n_users)
-        self.scaling = Scaling.of(own.features)
+        self.scaling = Scaling.of(examples.features)
         self._group_of = order % GROUPS  # (n_users,): the same in every situation
 
     def run(self, start: Starts) -> tuple[Scored, SituationReport]:
@@ -147,11 +147,11 @@ class SituationTraining:
         fallback = high < 0
         if fallback:
             chosen = f"{best} alone"
-            scored[chosen] = self.scored([SingleGenerator(self.own.columns, best)] * GROUPS)
+            scored[chosen] = self.scored([SingleGenerator(self.examples.columns, best)] * GROUPS)
         taken = scored[chosen]
         bins = self._reliability(taken.scores)
         report = SituationReport(
-            users=len(self.own),
+            users=len(self.examples),
             model=chosen,
             ranker=float(taken.ndcg.mean()),
             models=models,
@@ -169,8 +169,8 @@ class SituationTraining:
     def calibrated(self, taken: Scored) -> SituationModel:
         """Calibrate a model by the scores of users that its members were not trained on."""
         model = merged(taken.model)
-        shares = log_shares(taken.scores, self.own.starts)
-        return SituationModel(model, Calibration.fit(shares, self.own.labels))
+        shares = log_shares(taken.scores, self.examples.starts)
+        return SituationModel(model, Calibration.fit(shares, self.examples.labels))
 
     def cross_validated_models(self, start: Starts) -> dict[str, Scored]:
         """Train all models that the settings name, from simple to rich.
@@ -179,7 +179,7 @@ class SituationTraining:
         would learn that the hidden interactions of a fold lower the popularity of what they are of.
         """
         scored: dict[str, Scored] = {}
-        columns = self.own.columns
+        columns = self.examples.columns
         personal = {generator.name for generator in attribute_generators()}
         if (
             self.situation == UNKNOWN
@@ -201,7 +201,7 @@ class SituationTraining:
                 scored[name] = self.scored(members)
         if STACK in self.settings.models and len(scored) > 1:
             parts = list(scored.values())
-            weights = stack_weights([part.scores for part in parts], self.own)
+            weights = stack_weights([part.scores for part in parts], self.examples)
             by_group = zip(*(part.members for part in parts), strict=True)
             scores = np.stack([part.scores for part in parts], axis=1) @ weights
             scored[STACK] = self._scored([Blend(members, weights) for members in by_group], scores)
@@ -219,60 +219,61 @@ class SituationTraining:
             return [start[name]] * GROUPS
         if name == Network.name and Linear.name in scored:
             return scored[Linear.name].members
-        return [Linear.prior(self.own.columns, self.scaling)] * GROUPS
+        return [Linear.prior(self.examples.columns, self.scaling)] * GROUPS
 
     def scored(self, members: Sequence[RankerModel]) -> Scored:
         """Score each group of users by the member that was trained without it."""
-        scores = np.zeros(len(self.own.items), np.float32)
+        scores = np.zeros(len(self.examples.items), np.float32)
         for group, member in enumerate(members):
-            held_out = np.flatnonzero(self._group_of[self.own.users] == group)
-            part = self.own.take(held_out)
-            scores[self.own.rows_of(held_out)] = member.score(part.features, part.starts)
+            held_out = np.flatnonzero(self._group_of[self.examples.users] == group)
+            part = self.examples.take(held_out)
+            scores[self.examples.rows_of(held_out)] = member.score(part.features, part.starts)
         return self._scored(members, scores)
 
     def _scored(self, members: Sequence[RankerModel], scores: FloatArray) -> Scored:
-        return Scored(tuple(members), scores, *self.own.metrics(scores))
+        return Scored(tuple(members), scores, *self.examples.metrics(scores))
 
     def without(self, group: int) -> Examples:
         """Return the examples of users outside a group."""
         return join_examples(
             [
                 some.take(np.flatnonzero(self._group_of[some.users] != group))
-                for some in (self.own, *self.others)
+                for some in (self.examples, *self.others)
             ]
         )
 
     def _ndcg_alone(self, generator: str) -> PerUser:
-        return self.own.metrics(self._ranks(generator))[0]
+        return self.examples.metrics(self._ranks(generator))[0]
 
     def _ranks(self, generator: str) -> FloatArray:
         """Score candidates by their rank in a generator's list; -inf if it is not in it."""
-        column = self.own.columns.index(column_name(generator, GENERATOR_RANK))
-        ranks = self.own.features[:, column].astype(np.float32)
+        column = self.examples.columns.index(column_name(generator, GENERATOR_RANK))
+        ranks = self.examples.features[:, column].astype(np.float32)
         return np.where(ranks > 0, ranks, -np.inf)
 
     def _coverage(self) -> dict[str, float]:
         """Return the mean share of relevant items that each generator, and all, proposed."""
-        own, n_relevant = self.own, np.maximum(self.own.n_relevant, 1)
-        hits = {"union": own.labels}
+        examples = self.examples
+        n_relevant = np.maximum(examples.n_relevant, 1)
+        hits = {"union": examples.labels}
         for name in self.generators:
-            hits[name] = own.labels & np.isfinite(self._ranks(name))
+            hits[name] = examples.labels & np.isfinite(self._ranks(name))
         return {
-            name: float((np.bincount(own.owners, hit, len(own)) / n_relevant).mean())
+            name: float((np.bincount(examples.owners, hit, len(examples)) / n_relevant).mean())
             for name, hit in hits.items()
         }
 
     def _reliability(self, scores: FloatArray) -> list[ReliabilityBin]:
         """Return the bins of the first 20 candidates of users that a calibration did not see."""
-        own, groups = self.own, self._group_of[self.own.users]
-        scores = log_shares(scores, own.starts)
+        examples, groups = self.examples, self._group_of[self.examples.users]
+        scores = log_shares(scores, examples.starts)
         probabilities = np.zeros(len(scores))
         for group in range(GROUPS):
-            inside = (groups == group)[own.owners]
-            fitted = Calibration.fit(scores[~inside], own.labels[~inside])
+            inside = (groups == group)[examples.owners]
+            fitted = Calibration.fit(scores[~inside], examples.labels[~inside])
             probabilities[inside] = expit(fitted.log_odds(scores[inside]))
-        rows = listed(scores, own.starts, LISTED)
-        return reliability(probabilities[rows], own.labels[rows])
+        rows = listed(scores, examples.starts, LISTED)
+        return reliability(probabilities[rows], examples.labels[rows])
 
 
 def _simplest_of_the_best(scored: Mapping[str, Scored]) -> str:
@@ -282,7 +283,7 @@ def _simplest_of_the_best(scored: Mapping[str, Scored]) -> str:
         loss = best.ndcg - some.ndcg
         if loss.mean() <= loss.std() / max(1, len(loss) - 1) ** 0.5:
             return name
-    raise AssertionError("the best model is within its own standard error")
+    raise AssertionError("the best model is within its standard error")
 
 
 def _gain_interval(ranker: PerUser, generator: PerUser, comparisons: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Situations: how much is known of a user in the target domain and elsewhere.
+"""Situations: how much is known of a user in the target domain and in others.
 
 What orders items well differs between them, so each has its own training examples, ranker model,
 calibration and release check.
@@ -13,16 +13,16 @@ from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
 UNKNOWN = "unknown"
-ELSEWHERE = "elsewhere"
+CROSS_DOMAIN = "cross-domain"
 FEW = "few"
 MORE = "more"
 NEW_ITEMS = "new items"
 
-USER_SITUATIONS = (UNKNOWN, ELSEWHERE, FEW, MORE)
+USER_SITUATIONS = (UNKNOWN, CROSS_DOMAIN, FEW, MORE)
 SITUATIONS = (*USER_SITUATIONS, NEW_ITEMS)
 DESCRIPTIONS = {
     UNKNOWN: "nothing known",
-    ELSEWHERE: "known elsewhere only",
+    CROSS_DOMAIN: "known in other domains only",
     FEW: "1 to 5 known",
     MORE: "more known",
     NEW_ITEMS: "new items",
@@ -42,12 +42,12 @@ def situation_weights(histories: UserHistories, data: TrainingData, target: int)
     inside = data.domains[histories.columns] == target
     n = len(histories)
     in_domain = np.bincount(histories.owners, liked & inside, n)
-    elsewhere = np.bincount(histories.owners, liked & ~inside, n)
+    in_others = np.bincount(histories.owners, liked & ~inside, n)
     low, high = np.log(BLENDED)
     more = np.clip((np.log(np.maximum(in_domain, 1)) - low) / (high - low), 0, 1)
     out = np.zeros((n, len(USER_SITUATIONS)), np.float32)
-    out[:, 0] = (in_domain == 0) & (elsewhere == 0)
-    out[:, 1] = (in_domain == 0) & (elsewhere > 0)
+    out[:, 0] = (in_domain == 0) & (in_others == 0)
+    out[:, 1] = (in_domain == 0) & (in_others > 0)
     out[:, 2] = np.where(in_domain > 0, 1 - more, 0)
     out[:, 3] = np.where(in_domain > 0, more, 0)
     return out

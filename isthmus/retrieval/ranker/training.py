@@ -62,14 +62,14 @@ def train_ranker(
     reports: dict[str, SituationReport] = {}
     distilled: list[tuple[Scored, Scored, Examples]] = []
     with progress_bar("training the ranker", len(examples), show=show) as advance:
-        for situation, own in examples.items():
-            others = [some for name, some in examples.items() if name != situation]
+        for situation, some in examples.items():
+            others = [other for name, other in examples.items() if name != situation]
             before = {} if start is None else models_by_name(start.model_of(situation).model)
-            training = SituationTraining(situation, own, others, generators, settings)
+            training = SituationTraining(situation, some, others, generators, settings)
             taken, reports[situation] = training.run(before)
             if settings.distilled_units:
                 student = distil(training, taken)
-                distilled.append((taken, student, own))
+                distilled.append((taken, student, some))
                 taken = student
             models[situation] = training.calibrated(taken)
             advance(1)
@@ -83,4 +83,4 @@ def models_by_name(model: RankerModel) -> dict[str, RankerModel]:
     """Return the trained models that a model consists of; one of each name."""
     if not isinstance(model, Blend):
         return {model.name: model}
-    return {name: own for part in model.models for name, own in models_by_name(part).items()}
+    return {name: found for part in model.models for name, found in models_by_name(part).items()}

@@ -96,9 +96,9 @@ class RankerReport(BaseModel):
         situation that falls back on its best generator is not behind it.
         """
         return [
-            f"the ranker of {self.domain} loses to {own.best} alone in the situation "
-            f"{DESCRIPTIONS[name]!r} (NDCG@10 {own.ranker:.4f} against "
-            f"{own.generators[own.best]:.4f}, {own.users} simulated users)"
-            for name, own in self.situations.items()
-            if own.high < 0 and not own.fallback and own.users >= MIN_USERS
+            f"the ranker of {self.domain} loses to {outcome.best} alone in the situation "
+            f"{DESCRIPTIONS[name]!r} (NDCG@10 {outcome.ranker:.4f} against "
+            f"{outcome.generators[outcome.best]:.4f}, {outcome.users} simulated users)"
+            for name, outcome in self.situations.items()
+            if outcome.high < 0 and not outcome.fallback and outcome.users >= MIN_USERS
         ]

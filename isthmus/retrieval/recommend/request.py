@@ -14,7 +14,7 @@ from isthmus.retrieval.candidates.settings import GeneratorSettings
 from isthmus.retrieval.ranker.settings import RankerSettings
 from isthmus.retrieval.search.request import ListOptions, PageOptions
 
-PROCESSES = "How many processes answer, each on a core of its own (forked, on Linux)."
+PROCESSES = "How many processes answer, each on one core (forked, on Linux)."
 
 
 class RecommendRequest(PageOptions):

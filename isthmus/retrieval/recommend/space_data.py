@@ -153,7 +153,7 @@ class ViewItemFeatures:
         return out
 
     def take(self, columns: Columns) -> FloatArray:
-        """Return the vectors of items, each part multiplied by the root of its weight."""
+        """Return the vectors of items, (n, dim), each part times the root of its weight."""
         if len(columns) <= ROWS_PER_CHUNK:
             return item_vectors(self.view, self.rows[columns], self.weights, self.vector_names)
         starts = range(0, len(columns), ROWS_PER_CHUNK)
@@ -175,7 +175,7 @@ class ViewItemFeatures:
         return numeric_attribute_names(self.view.snapshot)
 
     def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Return numeric attributes from the catalog; NaN for a deleted item."""
+        """Return numeric attributes from the catalog, (n, n_names); NaN for a deleted item."""
         rows = self.rows[columns]
         out = np.full((len(columns), len(names)), np.nan)
         present = np.flatnonzero(rows >= 0)
@@ -337,7 +337,7 @@ def vectors_in_use(view: View) -> tuple[str, ...]:
 
 
 def codes_of(domains: npt.NDArray[Any], names: Sequence[str]) -> Columns:
-    """Return the code of each domain, -1 for an unknown one."""
+    """Return the code of each domain, shape (n,), -1 for an unknown one."""
     encoded = pa.array(domains, pa.string()).dictionary_encode()
     place = {name: code for code, name in enumerate(names)}
     codes = np.array([place.get(name, -1) for name in encoded.dictionary.to_pylist()], np.int64)

@@ -393,7 +393,7 @@ class _RankerTraining:
         codes = [self.data.domain_code(name) for name in ignored if name != target]
 
         def fitted(visible: TrainingData) -> tuple[CandidateGenerators, ItemStatistics]:
-            generators = CandidateGenerators([replace(own) for own in self.generators])
+            generators = CandidateGenerators([replace(one) for one in self.generators])
             with stages.timed("candidate generators"):
                 generators.fit(visible, show=self.show)
             with stages.timed("item statistics"):

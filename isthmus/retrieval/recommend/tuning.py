@@ -95,11 +95,11 @@ class _Objective:
 
         settings = replace(self.settings, **_suggest(trial))
         scores: list[float] = []
-        for number, (situation, own) in enumerate(self.examples.items()):
-            others = [some for name, some in self.examples.items() if name != situation]
-            training = SituationTraining(situation, own, others, self.generators, settings)
+        for number, (situation, some) in enumerate(self.examples.items()):
+            others = [other for name, other in self.examples.items() if name != situation]
+            training = SituationTraining(situation, some, others, self.generators, settings)
             models = training.cross_validated_models({})
-            scores.append(max(float(some.ndcg.mean()) for some in models.values()))
+            scores.append(max(float(scored.ndcg.mean()) for scored in models.values()))
             trial.report(sum(scores) / len(scores), number)
             if trial.should_prune():
                 raise TrialPruned

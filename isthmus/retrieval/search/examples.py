@@ -35,7 +35,7 @@ def unique_item_ids(items: Items) -> list[str]:
 
 
 def example_rows(view: View, like: Items, unlike: Items) -> tuple[Positions, Positions]:
-    """Find the rows of the items to be like, and of those to be unlike.
+    """Find the rows of the items to be like, (n_like,), and of those to be unlike, (n_unlike,).
 
     Raises
     ------
@@ -229,8 +229,9 @@ def _groups(vectors: FloatArray) -> npt.NDArray[np.int32]:
 def cut_dendrogram(tree: npt.NDArray[np.float64], distance: float) -> npt.NDArray[np.int32]:
     """Return the cluster of each leaf of a SciPy linkage tree, from 0.
 
-    They are the clusters of SciPy's `fcluster`, in its order (from the left, branches before
-    leaves); that one takes longer to validate a tree than to cut it.
+    `tree` has shape (n_leaves - 1, 4), the result (n_leaves,). They are the clusters of SciPy's
+    `fcluster`, in its order (from the left, branches before leaves); that one takes longer to
+    validate a tree than to cut it.
     """
     leaves = len(tree) + 1
     children, far = tree[:, :2].astype(np.int64).tolist(), (tree[:, 2] > distance).tolist()

@@ -123,7 +123,7 @@ class LearnedFactors:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidInput(
                 f"{space / FUSION_WEIGHTS_FILE} is damaged or of another version ({error}); learn "
-                f"the weights anew with: {command_in(space, 'learn-fusion')}, or give them up "
+                f"the weights anew with: {command_in(space, 'learn-fusion')}, or drop them "
                 f"with: {command_in(space, 'verify --drop-damaged')}"
             ) from error
 

@@ -175,7 +175,7 @@ def corrected_range(
     weights: Mapping[str, float],
     penalty: FloatArray | None = None,
 ) -> ScoredRows:
-    """Find all items whose score less their penalty is at least `min_score`, best first."""
+    """Find all items whose score less penalty, (n_rows,), is `min_score` or more, best first."""
     if penalty is None:
         return search_range(view, query, min_score, selection, weights)
     # The smallest penalty may be negative; 1e-5 allows for rounding.

@@ -122,7 +122,7 @@ def _ordered(
 def search_batch(
     view: View, vector_name: str, queries: FloatArray, k: int, selection: Selection | None
 ) -> tuple[Positions, FloatArray]:
-    """Rank items for many queries in one named vector, as `search_top_k` does.
+    """Rank items for queries, (n_queries, dim), in one named vector, as `search_top_k` does.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def in_order(view: View, rows: Positions, scores: FloatArray) -> ScoredRows:
 
 
 def order_of(view: View, rows: Positions, scores: FloatArray) -> Positions:
-    """Return the order of a list: by falling score, equal ones by domain, then item id."""
+    """Return the order of a list, (n,): by falling score, equal ones by domain, then item id."""
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     if not (ordered[1:] == ordered[:-1]).any():
@@ -378,7 +378,7 @@ def chance_corrected_similarity(
 
 
 def similarities(view: View, query: Query, rows: Positions) -> dict[str, FloatArray]:
-    """Return the chance-corrected similarity in each named vector of a query, 0 where absent."""
+    """Return the chance-corrected similarity, (n_rows,), by named vector; 0 where absent."""
     means, domains = view.domain_means, view.domain_codes(rows)
     by_vector = {}
     for name, vector in query.vectors.items():

@@ -17,6 +17,7 @@ from isthmus.retrieval.search.quota_request import Quotas, check_quotas
 OVERSAMPLING = 5
 MIN_CANDIDATES = 100
 SHIFTS = ("center_scores", "hubness_correction", "normalize_scores")
+RERANK_DEPTH = 50
 
 
 class FilterOptions(Request):
@@ -45,7 +46,7 @@ class ListOptions(FilterOptions):
         default=0.0,
         ge=0,
         le=1,
-        description="From 0, relevance alone, to 1, items unlike each other.",
+        description="Diversity (MMR), from 0, relevance alone, to 1, items unlike each other.",
     )
     num_candidates: int | None = Field(
         default=None,
@@ -117,18 +118,18 @@ class RankingOptions(PageOptions):
     min_score: float | None = Field(default=None, description="Least score of a hit.")
     normalize_scores: bool = Field(
         default=False,
-        description="Rank by how far an item stands out in its domain: scores in standard "
-        "deviations above the mean score of the query there.",
+        description="Rank by standard scores: standard deviations above the mean score of the "
+        "query in the item's domain.",
     )
     hubness_correction: float = Field(
         default=0.0,
         ge=0,
         le=1,
-        description="From 0 to 1 (CSLS): how much is taken off items that are near to queries of "
-        "every kind.",
+        description="Hubness correction (CSLS), from 0 to 1: lowers items that are near to most "
+        "queries.",
     )
     center_scores: bool = Field(
-        default=False, description="Take off the mean score of the query in the item's domain."
+        default=False, description="Subtract the mean score of the query in the item's domain."
     )
 
     @model_validator(mode="after")
@@ -210,8 +211,32 @@ class SearchRequest(RankingOptions, FusionOptions):
     )
     instruction: str | None = Field(
         default=None,
-        description="What the text asks for, in a sentence, for encoders that follow one.",
+        description="Task of the query, in a sentence, for encoders that take instructions.",
     )
+    rerank: str | None = Field(
+        default=None,
+        description="Model that orders the first candidates anew by their text: "
+        "cross-encoder/NAME_OR_FOLDER.",
+    )
+    rerank_depth: int = Field(
+        default=RERANK_DEPTH,
+        ge=1,
+        description="How many candidates are ordered anew; the list ends with them.",
+    )
+
+    @model_validator(mode="after")
+    def _check_rerank(self) -> SearchRequest:
+        if self.rerank is None:
+            return self
+        if self.text is None or not self.text.strip():
+            raise InvalidInput("rerank compares a text with those of items; give a text")
+        if self.k is not None and self.offset + self.k > self.rerank_depth:
+            raise InvalidInput(
+                f"rerank orders the first {self.rerank_depth} candidates and the list ends with "
+                f"them, so there are no places up to {self.offset + self.k}; give a rerank_depth "
+                "of at least as many, or a smaller k"
+            )
+        return self
 
 
 class SearchBatchRequest(FilterOptions):
@@ -237,7 +262,7 @@ class SearchFileRequest(FilterOptions, FusionOptions):
     k: int = Field(default=10, ge=1, description="How many items.")
     instruction: str | None = Field(
         default=None,
-        description="What the text asks for, in a sentence, for encoders that follow one.",
+        description="Task of the query, in a sentence, for encoders that take instructions.",
     )
 
 

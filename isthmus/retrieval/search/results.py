@@ -36,7 +36,8 @@ class Hit:
     attributes : dict
         The item's attributes, where they were asked for.
     similarity : float or None
-        In hybrid search, the score of the search by vectors alone, where the item has one.
+        In hybrid search, and where a model ordered the list anew, the score of the search by
+        vectors alone, where the item has one.
     explanation : Explanation or None
         In recommendations, why the item is there, where that was asked for.
     """
@@ -129,7 +130,7 @@ def make_hits(
     attributes: bool = False,
     offset: int = 0,
 ) -> list[Hit]:
-    """Return hits of rows and scores, best first; rows of -1 are left out."""
+    """Return hits of rows and scores, both of shape (n,), best first; rows of -1 are left out."""
     rows = np.asarray(rows, np.int64)
     rows = rows[rows >= 0]
     similar = [None] * len(rows) if similarities is None else similarities

@@ -21,7 +21,7 @@ from isthmus.retrieval.candidates.popularity import Popularity
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.cold_start_episodes import Episodes, make_episodes, make_folds
-from isthmus.retrieval.ranker.situations import ELSEWHERE
+from isthmus.retrieval.ranker.situations import CROSS_DOMAIN
 
 MIN_USERS = 20
 ENOUGH_USERS = 500
@@ -155,7 +155,7 @@ def _cold_start_trials(data: TrainingData, target: int, seed: int) -> Iterator[_
     many = int(data.domain_users(target).sum()) >= FOLDS * ENOUGH_USERS
     for number, fold in enumerate(make_folds(data, target, 1 if many else FOLDS, seed)):
         for episodes in make_episodes(data, fold, target, seed + number, max_users=MAX_USERS):
-            if episodes.situation == ELSEWHERE:
+            if episodes.situation == CROSS_DOMAIN:
                 yield _Trial(QuickRanker.of(data.without_entries(fold.hidden), seed), episodes)
 
 

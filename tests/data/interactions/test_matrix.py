@@ -161,8 +161,8 @@ def test_the_matrix_is_what_a_plain_loop_makes(rows, mask):
         times = [time for *_, time in events if time is not None]
         assert made.times.data[n] == max(times) if times else np.isnan(made.times.data[n])
         in_order = sorted(events, key=lambda event: -1 if event[2] is None else event[2])
-        opinions = [value > 0 for value, _, _ in in_order if value]
-        assert (place in _nonzero(made.likes, coo)) == (bool(opinions) and opinions[-1])
+        liked_values = [value > 0 for value, _, _ in in_order if value]
+        assert (place in _nonzero(made.likes, coo)) == (bool(liked_values) and liked_values[-1])
 
 
 def _nonzero(likes, coo):

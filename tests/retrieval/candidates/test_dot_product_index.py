@@ -18,7 +18,7 @@ def vectors():
 
 @pytest.mark.parametrize("allowed", ["all", "half", "three", "none"])
 @pytest.mark.parametrize("count", [1, 6, module.MIN_BATCH])
-def test_large_shelves_find_what_products_find(vectors, allowed, count, monkeypatch):
+def test_large_indexes_find_what_products_find(vectors, allowed, count, monkeypatch):
     users = np.random.default_rng(1).standard_normal((count, DIM)).astype(np.float32)
     columns = np.arange(5, 2 * ITEMS + 5, 2)
     mask = np.zeros(columns[-1] + 1, bool)

@@ -68,15 +68,15 @@ def test_one_decomposition_serves_other_penalties_and_lower_ranks():
 def test_models_in_domain_do_not_look_at_other_domains():
     data = make_training_data(users=90, items=ITEMS)
     generator = EASE("EASE (in-domain)", l2=5.0, in_domain=True).fit(data)
-    both, own = histories_of([0, 4, 25, 29]), histories_of([0, 4])
+    both, part = histories_of([0, 4, 25, 29]), histories_of([0, 4])
     np.testing.assert_allclose(
-        pairs(generator, data, both, BOOKS), pairs(generator, data, own, BOOKS), atol=1e-6
+        pairs(generator, data, both, BOOKS), pairs(generator, data, part, BOOKS), atol=1e-6
     )
-    assert not pairs(generator, data, own, FILMS).any()
+    assert not pairs(generator, data, part, FILMS).any()
     alone = replace(data, interactions=data.interactions.restricted_to(data.in_domain(BOOKS)))
     np.testing.assert_allclose(
-        pairs(generator, data, own, BOOKS)[:, :ITEMS],
-        pairs(EASE(l2=5.0).fit(alone), data, own, BOOKS)[:, :ITEMS],
+        pairs(generator, data, part, BOOKS)[:, :ITEMS],
+        pairs(EASE(l2=5.0).fit(alone), data, part, BOOKS)[:, :ITEMS],
         atol=1e-4,
     )
 

@@ -148,8 +148,8 @@ def test_predicted_factors_are_corrected_in_closed_form():
     weights = [np.array([1.0, 0.3, 0.5], np.float32), np.empty(0, np.float32), np.ones(9)]
     found = FoldIn(items, 0.7).update(prior, UserHistories.from_lists(columns, weights), 3.0)
     gram = items.T.astype(np.float64) @ items + 0.7 * np.eye(5)
-    for user, (own, weight) in enumerate(zip(columns, weights, strict=True)):
-        v, c, m = items[own], 1 + 3.0 * weight, prior[user]
+    for user, (part, weight) in enumerate(zip(columns, weights, strict=True)):
+        v, c, m = items[part], 1 + 3.0 * weight, prior[user]
         left = gram + v.T @ (c[:, None] * v)
         expected = m + np.linalg.solve(left, v.T @ (c * (1 - v @ m)))
         np.testing.assert_allclose(found[user], expected, atol=1e-4)

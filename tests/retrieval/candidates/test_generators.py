@@ -180,7 +180,7 @@ UNUSUAL = {
 @pytest.mark.parametrize("unusual", UNUSUAL)
 @pytest.mark.parametrize("name", NAMES)
 def test_generators_are_fitted_to_unusual_data(unusual, name):
-    (generator,) = [own for own in quick_generators() if own.name == name]
+    (generator,) = [generator_ for generator_ in quick_generators() if generator_.name == name]
     data = make_training_data(**({"items": ITEMS} | UNUSUAL[unusual]))
     generator.fit(data)
     for target in (BOOKS, FILMS):
@@ -192,7 +192,7 @@ def test_generators_are_fitted_to_unusual_data(unusual, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_generators_are_fitted_where_all_events_are_of_one_moment(name):
-    (generator,) = [own for own in quick_generators() if own.name == name]
+    (generator,) = [generator_ for generator_ in quick_generators() if generator_.name == name]
     data = make_training_data(items=ITEMS)
     moments = np.full(len(data.interactions), 1.7e9)
     data = replace(data, interactions=replace(data.interactions, moments=moments))

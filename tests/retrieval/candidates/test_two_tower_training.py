@@ -32,7 +32,7 @@ def scores():
     return torch.randn(USERS, ITEMS, generator=generator, dtype=torch.float64).requires_grad_()
 
 
-def own_of(sample):
+def targets_of(sample):
     positives = torch.zeros(USERS, len(sample), dtype=torch.bool)
     for user, item in LABELS:
         positives[user] |= sample == item
@@ -41,7 +41,7 @@ def own_of(sample):
 
 def from_sample(table, sample, corrections):
     return sampled_softmax(
-        table[OWNERS, POSITIVES], OWNERS, table[:, sample], corrections, own_of(sample)
+        table[OWNERS, POSITIVES], OWNERS, table[:, sample], corrections, targets_of(sample)
     )
 
 

@@ -164,7 +164,7 @@ def test_exposure_of_equally_popular_items_is_equal_and_shares_sum_to_one(popula
     if any(found) and any(popularity.values()):
         assert sum(shares.values()) == pytest.approx(1.0)
     group = {
-        item: max(exposure([[item]], popularity, "abcdefghij", 1).items(), key=lambda own: own[1])
+        item: max(exposure([[item]], popularity, "abcdefghij", 1).items(), key=lambda part: part[1])
         for item in "abcdefghij"
         if any(popularity.values())
     }

@@ -243,9 +243,9 @@ def test_a_ranker_behind_a_generator_gives_way_to_it(examples):
 
 
 def test_few_users_of_a_situation_learn_from_the_others(examples):
-    own = examples.take(np.arange(3))
+    some = examples.take(np.arange(3))
     others = make(users=90, seed=2)
-    training = SituationTraining("more", own, [others], GENERATORS, SETTINGS)
+    training = SituationTraining("more", some, [others], GENERATORS, SETTINGS)
     assert all(len(training.without(group)) == 62 for group in range(3))
     _, report = training.run({})
     assert report.users == 3

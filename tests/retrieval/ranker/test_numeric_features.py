@@ -26,14 +26,14 @@ ITEMS = 24
 TASTE = (np.arange(2 * ITEMS) % 4).astype(float)
 
 
-def counted(corpus, **numbers):
-    """Return a corpus whose items have these numbers."""
-    vectors = corpus.features.take(np.arange(len(corpus)))
-    return replace(corpus, features=InMemoryItemFeatures(vectors, attributes=numbers))
+def counted(training_data, **numbers):
+    """Return a training_data whose items have these numbers."""
+    vectors = training_data.features.take(np.arange(len(training_data)))
+    return replace(training_data, features=InMemoryItemFeatures(vectors, attributes=numbers))
 
 
 @pytest.fixture(scope="module")
-def corpus():
+def training_data():
     return make_training_data(users=200, items=ITEMS)
 
 
@@ -44,29 +44,31 @@ def pool_of(*items):
     return CandidatePool(("one",), starts, np.array(items), nothing, nothing.astype(np.int64))
 
 
-def nearness(numbers, corpus, history, items, target=BOOKS):
-    found = numbers.features(corpus, history, pool_of(*items), target)
+def nearness(numbers, training_data, history, items, target=BOOKS):
+    found = numbers.features(training_data, history, pool_of(*items), target)
     return {name: found[:, at].tolist() for at, name in enumerate(NUMERIC_COLUMNS)}
 
 
-def test_an_attribute_by_which_nobody_chooses_is_not_informative(corpus):
+def test_an_attribute_by_which_nobody_chooses_is_not_informative(training_data):
     rng = np.random.default_rng(0)
     chance = rng.permutation(2 * ITEMS).astype(float)
     same = np.ones(2 * ITEMS)
     none = np.full(2 * ITEMS, np.nan)
-    world = counted(corpus, chance=chance, same=same, none=none)
+    world = counted(training_data, chance=chance, same=same, none=none)
     assert not NumericAttributes().fit(world).informative
-    assert NumericAttributes().fit(counted(corpus, chance=chance, taste=TASTE)).names == ("taste",)
+    assert NumericAttributes().fit(counted(training_data, chance=chance, taste=TASTE)).names == (
+        "taste",
+    )
 
 
-def test_without_numbers_there_is_nothing_to_compare(corpus):
-    numbers = NumericAttributes().fit(corpus)
-    found = nearness(numbers, corpus, histories_of([0, 4]), [1, 8])
+def test_without_numbers_there_is_nothing_to_compare(training_data):
+    numbers = NumericAttributes().fit(training_data)
+    found = nearness(numbers, training_data, histories_of([0, 4]), [1, 8])
     assert all(values == [0, 0] for values in found.values())
 
 
-def test_closeness_is_one_minus_the_difference_of_ranks(corpus):
-    world = counted(corpus, taste=TASTE)
+def test_closeness_is_one_minus_the_difference_of_ranks(training_data):
+    world = counted(training_data, taste=TASTE)
     numbers = NumericAttributes().fit(world)
     found = nearness(numbers, world, histories_of([0, 24]), [4, 1, 3])  # of ranks 1/8, 3/8, 7/8
     apart = np.array([0, 0.25, 0.75])
@@ -77,8 +79,8 @@ def test_closeness_is_one_minus_the_difference_of_ranks(corpus):
     assert found["comparable"] == [1, 1, 1]
 
 
-def test_closeness_is_weighted_by_the_history_and_ignores_dislikes(corpus):
-    world = counted(corpus, taste=TASTE)
+def test_closeness_is_weighted_by_the_history_and_ignores_dislikes(training_data):
+    world = counted(training_data, taste=TASTE)
     weights = [np.array([1, 0.5, 0], np.float32)]
     history = UserHistories.from_lists(
         [np.array([0, 2, 3])], weights
@@ -88,9 +90,9 @@ def test_closeness_is_weighted_by_the_history_and_ignores_dislikes(corpus):
     np.testing.assert_allclose(found["mean"], 1 - 0.5 * (0.5 / 1.5), rtol=1e-6)
 
 
-def test_another_domain_has_ranks_of_its_own(corpus):
+def test_another_domain_has_ranks_of_its_own(training_data):
     prices = np.where(np.arange(2 * ITEMS) < ITEMS, TASTE, 1_000 + 500 * TASTE)
-    world = counted(corpus, price=prices)
+    world = counted(training_data, price=prices)
     found = nearness(
         NumericAttributes().fit(world), world, histories_of([25]), [1, 2]
     )  # a film, taste 1
@@ -99,38 +101,38 @@ def test_another_domain_has_ranks_of_its_own(corpus):
     assert found["comparable"] == [1, 1]
 
 
-def test_an_item_without_a_number_is_not_compared(corpus):
+def test_an_item_without_a_number_is_not_compared(training_data):
     gone = TASTE.copy()
     gone[[4, 8]] = np.nan
-    world = counted(corpus, taste=gone)
+    world = counted(training_data, taste=gone)
     numbers = NumericAttributes().fit(world)
     assert nearness(numbers, world, histories_of([0]), [4, 12])["comparable"] == [0, 1]
     assert nearness(numbers, world, histories_of([8]), [12])["comparable"] == [0]
 
 
-def test_attributes_are_weighted_by_informativeness(corpus):
+def test_attributes_are_weighted_by_informativeness(training_data):
     blurred = np.where(np.arange(2 * ITEMS) % 8 < 4, TASTE, 3 - TASTE)
-    world = counted(corpus, taste=TASTE, blurred=blurred)
+    world = counted(training_data, taste=TASTE, blurred=blurred)
     found = nearness(NumericAttributes().fit(world), world, histories_of([0]), [7, 3])
     # 7 is far by what tells much and near by what tells little, 3 is far by both
     assert 0.2 < found["nearest"][0] < 0.5
     np.testing.assert_allclose(found["nearest"][1], 0.25, rtol=1e-5)
 
 
-def test_numeric_attributes_are_restored_with_the_statistics(corpus):
-    world = counted(corpus, taste=TASTE, other=-TASTE)
+def test_numeric_attributes_are_restored_with_the_statistics(training_data):
+    world = counted(training_data, taste=TASTE, other=-TASTE)
     statistics = ItemStatistics().fit(world)
     kept = {key: np.array(value) for key, value in statistics.state().items()}
     again = ItemStatistics().restore(kept)
     assert again.numeric.names == ("taste", "other")
     query = world, histories_of([0, 5]), [1, 2, 3]
     assert nearness(again.numeric, *query) == nearness(statistics.numeric, *query)
-    bare = ItemStatistics().restore(ItemStatistics().fit(corpus).state())
+    bare = ItemStatistics().restore(ItemStatistics().fit(training_data).state())
     assert not bare.numeric.informative
 
 
-def test_new_items_are_ranked_among_the_learned_ones(corpus):
-    numbers = NumericAttributes().fit(counted(corpus, taste=TASTE))
+def test_new_items_are_ranked_among_the_learned_ones(training_data):
+    numbers = NumericAttributes().fit(counted(training_data, taste=TASTE))
     grown = make_training_data(users=0, items=ITEMS, new=4)
     grown = counted(grown, taste=np.concatenate([TASTE, [0, 9, 0.5, np.nan]]))
     domains = grown.domains.copy()
@@ -142,9 +144,9 @@ def test_new_items_are_ranked_among_the_learned_ones(corpus):
     assert found["comparable"] == [1, 1, 1, 0]
 
 
-def test_a_domain_that_nobody_used_is_not_compared(corpus):
-    numbers = NumericAttributes().fit(counted(corpus, taste=TASTE))
-    world = counted(corpus, taste=TASTE)
+def test_a_domain_that_nobody_used_is_not_compared(training_data):
+    numbers = NumericAttributes().fit(counted(training_data, taste=TASTE))
+    world = counted(training_data, taste=TASTE)
     assert not any(nearness(numbers, world, histories_of([0]), [1], SONGS)["comparable"])
 
 
@@ -154,9 +156,9 @@ def test_a_domain_that_nobody_used_is_not_compared(corpus):
     values=st.lists(st.integers(0, 5), min_size=2 * ITEMS, max_size=2 * ITEMS),
 )
 def test_units_do_not_matter(scale, offset, values):
-    corpus = make_training_data(users=60, items=ITEMS)
+    training_data = make_training_data(users=60, items=ITEMS)
     one, other = (
-        counted(corpus, value=np.array(value))
+        counted(training_data, value=np.array(value))
         for value in (np.array(values, float), scale * np.array(values, float) + offset)
     )
     query = histories_of([0, 25]), [1, 2, 3]

@@ -28,51 +28,53 @@ USERS = histories_of([0, 4, 8], [], [25, 29, 33, 37, 1], [2], list(range(20)))
 
 
 def made_generators():
-    return [own for own in quick_generators() if own.name not in ("trend", "two-tower")]
+    return [one for one in quick_generators() if one.name not in ("trend", "two-tower")]
 
 
 @pytest.fixture(scope="module")
-def corpus():
+def training_data():
     return make_training_data(users=80, items=24)
 
 
 @pytest.fixture(scope="module")
-def statistics(corpus):
-    return ItemStatistics().fit(corpus)
+def statistics(training_data):
+    return ItemStatistics().fit(training_data)
 
 
 @pytest.fixture(scope="module")
-def sources(corpus):
-    return CandidateGenerators(made_generators()).fit(corpus)
+def sources(training_data):
+    return CandidateGenerators(made_generators()).fit(training_data)
 
 
-def examples_of(corpus):
+def examples_of(training_data):
     def fitted(data):
         return CandidateGenerators(made_generators()).fit(data), ItemStatistics().fit(data)
 
-    return make_examples(corpus, fitted, FILMS, ExampleSettings(folds=1, depth=10))
+    return make_examples(training_data, fitted, FILMS, ExampleSettings(folds=1, depth=10))
 
 
 @pytest.fixture(scope="module")
-def ranker(corpus, sources):
+def ranker(training_data, sources):
     settings = TrainingSettings(models=("linear", "network"), epochs=3, hidden=8)
-    return train_ranker(examples_of(corpus), sources.names, settings).ranker
+    return train_ranker(examples_of(training_data), sources.names, settings).ranker
 
 
-def pool_of(corpus, sources, histories, n=10):
-    scorers = sources.scorers(corpus, histories, FILMS)
-    return candidate_pool(scorers, n, corpus.in_domain(FILMS), histories.seen(len(corpus)))
+def pool_of(training_data, sources, histories, n=10):
+    scorers = sources.scorers(training_data, histories, FILMS)
+    return candidate_pool(
+        scorers, n, training_data.in_domain(FILMS), histories.seen(len(training_data))
+    )
 
 
 def lists(pool, scores):
     return np.split(scores, pool.starts[1:-1])
 
 
-def test_a_user_alone_is_scored_as_in_a_batch(ranker, corpus, statistics, sources):
-    pool = pool_of(corpus, sources, USERS)
-    together = lists(pool, ranker.score(corpus, USERS, pool, statistics, FILMS))
+def test_a_user_alone_is_scored_as_in_a_batch(ranker, training_data, statistics, sources):
+    pool = pool_of(training_data, sources, USERS)
+    together = lists(pool, ranker.score(training_data, USERS, pool, statistics, FILMS))
     for user, expected in enumerate(together):
-        own = USERS.take_users(np.array([user]))
+        single = USERS.take_users(np.array([user]))
         part = slice(pool.starts[user], pool.starts[user + 1])
         alone = replace(
             pool,
@@ -81,15 +83,15 @@ def test_a_user_alone_is_scored_as_in_a_batch(ranker, corpus, statistics, source
             scores=pool.scores[:, part],
             ranks=pool.ranks[:, part],
         )
-        found = ranker.score(corpus, own, alone, statistics, FILMS)
+        found = ranker.score(training_data, single, alone, statistics, FILMS)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_user_between_two_situations_has_the_mean_of_both(corpus):
-    films = np.flatnonzero(corpus.in_domain(FILMS)).tolist()
+def test_a_user_between_two_situations_has_the_mean_of_both(training_data):
+    films = np.flatnonzero(training_data.in_domain(FILMS)).tolist()
     counts = [0, 1, 3, 4, 6, 10, 15]
     histories = histories_of([], *([0, *films[:n]] for n in counts))
-    weights = situation_weights(histories, corpus, FILMS)
+    weights = situation_weights(histories, training_data, FILMS)
     np.testing.assert_allclose(weights.sum(axis=1), 1)
     assert weights[0].tolist() == [1, 0, 0, 0]
     assert weights[1].tolist() == [0, 1, 0, 0]
@@ -99,13 +101,13 @@ def test_a_user_between_two_situations_has_the_mean_of_both(corpus):
     assert weights[4, 3] == pytest.approx(np.log(4 / 3) / np.log(10 / 3))
 
 
-def test_each_situation_is_ranked_by_its_own_model(ranker, corpus, statistics, sources):
+def test_each_situation_is_ranked_by_its_own_model(ranker, training_data, statistics, sources):
     histories = histories_of([], [0, 4], [0, 25])
-    pool = pool_of(corpus, sources, histories)
-    inputs = FeatureInputs(corpus, histories, pool, statistics, FILMS)
+    pool = pool_of(training_data, sources, histories)
+    inputs = FeatureInputs(training_data, histories, pool, statistics, FILMS)
     features = compute_features(inputs, ranker.columns).values
-    found = lists(pool, ranker.score(corpus, histories, pool, statistics, FILMS))
-    for user, situation in enumerate(("unknown", "elsewhere", "few")):
+    found = lists(pool, ranker.score(training_data, histories, pool, statistics, FILMS))
+    for user, situation in enumerate(("unknown", "cross-domain", "few")):
         rows = slice(pool.starts[user], pool.starts[user + 1])
         starts = np.array([0, rows.stop - rows.start])
         expected = ranker.model_of(situation).log_odds(features[rows], starts)
@@ -129,24 +131,26 @@ def test_new_items_alone_are_ranked_by_their_model(ranker, sources, statistics):
 
 def test_where_nobody_was_simulated_the_nearest_situation_ranks(ranker):
     some = replace(ranker, models={"few": ranker.models["few"]})
-    for situation in ("unknown", "elsewhere", "more", "new items"):
+    for situation in ("unknown", "cross-domain", "more", "new items"):
         assert some.model_of(situation) is ranker.models["few"]
 
 
-def test_a_restored_ranker_has_the_same_scores(ranker, corpus, statistics, sources):
+def test_a_restored_ranker_has_the_same_scores(ranker, training_data, statistics, sources):
     kept = {key: np.array(value) for key, value in ranker.state().items()}
     restored = Ranker.restored(ranker.description(), kept)
     assert restored.description() == ranker.description()
-    pool = pool_of(corpus, sources, USERS)
-    one, other = (h.score(corpus, USERS, pool, statistics, FILMS) for h in (ranker, restored))
+    pool = pool_of(training_data, sources, USERS)
+    one, other = (
+        h.score(training_data, USERS, pool, statistics, FILMS) for h in (ranker, restored)
+    )
     assert one.tolist() == other.tolist()
 
 
-def test_a_pool_of_other_generators_is_refused(ranker, corpus, statistics):
-    others = CandidateGenerators(quick_generators()[:2]).fit(corpus)
-    pool = pool_of(corpus, others, USERS)
+def test_a_pool_of_other_generators_is_refused(ranker, training_data, statistics):
+    others = CandidateGenerators(quick_generators()[:2]).fit(training_data)
+    pool = pool_of(training_data, others, USERS)
     with pytest.raises(InvalidInput) as refused:
-        ranker.score(corpus, USERS, pool, statistics, FILMS)
+        ranker.score(training_data, USERS, pool, statistics, FILMS)
     message = str(refused.value)
     assert message.startswith(
         "the ranker was trained with other candidate generators: there is no 'item-KNN"
@@ -154,30 +158,30 @@ def test_a_pool_of_other_generators_is_refused(ranker, corpus, statistics):
     assert message.endswith("it does not know 'trend'; train again with: isthmus train")
 
 
-def test_an_empty_pool_has_no_scores(ranker, corpus, statistics, sources):
+def test_an_empty_pool_has_no_scores(ranker, training_data, statistics, sources):
     histories = histories_of([0], [])
-    scorers = sources.scorers(corpus, histories, FILMS)
-    none = np.zeros(len(corpus), bool)
-    pool = candidate_pool(scorers, 5, none, histories.seen(len(corpus)))
-    assert ranker.score(corpus, histories, pool, statistics, FILMS).tolist() == []
+    scorers = sources.scorers(training_data, histories, FILMS)
+    none = np.zeros(len(training_data), bool)
+    pool = candidate_pool(scorers, 5, none, histories.seen(len(training_data)))
+    assert ranker.score(training_data, histories, pool, statistics, FILMS).tolist() == []
 
 
-def test_the_order_of_generators_does_not_matter(ranker, corpus, statistics, sources):
-    pool = pool_of(corpus, sources, USERS)
-    expected = ranker.score(corpus, USERS, pool, statistics, FILMS)
+def test_the_order_of_generators_does_not_matter(ranker, training_data, statistics, sources):
+    pool = pool_of(training_data, sources, USERS)
+    expected = ranker.score(training_data, USERS, pool, statistics, FILMS)
     turned = replace(
         pool, generators=pool.generators[::-1], scores=pool.scores[::-1], ranks=pool.ranks[::-1]
     )
-    found = ranker.score(corpus, USERS, turned, statistics, FILMS)
+    found = ranker.score(training_data, USERS, turned, statistics, FILMS)
     np.testing.assert_array_equal(found, expected)
 
 
-def test_features_are_selected_by_name(corpus, statistics, sources):
+def test_features_are_selected_by_name(training_data, statistics, sources):
     """Whatever else the registry computes, in whatever order."""
-    pool = pool_of(corpus, sources, USERS)
+    pool = pool_of(training_data, sources, USERS)
     columns = feature_columns(sources.names)
     kept = [name for name in columns if not name.startswith(("user:", "numeric:"))][::-1]
-    inputs = FeatureInputs(corpus, USERS, pool, statistics, FILMS)
+    inputs = FeatureInputs(training_data, USERS, pool, statistics, FILMS)
     whole, some = compute_features(inputs, columns), compute_features(inputs, kept)
     for at, name in enumerate(kept):
         np.testing.assert_array_equal(some.values[:, at], whole.values[:, columns.index(name)])

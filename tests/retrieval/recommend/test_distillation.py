@@ -37,9 +37,9 @@ def test_the_report_compares_student_and_teacher(trained):
     found = report.distillation
     assert found.student.parameters < found.teacher.parameters / 3
     assert found.size_ratio == found.teacher.parameters / found.student.parameters
-    users = [own.users for own in report.situations.values()]
+    users = [part.users for part in report.situations.values()]
     assert found.users == sum(users)
-    ndcg = sum(own.ranker * own.users for own in report.situations.values()) / sum(users)
+    ndcg = sum(part.ranker * part.users for part in report.situations.values()) / sum(users)
     assert found.teacher.ndcg == pytest.approx(ndcg)
     assert found.low <= found.student.ndcg - found.teacher.ndcg <= found.high
     assert found.student.recall == found.teacher.recall  # all candidates fit into 200

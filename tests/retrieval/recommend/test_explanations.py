@@ -137,7 +137,9 @@ def test_explanations_name_the_modality_that_counts(tmp_path):
             for n in rng.permutation(10)[:3]
         ]
     )
-    others = [own.name for own in default_generators() if own.name not in ("popularity", "content")]
+    others = [
+        part.name for part in default_generators() if part.name not in ("popularity", "content")
+    ]
     settings = replace(QUICK, exclude_generators=tuple(others), check_source_domains=False)
     space.train("books", settings=settings)
     space.publish()
@@ -169,17 +171,17 @@ def test_similarities_are_of_the_named_vectors_that_both_have(tmp_path):
         ]
     )
     view = space.opened.view()
-    corpus = space_training_data(
+    training_data = space_training_data(
         view, space.opened.vector_weights, pa.Table.from_pylist([], INTERACTIONS)
     )
-    place = {item_id: at for at, item_id in enumerate(corpus.item_ids.tolist())}
+    place = {item_id: at for at, item_id in enumerate(training_data.item_ids.tolist())}
     columns = np.array([place[i] for i in ("other", "words", "deaf")])
-    found = corpus.features.similarities(columns, place["both"])
+    found = training_data.features.similarities(columns, place["both"])
     assert [set(cosine) for cosine in found] == [{"text", "image"}, {"text"}, {"image"}]
     assert found[0] == {"text": pytest.approx(1), "image": pytest.approx(1)}
-    whole = np.ones(len(corpus), bool)
-    vectors = corpus.features.take(np.arange(len(corpus)))
-    items, cosines = corpus.features.nearest(vectors, 4, whole)
+    whole = np.ones(len(training_data), bool)
+    vectors = training_data.features.take(np.arange(len(training_data)))
+    items, cosines = training_data.features.nearest(vectors, 4, whole)
     for row, (columns, scores) in enumerate(zip(items, cosines, strict=True)):
         columns, scores = columns[columns >= 0], scores[columns >= 0]
         np.testing.assert_allclose(scores, vectors[columns] @ vectors[row], atol=1e-5)

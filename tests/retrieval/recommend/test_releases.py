@@ -61,7 +61,7 @@ def tamper(space, **changes):
 def losing(space):
     """Make the report of what was trained last say that the ranker of books loses."""
     reports = json.loads(description(space).read_text())["reports"]
-    situation = reports["books"]["situations"]["elsewhere"]
+    situation = reports["books"]["situations"]["cross-domain"]
     situation |= {"low": -0.3, "high": -0.1, "ranker": 0.2, "best": "popularity"}
     situation |= {"fallback": False}
     situation["generators"]["popularity"] = 0.4
@@ -144,7 +144,7 @@ def test_a_ranker_that_loses_is_refused(copied):
         space.publish()
     assert str(refused.value) == (
         "release 2 is kept but not current: the ranker of books loses to popularity alone "
-        "in the situation 'known elsewhere only' (NDCG@10 0.2000 against 0.4000, "
+        "in the situation 'known in other domains only' (NDCG@10 0.2000 against 0.4000, "
         f"{users_of(space)} simulated users). "
         "Train anew with: isthmus train, or keep what was published with: isthmus publish "
         "--keep-recommender"
@@ -161,7 +161,7 @@ def test_a_ranker_that_loses_is_refused(copied):
 
 def users_of(space):
     reports = json.loads(description(space).read_text())["reports"]
-    return reports["books"]["situations"]["elsewhere"]["users"]
+    return reports["books"]["situations"]["cross-domain"]["users"]
 
 
 FILES = ["recommender.json", "items.arrow", "generators.safetensors", "item_statistics.safetensors",

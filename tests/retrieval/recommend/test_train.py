@@ -31,18 +31,18 @@ def test_the_report_describes_the_training(shop):
     assert list(made.reports) == ["books"]
     report = made.reports["books"]
     assert report.domain == "books"
-    assert {"unknown", "elsewhere", "few"} <= set(report.situations) <= set(SITUATIONS)
-    for situation, own in report.situations.items():
-        assert own.users >= 1
-        assert own.generators[own.best] == max(own.generators.values())
+    assert {"unknown", "cross-domain", "few"} <= set(report.situations) <= set(SITUATIONS)
+    for situation, one in report.situations.items():
+        assert one.users >= 1
+        assert one.generators[one.best] == max(one.generators.values())
         models = ["popularity"] if situation == "unknown" else ["linear", "network", "stack"]
-        assert list(own.models) == models
-        assert own.ranker == (own.generators[own.best] if own.fallback else own.models[own.model])
-        assert own.fallback == (own.high < 0)
-        assert 0 <= own.calibration_error <= 1
-        assert sum(part.candidates for part in own.reliability) >= own.users
-        assert own.coverage["union"] >= max(own.coverage[source] for source in own.generators)
-        assert set(own.generators) == set(FEW)
+        assert list(one.models) == models
+        assert one.ranker == (one.generators[one.best] if one.fallback else one.models[one.model])
+        assert one.fallback == (one.high < 0)
+        assert 0 <= one.calibration_error <= 1
+        assert sum(part.candidates for part in one.reliability) >= one.users
+        assert one.coverage["union"] >= max(one.coverage[source] for source in one.generators)
+        assert set(one.generators) == set(FEW)
     assert made.interactions == 64 * 8
     assert made.feedback is not None
     assert {"candidate generators", "examples", "ranker"} <= set(made.stages)
@@ -106,9 +106,9 @@ def test_twenty_users_are_enough(tmp_path, seed):
         "books",
         settings=replace(BRIEF, seed=seed, examples=replace(BRIEF.examples, folds=1, seed=seed)),
     )
-    for own in made.reports["books"].situations.values():
-        assert own.users >= 1
-        assert np.isfinite([own.ranker, own.low, own.high]).all()
+    for one in made.reports["books"].situations.values():
+        assert one.users >= 1
+        assert np.isfinite([one.ranker, one.low, one.high]).all()
 
 
 def test_users_who_like_nothing_do_not_count(tmp_path):
@@ -219,11 +219,11 @@ def test_without_any_generator_it_says_why(shop, monkeypatch):
 
 def one_item(space):
     """Let everybody like one book and nothing else there."""
-    return [own | {"item_id": "books-0-0"} for own in deeds(40)[::8]] + films(40)
+    return [one | {"item_id": "books-0-0"} for one in deeds(40)[::8]] + films(40)
 
 
 def films(users):
-    return [own for own in deeds(users) if own["item_id"].startswith("films")]
+    return [one for one in deeds(users) if one["item_id"].startswith("films")]
 
 
 def greedy(space):
@@ -236,12 +236,12 @@ def greedy(space):
 
 def severed(space):
     """Let nobody be in both domains."""
-    return [own | {"user_id": own["item_id"][0] + own["user_id"]} for own in deeds(40)]
+    return [one | {"user_id": one["item_id"][0] + one["user_id"]} for one in deeds(40)]
 
 
 def one_day(space):
     """Let everything happen on one day."""
-    return [own | {"time": datetime(2024, 5, 1, tzinfo=UTC)} for own in deeds(40)]
+    return [one | {"time": datetime(2024, 5, 1, tzinfo=UTC)} for one in deeds(40)]
 
 
 @pytest.mark.parametrize("odd", [one_item, greedy, severed, one_day])
@@ -249,9 +249,9 @@ def test_odd_interactions_are_trained_on_and_ranked_no_worse_than_popularity(tmp
     space = checkerboard(tmp_path / "odd.space", users=0)
     space.add_interactions(odd(space))
     report = space.train("books", settings=BRIEF).reports["books"]
-    for own in report.situations.values():
-        assert own.fallback or own.high >= 0
-        assert own.ranker >= own.generators["popularity"] - 0.1
+    for one in report.situations.values():
+        assert one.fallback or one.high >= 0
+        assert one.ranker >= one.generators["popularity"] - 0.1
     space.publish()
     for user in (User(), User(clicks=["films-3-1", "films-3-2"]), User(clicks=["books-3-1"])):
         hits = space.recommend(user, domain="books", k=5)

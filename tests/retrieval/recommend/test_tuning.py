@@ -29,7 +29,7 @@ def test_the_best_of_three_trials_is_trained(board):
     finished = [trial for trial in report.tuning.trials if not trial.pruned]
     winner = max(finished, key=lambda trial: trial.score)
     assert winner.settings == best
-    found = [max(own.models.values()) for own in report.situations.values()]
+    found = [max(part.models.values()) for part in report.situations.values()]
     assert winner.score == pytest.approx(sum(found) / len(found))
 
 

@@ -161,10 +161,10 @@ def train_sets(
     common, details = train_from(start, training, validation, common_settings, progress=progress)
     experts = []
     for number in numbers:
-        own_training, own_validation = training.of_set(number), validation.of_set(number)
-        start = closed_form(own_training, own_validation, expert_dim, progress=progress)[0]
-        own_settings = replace(settings, dim=expert_dim)
-        expert, _ = train_from(start, own_training, own_validation, own_settings, progress=progress)
+        of_set, validation_of_set = training.of_set(number), validation.of_set(number)
+        start = closed_form(of_set, validation_of_set, expert_dim, progress=progress)[0]
+        expert_settings = replace(settings, dim=expert_dim)
+        expert, _ = train_from(start, of_set, validation_of_set, expert_settings, progress=progress)
         experts.append(expert)
     candidates = [combine_experts(common, experts, training, weight) for weight in COMMON_WEIGHTS]
     best = int(np.argmax([mean_recall(heads, validation) for heads in candidates]))

@@ -35,7 +35,7 @@ def restored_model(
 def _untrained(description: Mapping[str, Any], columns: Sequence[str]) -> RankerModel:
     name = description["name"]
     if name == Blend.name:
-        return Blend([_untrained(own, columns) for own in description["models"]])
+        return Blend([_untrained(part, columns) for part in description["models"]])
     if name == SingleGenerator.name:
         return SingleGenerator(columns, description["generator"])
     if name not in MODELS:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from isthmus import Space, User
-from isthmus.data.own_vectors import read_vectors
+from isthmus.data.given_vectors import read_vectors
 from isthmus.errors import (
     FingerprintMismatch,
     InvalidInput,

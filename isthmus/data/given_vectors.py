@@ -29,7 +29,7 @@ Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class OwnVectors:
+class VectorColumn:
     """The vectors of a column.
 
     Attributes
@@ -55,7 +55,7 @@ class OwnVectors:
         return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(~self.present))
 
 
-def read_vectors(values: Values, dim: int) -> OwnVectors:
+def read_vectors(values: Values, dim: int) -> VectorColumn:
     """Return the vectors of a column at unit norm, and the values that are none.
 
     Parameters
@@ -97,7 +97,7 @@ def read_vectors(values: Values, dim: int) -> OwnVectors:
     is_unit = np.abs(norms * largest - 1.0) <= UNIT_TOLERANCE
     valid = present & finite & ~is_zero
     vectors = np.where(valid[:, None], np.where(is_unit, single, unit), np.float32(0))
-    return OwnVectors(vectors, valid, sorted(misfits))
+    return VectorColumn(vectors, valid, sorted(misfits))
 
 
 def vector_length(sources: Sequence[tuple[Source, str]]) -> int:
