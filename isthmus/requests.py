@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, dataclass_transform
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from isthmus.errors import InvalidInput
@@ -43,6 +43,17 @@ class Request(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise InvalidInput(first_problem(error, type(self).model_fields)) from error
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if valid arguments do not go together.
+
+        One validator calls the checks of all bases: each would cost every query as much as this.
+        """
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:

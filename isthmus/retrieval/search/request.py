@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, SkipValidation, model_validator
+from pydantic import Field, SkipValidation
 
 from isthmus.errors import InvalidInput
 from isthmus.ids import Id, Ids
@@ -60,8 +60,9 @@ class ListOptions(FilterOptions):
         "(films=0.5).",
     )
 
-    @model_validator(mode="after")
-    def _check_list(self) -> ListOptions:
+    def check(self) -> None:
+        """Raise `InvalidInput` if the length does not go with candidates or quotas."""
+        super().check()
         if self.k is None:
             self._check_unlimited()
         elif self.num_candidates is not None and self.num_candidates < self.k:
@@ -71,7 +72,6 @@ class ListOptions(FilterOptions):
             )
         if self.quotas and self.k is not None:
             check_quotas(self.quotas, self.k)
-        return self
 
     def _check_unlimited(self) -> None:
         raise InvalidInput("k is None; give a k")
@@ -103,13 +103,13 @@ class PageOptions(ListOptions):
         "twice or is passed over while one release is current.",
     )
 
-    @model_validator(mode="after")
-    def _check_page(self) -> PageOptions:
+    def check(self) -> None:
+        """Raise `InvalidInput` if it is not clear where the page begins."""
+        super().check()
         if self.cursor is not None and self.offset:
             raise InvalidInput("a cursor says where the page begins; give it without an offset")
         if self.cursor is not None and self.k is None:
             raise InvalidInput("k is None; give the k of each page beside a cursor")
-        return self
 
 
 class RankingOptions(PageOptions):
@@ -132,14 +132,14 @@ class RankingOptions(PageOptions):
         default=False, description="Subtract the mean score of the query in the item's domain."
     )
 
-    @model_validator(mode="after")
-    def _check_scores(self) -> RankingOptions:
+    def check(self) -> None:
+        """Raise `InvalidInput` if scores would be shifted twice, or have no finite minimum."""
+        super().check()
         given = [name for name in SHIFTS if getattr(self, name)]
         if len(given) > 1:
             raise InvalidInput(f"{' and '.join(given)} shift the scores; give one of them")
         if self.min_score is not None and not math.isfinite(self.min_score):
             raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
-        return self
 
     def _check_unlimited(self) -> None:
         if self.min_score is None:
@@ -224,10 +224,11 @@ class SearchRequest(RankingOptions, FusionOptions):
         description="How many candidates are ordered anew; the list ends with them.",
     )
 
-    @model_validator(mode="after")
-    def _check_rerank(self) -> SearchRequest:
+    def check(self) -> None:
+        """Raise `InvalidInput` if there is nothing to rerank by, or the page goes beyond it."""
+        super().check()
         if self.rerank is None:
-            return self
+            return
         if self.text is None or not self.text.strip():
             raise InvalidInput("rerank compares a text with those of items; give a text")
         if self.k is not None and self.offset + self.k > self.rerank_depth:
@@ -236,7 +237,6 @@ class SearchRequest(RankingOptions, FusionOptions):
                 f"them, so there are no places up to {self.offset + self.k}; give a rerank_depth "
                 "of at least as many, or a smaller k"
             )
-        return self
 
 
 class SearchBatchRequest(FilterOptions):

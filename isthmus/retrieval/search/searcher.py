@@ -135,10 +135,11 @@ class Searcher:
 
         It is not kept, see `_from_one_view`.
         """
-        view, settings, vector_weights = self._space.weighted_view(weights, keep=False)
-        if weights is None:
-            vector_weights = self.fusion_weights.of(kind, vector_weights)
-        return WeightedView(view, settings, vector_weights)
+        weighted = self._space.weighted_view(weights, keep=False)
+        if weights is not None or len(weighted.vector_weights) == 1:
+            return weighted
+        learned = self.fusion_weights.of(kind, weighted.vector_weights)
+        return weighted._replace(vector_weights=learned)
 
     @_from_one_view
     def search(self, request: SearchRequest) -> Hits:
@@ -283,6 +284,7 @@ class Searcher:
         view, penalty = weighted.view, None
         if options.hubness_correction:
             vector_weights = query.vector_weights(weighted.vector_weights)
+            self._refresh()
             hubs = self._hubs.penalty(view, list(query.vectors), kind, vector_weights)
             penalty = np.asarray(options.hubness_correction * hubs, np.float32)
         length = None if options.k is None else n
