@@ -132,6 +132,15 @@ def test_a_query_that_reads_what_was_removed_is_answered_from_a_new_view(outdate
     assert [hit.item_id for hit in search(outdated)] == ["new"]
 
 
+def test_a_view_takes_up_what_is_new_though_its_version_was_removed(space):
+    space.upsert([item("a", "sea")])
+    reader = Space.open(space.path, encoder=two_encoders())
+    assert [hit.item_id for hit in reader.search("sea")] == ["a"]
+    space.upsert([item("b", "sea")])
+    space.compact(keep_days=0)
+    assert (reader.count(), reader.status()["delta"]) == (2, 2)
+
+
 def test_every_other_verb_keeps_its_view_or_takes_a_new_one(outdated):
     assert outdated.count(where="n > 2") == 1
 

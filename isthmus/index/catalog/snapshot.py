@@ -75,12 +75,14 @@ class Snapshot:
     ----------
     version : int
         Version of the catalog.
+    rows : int
+        Number of items, searchable or not.
     """
 
     def __init__(self, folder: Path, dataset: Any, stamp: TableStamp, table: str | None) -> None:
         self._folder, self._table = folder, dataset
         self.stamp, self.table = stamp, table
-        self.version = stamp.version
+        self.version, self.rows = stamp.version, int(dataset.count_rows())
 
     def keep(self) -> None:
         """Keep the version until the end of the lease scope.
@@ -97,11 +99,6 @@ class Snapshot:
     def _dataset(self) -> Any:
         self.keep()
         return self._table
-
-    @property
-    def rows(self) -> int:
-        """Number of items, searchable or not."""
-        return int(self._dataset.count_rows())
 
     @cached_property
     def attributes(self) -> Attributes:
