@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from isthmus.data.lance_library import batches_of
 from isthmus.data.lance_tables import compact_if_fragmented, digest_predicates_in, open_or_create
 from isthmus.digests import DIGEST_BYTES, DigestIndex, keys_of
 from isthmus.numerics.arrays import FloatArray
@@ -134,7 +135,7 @@ class EmbeddingCache:
         compact_if_fragmented(self._dataset, CONTENT)
 
     def _stored_keys(self) -> npt.NDArray[np.uint64]:
-        batches = self._dataset.scanner(columns=[CONTENT], scan_in_order=True).to_batches()
+        batches = batches_of(self._dataset.scanner(columns=[CONTENT], scan_in_order=True))
         parts = [keys_of(batch.column(0).to_pylist()) for batch in batches]
         return np.concatenate([*parts, np.empty(0, np.uint64)])
 

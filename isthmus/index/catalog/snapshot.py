@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.domain_mapping import DomainMapping
+from isthmus.data.lance_library import batches_of, lance_library
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, any_of, predicates_in
 from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
@@ -72,7 +73,7 @@ class Snapshot:
     @property
     def version(self) -> int:
         """Version of the catalog."""
-        return int(self._dataset.version)
+        return self.stamp.version
 
     @property
     def rows(self) -> int:
@@ -155,7 +156,7 @@ class Snapshot:
 
         Items of which only other columns changed are not among them, see `patched_since`.
         """
-        yield from self._scan(named_vectors, f"{CONTENT_VERSION} > {version}").to_batches()
+        yield from batches_of(self._scan(named_vectors, f"{CONTENT_VERSION} > {version}"))
 
     def patched_since(self, version: int) -> RowIds:
         """Return the row ids of items that changed after a version, but not in their vectors."""
@@ -166,7 +167,7 @@ class Snapshot:
 
     def searchable(self, named_vectors: Sequence[NamedVector]) -> Iterator[pa.RecordBatch]:
         """Yield all items that have a vector, with vectors and row ids."""
-        yield from self._scan(named_vectors, f"{MODALITY_MASK} > 0").to_batches()
+        yield from batches_of(self._scan(named_vectors, f"{MODALITY_MASK} > 0"))
 
     def sample(self, named_vectors: Sequence[NamedVector], size: int) -> pa.Table:
         """Return a random sample of items, with the columns of `searchable`.
@@ -271,7 +272,7 @@ class Snapshot:
             scanner = self._dataset.scanner(
                 columns=list(columns), filter=" AND ".join(conditions) or None, batch_size=rows
             )
-            yield from scanner.to_batches()
+            yield from batches_of(scanner)
 
     def _known_domains(self, names: Sequence[str]) -> Sequence[str]:
         for name in names:
@@ -320,7 +321,8 @@ class Snapshot:
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield columns of every item."""
-        yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
+        scanner = self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS)
+        yield from batches_of(scanner)
 
     def quarantined(self) -> pa.Table:
         """Return id, domain and failures of the items with a content that could not be embedded."""
@@ -447,11 +449,9 @@ def select_rows_from(
 
 
 def _select_in_memory(rows: pa.Table, compiled: CompiledFilter) -> RowIds:
-    import lance
-
     if not len(rows):
         return np.empty(0, np.uint64)
-    dataset = lance.write_dataset(rows, "memory://")
+    dataset = lance_library().write_dataset(rows, "memory://")
     raise_failures(dataset, compiled)
     scanner = dataset.scanner(columns=[STABLE_ROW_ID], filter=compiled.sql)
     return np.asarray(scanner.to_table().column(STABLE_ROW_ID).to_numpy(), np.uint64)
