@@ -651,6 +651,8 @@ class Space:
         hybrid: bool = False,
         bm25_weight: float = 1.0,
         instruction: str | None = None,
+        rerank: str | None = None,
+        rerank_depth: int = 50,
         weights: ModalityWeights | None = None,
     ) -> Hits:
         """Find the items nearest to contents (text, image, audio), a vector, or examples.
@@ -665,8 +667,8 @@ class Space:
             A list of `Hit`, best first, with notes and the cursor of the next page. The score is
             the cosine similarity; for a query in several named vectors, the mean of its
             chance-corrected similarities. In hybrid search it is the sum of
-            weight / (60 + rank) over the two rankings (reciprocal rank fusion), and
-            `Hit.similarity` has the score by vectors.
+            weight / (60 + rank) over the two rankings (reciprocal rank fusion); with `rerank`
+            it is that of the model. `Hit.similarity` has the score by vectors then.
 
         Raises
         ------
@@ -678,7 +680,10 @@ class Space:
             If there is no such item to be like or unlike.
         UnsupportedModality
             If the space has no encoder for it, or all the selected items are of other
-            modalities, whose encoder was not aligned with that of the query.
+            modalities, whose encoder was not aligned with that of the query; or a model is to
+            read texts of items that have none.
+        UnknownEncoder
+            If the model of `rerank` cannot be loaded.
         FingerprintMismatch
             If the encoder, or the vector's fingerprint, is not this space's.
 

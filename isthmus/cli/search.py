@@ -53,6 +53,8 @@ def search(
     """Find the items nearest to a text, an image, audio, or examples."""
     if not request.get("hybrid"):
         refuse_given(context, "is for --hybrid", "bm25_weight")
+    if not request.get("rerank"):
+        refuse_given(context, "is for --rerank", "rerank_depth")
     if not any(request.get(name) for name in ("text", "image", "audio", "like", "unlike")):
         raise typer.BadParameter(
             "give a TEXT, an --image, --audio, items to be --like, or several of them"

@@ -2,7 +2,7 @@
 
 An input is read to find out the types, once to validate it and once to store it. So each source
 can be read again. What kind of values a column has is not decided here: that follows from its role
-and from what the space knows (`isthmus.data.census`, `isthmus.data.convert`).
+and from what the space knows (`isthmus.data.type_inference`, `isthmus.data.convert`).
 """
 
 from __future__ import annotations

@@ -92,6 +92,16 @@ FAMILIES: Final[Mapping[str, EncoderFamily]] = {
     "static": EncoderFamily("static", "load_static", "static/folder", takes_folder=True),
 }
 
+# Models that judge items after a search, or beside it; they make no vectors of items to search by.
+SECOND_STAGE: Final[Mapping[str, EncoderFamily]] = {
+    "cross-encoder": EncoderFamily(
+        "cross_encoder",
+        "load_cross_encoder",
+        "cross-encoder/ms-marco-MiniLM-L6-v2",
+        takes_folder=True,
+    ),
+}
+
 
 class Spec(NamedTuple):
     """The parts of a spec.
@@ -160,7 +170,7 @@ def spec_path(spec: str) -> Path | None:
 def _path_in(spec: str) -> str:
     """Return the path at the end of a spec without options; empty if there is none."""
     kind, _, name = spec.partition("/")
-    family = FAMILIES.get(kind)
+    family = FAMILIES.get(kind) or SECOND_STAGE.get(kind)
     if family is None or spec == "aligned/local":
         return ""
     if family.takes_folder and is_path(name):
@@ -240,6 +250,40 @@ def load_encoder(
     if prompts:
         encoder.set_prompts(prompts)
     return encoder if truncation is None else TruncatedEncoder(encoder, truncation)
+
+
+def load_second_stage(spec: str, *, device: str = "auto", precision: str = "auto") -> Any:
+    """Load a model of the second stage, of a family in `SECOND_STAGE`.
+
+    Parameters
+    ----------
+    spec : str
+        A family, a slash, and a name on a model hub or a local folder; options as for
+        `load_encoder`.
+    device, precision : str
+        As for `load_encoder`.
+
+    Raises
+    ------
+    UnknownEncoder
+        If no such model can be loaded.
+    MissingDependency
+        If it needs a package that is not installed.
+    InvalidInput
+        If the device is absent, or an option is unknown.
+    """
+    family, name, options = parse_spec(spec)
+    if family not in SECOND_STAGE or not name:
+        raise UnknownEncoder(
+            f"{spec!r} names no model of the second stage; specs look like: "
+            f"{'; '.join(f.example for f in SECOND_STAGE.values())}"
+        )
+    loader = _module_loader(SECOND_STAGE[family])
+    keywords = {**options, "device": device, "precision": precision}
+    _check_options(loader, spec, name, keywords)
+    model: Any = loader(name, **keywords)
+    model.spec = absolute_spec(spec)
+    return model
 
 
 def load_encoders(
@@ -362,9 +406,14 @@ def _cpu_for_backend(device: str) -> str:
 
 def _loader(family: str, spec: str) -> Loader:
     if family in FAMILIES:
-        module = import_module(f"{__package__}.models.{FAMILIES[family].module}")
-        loader: Loader = getattr(module, FAMILIES[family].loader)
+        loader: Loader = _module_loader(FAMILIES[family])
         return loader
+    if family in SECOND_STAGE:
+        raise UnknownEncoder(
+            f"{spec!r} judges items that an encoder found, and makes no vectors to search by; "
+            "create the space with an encoder, and give this model to search, as rerank= (see "
+            "docs/how-to/search.md)"
+        )
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if family in plugins:
         return _load_plugin(plugins[family])
@@ -373,6 +422,11 @@ def _loader(family: str, spec: str) -> Loader:
         f"no encoder of kind {family!r} is known (spec {spec!r}); "
         f"specs look like: {'; '.join(examples)}"
     )
+
+
+def _module_loader(family: EncoderFamily) -> Any:
+    module = import_module(f"{__package__}.models.{family.module}")
+    return getattr(module, family.loader)
 
 
 def _load_plugin(point: EntryPoint) -> Loader:

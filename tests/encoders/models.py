@@ -13,20 +13,27 @@ SIZE = 32
 
 def bert_folder(folder: Path, seed: int = 0) -> Path:
     """A text model of Transformers, without a pooler."""
-    from transformers import BertConfig, BertModel
+    from transformers import BertModel
 
     torch.manual_seed(seed)
-    config = BertConfig(
+    BertModel(small_bert(), add_pooling_layer=False).save_pretrained(folder)
+    _bert_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def small_bert(**settings):
+    """The configuration of a small BERT over the letters."""
+    from transformers import BertConfig
+
+    return BertConfig(
         vocab_size=len(_letters()),
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=48,
         max_position_embeddings=40,
+        **settings,
     )
-    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    _bert_tokenizer().save_pretrained(folder)
-    return folder
 
 
 def sentence_folder(folder: Path, seed: int = 0) -> Path:
@@ -59,6 +66,24 @@ def prompted_folder(folder: Path, seed: int = 0, *, include_prompt: bool = True)
     prompts = {"query": "a query of ", "document": "a passage: "}
     model = SentenceTransformer(modules=[words, pooling], prompts=prompts, device="cpu")
     model.save(str(folder / "whole"))
+    return folder / "whole"
+
+
+def cross_encoder_folder(folder: Path, seed: int = 0, *, n_labels: int = 1) -> Path:
+    """A cross-encoder of Sentence Transformers; its scores are logits."""
+    from sentence_transformers import CrossEncoder
+    from transformers import BertForSequenceClassification
+
+    torch.manual_seed(seed)
+    model = BertForSequenceClassification(small_bert(num_labels=n_labels))
+    for weights in model.parameters():  # scores that differ
+        torch.nn.init.normal_(weights, std=0.3)
+    model.save_pretrained(folder / "bert")
+    _bert_tokenizer().save_pretrained(folder / "bert")
+    whole = CrossEncoder(
+        str(folder / "bert"), device="cpu", max_length=32, activation_fn=torch.nn.Identity()
+    )
+    whole.save_pretrained(str(folder / "whole"))
     return folder / "whole"
 
 

@@ -6,22 +6,38 @@ Texts are encoded as the library's ``encode_document`` does, and queries as ``en
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.backends.towers import Forward, TextTower
 from isthmus.encoders.encoder import Encoder
-from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source, hash_settings
-from isthmus.encoders.models.transformers_parts import hash_tokenizer, quiet_transformers
+from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source
+from isthmus.encoders.models.sentence_parts import (
+    CROSS_ENCODER,
+    MULTI_VECTOR,
+    ONE_VECTOR,
+    SPARSE,
+    describe_modules,
+    load_model,
+    require_library,
+    set_max_length,
+    type_of,
+)
+from isthmus.encoders.models.transformers_parts import hash_tokenizer
 from isthmus.encoders.prompts import Prompts, known_prompts, template_of
-from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
+from isthmus.errors import UnknownEncoder
 
 if TYPE_CHECKING:
     import torch
 
 # Features of a model that takes the tokens of a text and nothing else.
 _TOKEN_FEATURES = frozenset({"input_ids", "attention_mask", "token_type_ids", "modality"})
+_OTHER_USES: Final = {
+    CROSS_ENCODER: "order the first hits of a search with it: rerank='cross-encoder/…'",
+    MULTI_VECTOR: "give an encoder of one vector",
+    SPARSE: "give an encoder of one vector",
+}
 
 
 def load_sentence_transformer(
@@ -55,12 +71,15 @@ def load_sentence_transformer(
         If the model cannot be loaded, or takes more than the tokens of a text.
     """
     spec = f"sentence-transformers/{name}"
+    require_library()
     source = find_source(name, spec, revision, trust_remote_code)
     runtime = choose_runtime(device, precision, compile)
     with explain_load_errors(spec):
-        model = _load(source)
-        _set_max_length(model, max_length)
-        identity = {"kind": "sentence-transformers", **_describe(model), **source.components}
+        _require_one_vector(source, spec)
+        model = load_model(ONE_VECTOR, source)
+        set_max_length(model, max_length)
+        modules = describe_modules(model)
+        identity = {"kind": "sentence-transformers", **modules, **source.components}
         dim = int(model.get_embedding_dimension())
         tower = _tower(model, dim, _prompts(model, source.name), spec)
         weights = {n: t for n, t in model.state_dict().items() if "pooler." not in n}
@@ -69,42 +88,13 @@ def load_sentence_transformer(
         return encoder
 
 
-def _load(source: ModelSource) -> Any:
-    import torch
-
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise MissingDependency(
-            "Sentence Transformers is not installed; "
-            "install it with: pip install 'isthmus[sentence-transformers]'"
-        ) from error
-    with quiet_transformers():
-        return SentenceTransformer(
-            source.name,
-            device="cpu",
-            **source.options,
-            model_kwargs={"dtype": torch.float32},
+def _require_one_vector(source: ModelSource, spec: str) -> None:
+    """Refuse a model of another type, which the library would turn into one of random weights."""
+    kind = type_of(source)
+    if kind in _OTHER_USES:
+        raise UnknownEncoder(
+            f"{spec!r} is a {kind}, which gives no vector of a whole text; {_OTHER_USES[kind]}"
         )
-
-
-def _set_max_length(model: Any, max_length: str | None) -> None:
-    if max_length is None:
-        return
-    if not max_length.isdecimal() or not int(max_length):
-        raise InvalidInput(f"max_length={max_length} cannot be used; give a number of tokens")
-    model.max_seq_length = int(max_length)
-
-
-def _describe(model: Any) -> dict[str, str]:
-    modules = list(model)
-    settings = [
-        module.get_config_dict() if hasattr(module, "get_config_dict") else {} for module in modules
-    ]
-    return {
-        "model": "+".join(type(module).__name__ for module in modules),
-        "config": hash_settings(settings),
-    }
 
 
 def _prompts(model: Any, name: str) -> Prompts:

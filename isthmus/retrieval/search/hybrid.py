@@ -37,6 +37,7 @@ RRF_CONSTANT: Final = 60
 OVERSAMPLING: Final = 4
 MIN_CANDIDATES: Final = 100
 WIDENING: Final = 8
+FUSED: Final = "hybrid search gives the best k by fused ranks"
 
 
 def index_text(space: Path, catalog: Catalog, wait_s: float) -> None:
@@ -77,8 +78,8 @@ def require_hybrid(text: str | None, bm25_weight: float) -> str:
     return text
 
 
-def require_plain(options: RankingOptions, examples: bool) -> None:
-    """Refuse options that fused ranks cannot be combined with.
+def require_plain(options: RankingOptions, examples: bool, why: str) -> None:
+    """Refuse options that scores of another kind cannot be combined with.
 
     Raises
     ------
@@ -87,7 +88,7 @@ def require_plain(options: RankingOptions, examples: bool) -> None:
     """
     if examples or not options.plain:
         raise InvalidInput(
-            "hybrid search gives the best k by fused ranks; it goes without like, unlike, "
+            f"{why}; it goes without like, unlike, "
             "min_score, diversity, quotas, normalize_scores, center_scores and hubness_correction"
         )
 

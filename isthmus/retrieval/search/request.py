@@ -16,6 +16,7 @@ from isthmus.retrieval.search.quota_request import Quotas, check_quotas
 
 OVERSAMPLING = 5
 MIN_CANDIDATES = 100
+RERANK_DEPTH = 50
 
 
 class FilterOptions(Request):
@@ -216,6 +217,30 @@ class SearchRequest(RankingOptions, FusionOptions):
         default=None,
         description="Task of the query, in a sentence, for encoders that take instructions.",
     )
+    rerank: str | None = Field(
+        default=None,
+        description="Model that orders the first candidates anew by their text: "
+        "cross-encoder/NAME_OR_FOLDER.",
+    )
+    rerank_depth: int = Field(
+        default=RERANK_DEPTH,
+        ge=1,
+        description="How many candidates are ordered anew; the list ends with them.",
+    )
+
+    @model_validator(mode="after")
+    def _check_rerank(self) -> SearchRequest:
+        if self.rerank is None:
+            return self
+        if self.text is None or not self.text.strip():
+            raise InvalidInput("rerank compares a text with those of items; give a text")
+        if self.k is not None and self.offset + self.k > self.rerank_depth:
+            raise InvalidInput(
+                f"rerank orders the first {self.rerank_depth} candidates and the list ends with "
+                f"them, so there are no places up to {self.offset + self.k}; give a rerank_depth "
+                "of at least as many, or a smaller k"
+            )
+        return self
 
 
 class SearchBatchRequest(FilterOptions):

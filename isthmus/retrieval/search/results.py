@@ -36,7 +36,8 @@ class Hit:
     attributes : dict
         The item's attributes, where they were asked for.
     similarity : float or None
-        In hybrid search, the score of the search by vectors alone, where the item has one.
+        In hybrid search, and where a model ordered the list anew, the score of the search by
+        vectors alone, where the item has one.
     explanation : Explanation or None
         In recommendations, why the item is there, where that was asked for.
     """

@@ -19,6 +19,7 @@ from isthmus.retrieval.search.examples import example_rows, query_with_examples
 from isthmus.retrieval.search.fusion_weights import FusionWeights
 from isthmus.retrieval.search.hubness import HubnessCorrection
 from isthmus.retrieval.search.hybrid import (
+    FUSED,
     hybrid_similarities,
     index_text_if_free,
     require_hybrid,
@@ -66,6 +67,7 @@ from isthmus.retrieval.search.results import (
     make_hits,
     make_lists,
 )
+from isthmus.retrieval.search.second_stage import RERANKED, SecondStage
 from isthmus.schema import QUERY_ID, Modality
 
 
@@ -80,6 +82,7 @@ class Searcher:
 
     def __init__(self, space: OpenSpace) -> None:
         self._space = space
+        self._second_stage = SecondStage(space)
         self._of: SpaceSettings | None = None
 
     @property
@@ -123,28 +126,38 @@ class Searcher:
         examples = example_rows(view, request.like, request.unlike)
         has_examples = any(map(len, examples))
         if words is not None:
-            require_plain(request, has_examples)
+            require_plain(request, has_examples, FUSED)
+        if request.rerank is not None:
+            require_plain(request, has_examples, RERANKED)
         nothing_else = request.vector is None and all(one is None for one in given.values())
         encoded = {} if has_examples and nothing_else else self._query(weighted.settings, request)
         query = query_with_examples(view, encoded, *examples)
         pager = Pager(view, request)
-        similar: list[float | None] | None = None
-        if words is None:
-            offset, (rows, scores) = pager.page(
-                lambda n, before: [self._rank(weighted, query, kind, request, groups, n, before)],
-                whole=_is_whole(view, query, request),
-            )
-        else:
+
+        def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
+            if words is None:
+                return [self._rank(weighted, query, kind, request, groups, n, before)]
             options = groups[0].selection, weighted.vector_weights, request.bm25_weight
-            offset, (rows, scores) = pager.page(
-                lambda n, _: [search_hybrid(view, query, words, n, *options)]
-            )
+            return [search_hybrid(view, query, words, n, *options)]
+
+        notes: list[str] = []
+        whole = words is None and _is_whole(view, query, request)
+        if request.rerank is None:
+            offset, (rows, scores) = pager.page(make_lists, whole=whole)
+        else:
+            depth = request.rerank_depth
+            first = depth if whole else FIRST_WINDOW
+            candidates, _ = lists_in_windows(depth, make_lists, first)[0]
+            reranked, notes = self._second_stage.rerank(view, request, candidates)
+            offset, (rows, scores) = pager.page(lambda *_: [reranked], whole=True)
+        similar: list[float | None] | None = None
+        if words is not None or request.rerank is not None:
             similar = hybrid_similarities(view, query, rows, weighted.vector_weights)
         if not len(rows):
             allowed = [group.selection for group in groups]
             require_comparable(view, query.vectors, allowed, space.path)
         hits = make_hits(view, rows, scores, similar, attributes=request.attributes, offset=offset)
-        return pager.hits(hits, offset, warn_of(filter_notes(view, request, groups)))
+        return pager.hits(hits, offset, warn_of([*notes, *filter_notes(view, request, groups)]))
 
     def similar(self, request: SimilarRequest) -> Hits:
         """Find the items most like an item, see `Space.similar`."""

@@ -1,0 +1,182 @@
+"""The parts of Sentence Transformers models: their type, how they are loaded, and what they are.
+
+A checkpoint is of one of the library's types. The library turns any other into the type that is
+loaded, with layers of random weights where it lacks some, so the type is checked first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from isthmus.encoders.backends.runtime import Runtime
+from isthmus.encoders.encoder import digest_components
+from isthmus.encoders.hub import ModelSource, hash_settings
+from isthmus.encoders.models.transformers_parts import hash_tokenizer, quiet_transformers
+from isthmus.encoders.text import check_texts, cut_text
+from isthmus.encoders.weights import hash_weights
+from isthmus.errors import InvalidInput, MissingDependency
+
+if TYPE_CHECKING:
+    import torch
+
+CROSS_ENCODER: Final = "CrossEncoder"
+MULTI_VECTOR: Final = "MultiVectorEncoder"
+SPARSE: Final = "SparseEncoder"
+ONE_VECTOR: Final = "SentenceTransformer"
+
+_ARCHITECTURES: Final = (  # endings of a class of Transformers, where no type is stated
+    ("ForSequenceClassification", CROSS_ENCODER),
+    ("ForRetrieval", MULTI_VECTOR),
+    ("HF_ColBERT", MULTI_VECTOR),
+)
+_FORMER_TYPES: Final = {"ColBERT": MULTI_VECTOR}  # of PyLate
+
+
+class SentenceModel:
+    """A model of Sentence Transformers that is no encoder of items.
+
+    Parameters
+    ----------
+    model : sentence_transformers.base.model.BaseModel
+        The model, on the CPU.
+    kind : str
+        The family of its spec.
+    source : ModelSource
+        Where it was loaded from.
+    runtime : Runtime
+        Device and precision.
+
+    Attributes
+    ----------
+    spec : str
+        The spec that loads it again.
+    components : dict of str to str
+        Everything that changes its output, by name.
+    """
+
+    spec: str
+
+    def __init__(self, model: Any, kind: str, source: ModelSource, runtime: Runtime) -> None:
+        self.model, self.runtime = model, runtime
+        self.components = {
+            "kind": kind,
+            **describe_modules(model),
+            **source.components,
+            "prompts": hash_settings([model.prompts, model.default_prompt_name]),
+            "tokenizer": hash_tokenizer(model.tokenizer),
+            "max_length": str(model.max_seq_length),
+            "weights": hash_weights(model.state_dict()),
+            "precision": runtime.precision,
+        }
+        model.eval().requires_grad_(False)
+        model.to(runtime.device)
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of `components`: models with the same fingerprint give the same output."""
+        return digest_components(self.components)
+
+
+def type_of(source: ModelSource) -> str | None:
+    """Return the type of a checkpoint; None where neither library states one."""
+    stated = settings_of(source, "config_sentence_transformers.json").get("model_type")
+    if stated is not None:
+        return _FORMER_TYPES.get(stated, str(stated))
+    modules = settings_of(source, "modules.json")
+    if modules:
+        kinds = [str(module.get("type", "")) for module in modules.values()]
+        return SPARSE if any(kind.endswith("SpladePooling") for kind in kinds) else ONE_VECTOR
+    for architecture in architectures(source):
+        for ending, kind in _ARCHITECTURES:
+            if architecture.endswith(ending):
+                return kind
+    return None
+
+
+def architectures(source: ModelSource) -> list[str]:
+    """Return the classes of Transformers that a checkpoint states."""
+    return list(settings_of(source, "config.json").get("architectures") or [])
+
+
+def settings_of(source: ModelSource, name: str) -> dict[str, Any]:
+    """Return a file of settings; of a list its items by number; nothing where there is none."""
+    from sentence_transformers.util import load_file_path
+
+    path = load_file_path(
+        source.name, name, revision=source.revision, local_files_only=source.local
+    )
+    if path is None:
+        return {}
+    values = json.loads(Path(path).read_text("utf-8"))
+    return values if isinstance(values, dict) else {str(at): v for at, v in enumerate(values)}
+
+
+def require_library() -> None:
+    """Raise `MissingDependency` unless Sentence Transformers is installed."""
+    try:
+        import sentence_transformers  # noqa: F401
+    except ImportError as error:
+        raise MissingDependency(
+            "Sentence Transformers is not installed; "
+            "install it with: pip install 'isthmus[sentence-transformers]'"
+        ) from error
+
+
+def load_model(type_name: str, source: ModelSource, dtype: torch.dtype | None = None) -> Any:
+    """Load a model of one of the library's types, on the CPU, in float32 unless another is given.
+
+    Parameters
+    ----------
+    type_name : str
+        The class of Sentence Transformers.
+    source : ModelSource
+        Where it is.
+    dtype : torch.dtype, optional
+        Type of the weights.
+    """
+    import sentence_transformers
+    import torch
+
+    with quiet_transformers():
+        return getattr(sentence_transformers, type_name)(
+            source.name,
+            device="cpu",
+            **source.options,
+            model_kwargs={"dtype": dtype or torch.float32},
+        )
+
+
+def set_max_length(model: Any, max_length: str | None) -> None:
+    """Set the most tokens of a text, as the option ``max_length`` says.
+
+    Raises
+    ------
+    InvalidInput
+        If it is no number.
+    """
+    if max_length is None:
+        return
+    if not max_length.isdecimal() or not int(max_length):
+        raise InvalidInput(f"max_length={max_length} cannot be used; give a number of tokens")
+    model.max_seq_length = int(max_length)
+
+
+def describe_modules(model: Any) -> dict[str, str]:
+    """Return the components of a model's modules: their names, and a digest of their settings."""
+    modules = list(model)
+    settings = [
+        module.get_config_dict() if hasattr(module, "get_config_dict") else {} for module in modules
+    ]
+    return {
+        "model": "+".join(type(module).__name__ for module in modules),
+        "config": hash_settings(settings),
+    }
+
+
+def readable_texts(texts: Sequence[str]) -> list[str]:
+    """Return texts as a tokenizer takes them: valid Unicode, and not longer than it reads."""
+    check_texts(texts)
+    return [cut_text(text) for text in texts]
