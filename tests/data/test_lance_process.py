@@ -56,7 +56,7 @@ def test_errors_are_those_of_lance(process, tmp_path):
 
 def test_a_function_is_refused_and_nothing_done(process, tmp_path):
     table = process.library.write_dataset(ROWS, str(tmp_path / "t"))
-    with pytest.raises(UnsupportedOperation, match=r"cannot be given a function.* spawn or forkser"):
+    with pytest.raises(UnsupportedOperation, match=r"cannot be given a function.*"):
         table.add_columns(lambda batch: batch)
     assert table.schema == ROWS.schema
 
