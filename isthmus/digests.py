@@ -105,7 +105,7 @@ class DigestIndex:
         return self._size
 
     def add(self, keys: npt.NDArray[np.uint64]) -> None:
-        """Append keys at the next positions; a repeated key has its latest position."""
+        """Append keys, (n,), at the next positions; a repeated key has its latest position."""
         for key in keys.tolist():
             self._appended[key] = self._size
             self._size += 1

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.data.census import TypeCensus
 from isthmus.data.convert import Values, convert, unwrap
 from isthmus.data.files import FORMATS, open_file
 from isthmus.data.paths import local_path
@@ -27,6 +26,7 @@ from isthmus.data.sources import (
     object_source,
     with_constants,
 )
+from isthmus.data.type_inference import TypeInference
 from isthmus.errors import InvalidInput, InvalidRows, first_line
 
 PARTITION = "="  # between name and value in the name of a folder of a partitioned table
@@ -273,14 +273,14 @@ def open_typed(data: Any, text_columns: Sequence[str] = ()) -> list[TypedSource]
 
 def _schema_of(source: Source, text_columns: Sequence[str]) -> pa.Schema:
     types: dict[str, pa.DataType] = dict(source.types)
-    inferred = [name for name in source.columns if name not in types]
-    types |= {n: pa.string() for n in inferred if n in source.spelled and n in text_columns}
-    census = {name: TypeCensus() for name in inferred if name not in types}
-    if census:
+    untyped = [name for name in source.columns if name not in types]
+    types |= {n: pa.string() for n in untyped if n in source.spelled and n in text_columns}
+    inferred = {name: TypeInference() for name in untyped if name not in types}
+    if inferred:
         for chunk in source.read():
-            for name, counts in census.items():
+            for name, counts in inferred.items():
                 counts.add(chunk.columns[name], spelled=name in source.spelled)
-    types |= {name: counts.type() or pa.null() for name, counts in census.items()}
+    types |= {name: counts.type() or pa.null() for name, counts in inferred.items()}
     return pa.schema([(name, types[name]) for name in source.columns])
 
 

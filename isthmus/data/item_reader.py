@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.census import TypeCensus
 from isthmus.data.columns import Problems
 from isthmus.data.convert import (
     Misfit,
@@ -35,6 +34,7 @@ from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.request import TableOptions
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
+from isthmus.data.type_inference import TypeInference
 from isthmus.data.type_remedies import CastRemedy, OtherRows
 from isthmus.data.types import is_bytes, is_file_struct, is_text, type_name
 from isthmus.errors import InvalidItems, InvalidMapping, InvalidRows, listed
@@ -301,7 +301,7 @@ class ItemReader(TableReader[ResolvedMapping]):
 
         A row does not count where its id, contents or another attribute are invalid.
         """
-        census: dict[tuple[str, str], TypeCensus] = {}
+        inferred: dict[tuple[str, str], TypeInference] = {}
         invalid = np.array(sorted({*self.problems, *(misfits or {})}), np.int64)
         start = 0
         for source, mapping in self._sources:
@@ -314,7 +314,9 @@ class ItemReader(TableReader[ResolvedMapping]):
                 for domain, rows, part in _grouped(chunk, domains, names):
                     places = range(len(chunk)) if rows is None else rows
                     for name in names:
-                        counts = census.setdefault((domain, name), TypeCensus(text=name in texts))
+                        counts = inferred.setdefault(
+                            (domain, name), TypeInference(text=name in texts)
+                        )
                         values = part[name]
                         out = {row for row in bad if self._is_left_out(start + row, name, misfits)}
                         if out:
@@ -323,7 +325,7 @@ class ItemReader(TableReader[ResolvedMapping]):
                         counts.add(values, spelled=name in source.spelled)
                 start += len(chunk)
         self.types, self.notes = {}, list(self._source_notes)
-        for (domain, name), counts in census.items():
+        for (domain, name), counts in inferred.items():
             known = self._known.get(domain, {}).get(name)
             type_ = counts.type(known)
             if type_ is not None:

@@ -112,7 +112,7 @@ class TruncatedEncoder(Encoder):
         return self._encoder.are_truncated(prepared, modality)
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
-        """Run the model over prepared values, and truncate the vectors."""
+        """Run the model over prepared values, and truncate the vectors to shape (n, dim)."""
         return truncate(self._encoder.embed(prepared, modality), self.dim)
 
     def _encode(self, batch: Sequence[Any], modality: Modality) -> FloatArray:

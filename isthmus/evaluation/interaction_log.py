@@ -57,7 +57,7 @@ class InteractionLog:
         return len(self.table)
 
     def in_domain(self, domain: str | None) -> Mask:
-        """Return which interactions are with items of a domain; all, where it is None."""
+        """Return which interactions, (n,), are with items of a domain; all, where it is None."""
         if domain is None:
             return np.ones(len(self), bool)
         return np.asarray(self.domain_of_item == domain, bool)[self.items]
@@ -68,7 +68,7 @@ class InteractionLog:
         return sorted(item for item, of in items if domain is None or of == domain)
 
     def first_of_pairs(self, mask: Mask) -> Mask:
-        """Return, of the interactions in the mask, the first of each user with each item."""
+        """Return, of the interactions in the mask, (n,), the first of each user with each item."""
         rows = np.flatnonzero(mask)
         _, first = np.unique(self._pairs[rows], return_index=True)
         is_first = np.zeros(len(self), bool)
@@ -80,7 +80,7 @@ class InteractionLog:
         return np.bincount(self.users[self.first_of_pairs(mask)], minlength=len(self.user_ids))
 
     def with_pairs_of(self, mask: Mask, other: Mask) -> Mask:
-        """Return which interactions in the mask have a pair of user and item of the other mask."""
+        """Return which interactions in a mask, (n,), have a pair of user and item of the other."""
         return np.asarray(mask & np.isin(self._pairs, self._pairs[other]))
 
     def items_by_user(self, mask: Mask) -> dict[int, tuple[str, ...]]:
@@ -99,7 +99,7 @@ class InteractionLog:
         return {user: tuple(of_user.tolist()) for user, of_user in by_user}
 
     def pair_hashes(self, seed: int, mask: Mask) -> npt.NDArray[np.float64]:
-        """Return a hash in [0, 1) of user and item for each interaction in the mask, else NaN."""
+        """Return a hash in [0, 1) of user and item of interactions in a mask, (n,), else NaN."""
         out = np.full(len(self), np.nan)
         rows = np.flatnonzero(mask)
         users, items = self.users[rows].tolist(), self.items[rows].tolist()
@@ -110,7 +110,7 @@ class InteractionLog:
         return out
 
     def times(self) -> npt.NDArray[Any]:
-        """Return the times as numbers.
+        """Return the times as numbers, shape (n,).
 
         Raises
         ------
@@ -251,7 +251,7 @@ def _default_threshold(values: pa.ChunkedArray) -> float | None:
 def _by_feedback(interactions: pa.Table, positive_from: float | None) -> Positives:
     """Select the positive events of a log of several kinds, or of some without a value."""
     feedback = Feedback.of(interactions, positive_from=positive_from)
-    liked = feedback.judge(interactions).liked
+    liked = feedback.label(interactions).liked
     if not liked.any():
         raise InvalidInput("no event of the log is positive: see isthmus events")
     positives = _once(interactions.filter(pa.array(liked)))

@@ -142,7 +142,7 @@ class ItemVectors:
 
     @property
     def parts(self) -> tuple[Sequence[str], FloatArray]:
-        """The items, and their vectors."""
+        """The items, and their vectors, shape (n_items, dim)."""
         return self.item_ids, self.vectors
 
     @cached_property

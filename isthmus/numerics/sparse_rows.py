@@ -52,12 +52,12 @@ class SparseRows(NamedTuple):
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
     def row(self, row: int) -> tuple[Columns, FloatArray]:
-        """Return columns and values of a row."""
+        """Return columns and values of a row, both of shape (n_entries_of_row,)."""
         start, end = int(self.starts[row]), int(self.starts[row + 1])
         return self.columns[start:end], self.values[start:end]
 
     def iter_rows(self) -> Iterator[tuple[Columns, FloatArray]]:
-        """Yield columns and values of each row."""
+        """Yield columns and values of each row, both of shape (n_entries_of_row,)."""
         bounds = self.starts.tolist()
         for start, end in pairwise(bounds):
             yield self.columns[start:end], self.values[start:end]

@@ -95,14 +95,14 @@ def cast_attribute(space: OpenSpace, request: CastAttributeRequest) -> dict[str,
     type_ = parse_type(request.type)
     if type_ is None:
         raise InvalidInput(f"there is no type {request.type!r}; there are {CAST_TYPES}")
-    census = _CastCensus()
+    counts = _CastCounts()
     with write_lock(space.path, "catalog", space.wait_s):
         snapshot = space.catalog.snapshot()
         field = snapshot.attributes.field(request.domain, request.name)
         if field.type != type_:
             for ids, values in _of_domain(snapshot, request.domain, field.name):
-                census.add(ids, values, _cast(values, type_, request.time_unit))
-            census.require_fit(space, request, type_)
+                counts.add(ids, values, _cast(values, type_, request.time_unit))
+            counts.require_fit(space, request, type_)
             change = space.catalog.change_attributes()
             change.convert(
                 request.domain,
@@ -116,9 +116,9 @@ def cast_attribute(space: OpenSpace, request: CastAttributeRequest) -> dict[str,
         "attribute": request.name,
         "from": type_name(field.type),
         "to": type_name(type_),
-        "values": census.values,
-        "lossy": census.lossy,
-        "examples": census.examples,
+        "values": counts.values,
+        "lossy": counts.lossy,
+        "examples": counts.examples,
     }
 
 
@@ -130,7 +130,7 @@ class _Cast(NamedTuple):
     losses: Misfits
 
 
-class _CastCensus:
+class _CastCounts:
     """Counts the values of a cast, and those that do not fit or lose something."""
 
     def __init__(self) -> None:

@@ -76,7 +76,7 @@ class EventRule(BaseModel):
     amount: bool = False
 
 
-class Judged:
+class EventLabels:
     """What each event of a table says; all arrays have the shape (n_events,).
 
     Attributes
@@ -171,7 +171,7 @@ class Feedback(BaseModel):
         """Return the rule of a kind of event."""
         return self.rules.get(event) or EventRule(weight=default_weight(event))
 
-    def judge(self, interactions: pa.Table) -> Judged:
+    def label(self, interactions: pa.Table) -> EventLabels:
         """Return what each event says.
 
         A dislike is an event with a weight, or a value, below zero.
@@ -197,7 +197,7 @@ class Feedback(BaseModel):
         liked = (weights > 0) & (values > 0) & (~valued | (values >= thresholds))
         rows = np.asarray(interactions.column(WEIGHT).to_numpy(), np.float32)
         strengths = weights * sizes.astype(np.float32) * rows * self._decay(interactions)
-        return Judged(weights != 0, liked, disliked, np.asarray(strengths, np.float32))
+        return EventLabels(weights != 0, liked, disliked, np.asarray(strengths, np.float32))
 
     def _decay(self, interactions: pa.Table) -> Floats | np.float32:
         if self.half_life_days is None:
@@ -324,7 +324,7 @@ class EventSummary:
         waiting: int = 0,
     ) -> EventSummary:
         """Count how events are used."""
-        judged = feedback.judge(interactions)
+        labels = feedback.label(interactions)
         coded = _combined(interactions.column(EVENT)).dictionary_encode()
         kinds, codes = coded.dictionary.to_pylist(), coded.indices.to_numpy()
         missing = _combined(interactions.column(VALUE)).is_null().to_numpy(zero_copy_only=False)
@@ -334,8 +334,8 @@ class EventSummary:
             return [int(n) for n in np.bincount(codes[mask], minlength=len(kinds))]
 
         everything, nothing = count(np.ones(len(codes), bool)), count(missing)
-        positive, disliked = count(judged.liked), count(judged.disliked)
-        seen = count(judged.used & ~judged.liked & ~judged.disliked)
+        positive, disliked = count(labels.liked), count(labels.disliked)
+        seen = count(labels.used & ~labels.liked & ~labels.disliked)
         counts = [
             EventCounts(
                 event=kind,

@@ -85,19 +85,19 @@ class InteractionMatrix:
         feedback : Feedback, optional
             How events count; by default any value above zero is positive.
         """
-        judged = (feedback or Feedback.plain(interactions)).judge(interactions)
+        labels = (feedback or Feedback.plain(interactions)).label(interactions)
         names, rows = _codes(interactions.column(USER_ID))
         distinct, items_at = _codes(interactions.column(ITEM_ID))
         columns = np.asarray(find_columns(distinct), np.int64)[items_at]
         moments = _seconds(interactions)
         order = np.lexsort((np.nan_to_num(moments, nan=-np.inf), columns, rows))
-        order = order[(columns[order] >= 0) & judged.used[order]]
+        order = order[(columns[order] >= 0) & labels.used[order]]
         rows, columns = rows[order], columns[order]
         first = _run_starts(rows, columns)
         # Within an entry, the oldest event first: what counts is which kind came last.
         place = np.arange(1, len(order) + 1)
-        liked_at = _reduce_runs(np.maximum, np.where(judged.liked[order], place, 0), first)
-        disliked_at = _reduce_runs(np.maximum, np.where(judged.disliked[order], place, 0), first)
+        liked_at = _reduce_runs(np.maximum, np.where(labels.liked[order], place, 0), first)
+        disliked_at = _reduce_runs(np.maximum, np.where(labels.disliked[order], place, 0), first)
         entry_rows, columns = rows[first], columns[first]
         present, lengths = np.unique(entry_rows, return_counts=True)
         return cls(
@@ -105,7 +105,7 @@ class InteractionMatrix:
             items=items,
             starts=np.concatenate([[0], np.cumsum(lengths)]),
             columns=columns,
-            strengths=_reduce_runs(np.maximum, judged.strengths[order], first),
+            strengths=_reduce_runs(np.maximum, labels.strengths[order], first),
             moments=_reduce_runs(np.fmax, moments[order], first),
             likes=liked_at > disliked_at,
         )

@@ -298,7 +298,7 @@ class CachedInteractions:
 
 
 def event_keys(rows: pa.Table) -> npt.NDArray[np.uint64]:
-    """Return a 64-bit key of each event: user, item, kind, value, weight and time."""
+    """Return a 64-bit key of each event, (n,): user, item, kind, value, weight and time."""
     keys = np.zeros(len(rows), np.uint64)
     for name, factor in zip(INTERACTION_KEY, KEY_FACTORS, strict=True):
         coded = pa.chunked_array([rows.column(name)]).combine_chunks().dictionary_encode()

@@ -81,13 +81,13 @@ class UserAttributes:
         return np.diff(self.starts)
 
     def take(self, users: Columns) -> UserAttributes:
-        """Return the keys of some users, in the order given."""
+        """Return the keys of some users, shape (n_users,), in the order given."""
         lengths = self.known[users]
         entries = concatenate_ranges(self.starts[users], lengths)
         return UserAttributes(np.concatenate([[0], np.cumsum(lengths)]), self.keys[entries])
 
     def frequent(self, min_users: int, at_most: int) -> Columns:
-        """Return the keys that enough users have, and not all of them, ascending.
+        """Return the keys, (n_keys,), that enough users have, and not all of them, ascending.
 
         Parameters
         ----------

@@ -16,7 +16,6 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.census import TypeCensus
 from isthmus.data.columns import Problems
 from isthmus.data.convert import convert
 from isthmus.data.ids import IdTemplate
@@ -24,6 +23,7 @@ from isthmus.data.item_mapping import why_no_attribute
 from isthmus.data.request import DEFAULTS, CsvOptions, UserColumns
 from isthmus.data.sources import Chunk, Source, is_storable
 from isthmus.data.table_reader import TableReader
+from isthmus.data.type_inference import TypeInference
 from isthmus.data.types import type_name
 from isthmus.errors import InvalidMapping, InvalidRows, InvalidUsers, listed
 from isthmus.progress import Advance, ignore_progress
@@ -141,14 +141,14 @@ class UserReader(TableReader[UserMapping]):
         return self._convert(self._to_users, rows)
 
     def _find_types(self, declared: Types) -> None:
-        census: dict[str, TypeCensus] = {}
+        inferred: dict[str, TypeInference] = {}
         for source, mapping in self._sources:
             for chunk in source.read() if mapping.attributes else ():
                 for name in mapping.attributes:
-                    counts = census.setdefault(name, TypeCensus())
+                    counts = inferred.setdefault(name, TypeInference())
                     counts.add(chunk.columns[name], spelled=name in source.spelled)
         self.types = {}
-        for name, counts in census.items():
+        for name, counts in inferred.items():
             known = declared.get(name)
             type_ = counts.type(known)
             if type_ is not None:

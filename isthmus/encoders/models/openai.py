@@ -164,7 +164,7 @@ class RemoteEncoder(Encoder):
         return encoder
 
     def embed(self, prepared: Sequence[Any], modality: Modality) -> FloatArray:
-        """Encode texts: several requests at a time, each again until it is answered.
+        """Encode texts, to (n, dim): several requests at a time, each again until it is answered.
 
         Raises
         ------

@@ -131,7 +131,7 @@ class GpuIndex(VectorIndex):
     def search(
         self, queries: FloatArray, k: int, search_scale: float = 1.0
     ) -> tuple[FloatArray, Positions]:
-        """Return about the k best vectors for each query; `search_scale` has no effect."""
+        """Return about the k best of each query, (n_queries, k); `search_scale` has no effect."""
         del search_scale
         n_results = min(max(2 * k, MIN_RESULTS), len(self))  # half precision swaps close ones
         with self._lock:
@@ -148,7 +148,7 @@ class GpuIndex(VectorIndex):
         n_candidates: int,
         search_scale: float = 1.0,
     ) -> tuple[FloatArray, Positions]:
-        """Search the bitmap exactly: FAISS's GPU indexes would ignore the filter."""
+        """Search the bitmap exactly, (n_queries, k): GPU indexes of FAISS ignore filters."""
         del n_candidates, search_scale
         with self._lock, exact_on(self._devices):
             return exact_search(queries, self.vectors, k, bitmap)

@@ -115,7 +115,7 @@ class IvfIndex(FaissIndex):
         n_candidates: int,
         search_scale: float = 1.0,
     ) -> tuple[FloatArray, Positions]:
-        """Return about the k best vectors of a bitmap for each query.
+        """Return about the k best vectors of a bitmap for each query, shape (n_queries, k).
 
         The nearest lists are visited until they held `n_candidates` vectors of the bitmap. A fixed
         ``nprobe`` would miss a filter whose vectors lie far from the query.

@@ -85,7 +85,7 @@ class KnownItems:
         return found.dictionary_decode()
 
     def row_ids(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
-        """Return the catalog's row ids of the items at positions."""
+        """Return the catalog's row ids of the items at positions, both of shape (n,)."""
         return self._row_ids[positions]
 
 

@@ -38,7 +38,7 @@ class FilterResults:
     def matching(
         self, key: Hashable, evaluate: Callable[[], Bitmap], among: Callable[[Mask], Mask]
     ) -> Bitmap:
-        """Return the rows that a predicate selects.
+        """Return the rows that a predicate selects; `among` has shape (n_rows,).
 
         Parameters
         ----------

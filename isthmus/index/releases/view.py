@@ -166,7 +166,7 @@ class DomainMeans:
 
     @cached_property
     def segment_codes(self) -> list[Positions]:
-        """For each segment, the row of each of its domains among the means."""
+        """For each segment, the row of each of its domains among the means, (n_domains,)."""
         position = {name: i for i, name in enumerate(self._names)}
         return [
             np.array([position[n] for n in s.domains.dictionary.to_pylist()], np.int64)
@@ -308,7 +308,7 @@ class View:
     def exact(
         self, vector_name: str, queries: FloatArray, k: int, selection: Selection | None = None
     ) -> tuple[FloatArray, Positions]:
-        """Search as `search` does, without any index: the ground truth of recall."""
+        """Search as `search` does, (n_queries, k), without an index: the ground truth of recall."""
         exact = replace(self, segments=tuple(s.without_index() for s in self.segments))
         return exact.search(vector_name, queries, k, selection)
 
@@ -343,7 +343,7 @@ class View:
         return self.filter_cache.get(row_filter, evaluate) if cacheable else evaluate()
 
     def select_mask(self, rows: Mask) -> Selection:
-        """Return the living rows of a mask over all rows."""
+        """Return the living rows of a mask over all rows, shape (n_rows,)."""
         parts = np.split(rows, self._offsets[1:-1]) if self.segments else []
         return Selection(
             tuple(Bitmap(a.mask & part) for a, part in zip(self.alive, parts, strict=True))

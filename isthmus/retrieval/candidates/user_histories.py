@@ -183,7 +183,7 @@ class UserHistories:
         return self.filter(self.columns < n_items)
 
     def take_users(self, users: Columns) -> UserHistories:
-        """Return the histories of some users, in the order given."""
+        """Return the histories of some users, shape (n_users,), in the order given."""
         lengths = self.starts[users + 1] - self.starts[users]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         entries = concatenate_ranges(self.starts[users], lengths)
@@ -197,6 +197,6 @@ class UserHistories:
         )
 
     def counts(self, among: Mask | None = None) -> Columns:
-        """Return the number of entries of each user, of a mask of items only where given."""
+        """Return the entries of each user, (n_users,), of a mask, (n_items,), only where given."""
         counted = np.ones(len(self.columns)) if among is None else among[self.columns]
         return np.bincount(self.owners, counted, len(self)).astype(np.int64)

@@ -68,7 +68,7 @@ class Calibration:
 
     @classmethod
     def fit(cls, scores: FloatArray, labels: Mask) -> Calibration:
-        """Fit to scores of candidates of users that the model was not trained on."""
+        """Fit to scores, (n_candidates,), of users that the model was not trained on."""
         positives = int(labels.sum())
         if not positives or positives == len(labels):
             return cls()

@@ -71,12 +71,12 @@ class Examples:
         return slice(self.starts[example], self.starts[example + 1])
 
     def rows_of(self, examples: Columns) -> Columns:
-        """Return the candidates of some examples, int64."""
+        """Return the rows of the candidates of some examples, int64, shape (n_candidates,)."""
         starts = self.starts[examples]
         return concatenate_ranges(starts, self.starts[examples + 1] - starts)
 
     def take(self, examples: Columns) -> Examples:
-        """Return the examples at some positions."""
+        """Return the examples at some positions, int64, shape (n,)."""
         rows = self.rows_of(examples)
         lengths = self.starts[examples + 1] - self.starts[examples]
         return replace(
@@ -133,7 +133,7 @@ class Examples:
         return some, -np.log(probability[kept]).astype(np.float32)
 
     def metrics(self, scores: FloatArray) -> tuple[PerUser, PerUser]:
-        """Return NDCG@10 and recall@200 of each example by the scores of its candidates.
+        """Return NDCG@10 and recall@200 of each example, (n_examples,), by scores (n_candidates,).
 
         A candidate scored -inf is not in the list.
         """

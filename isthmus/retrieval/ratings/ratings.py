@@ -99,7 +99,7 @@ class Ratings:
         return np.bincount(self.columns, minlength=self.shape[1]).astype(np.int64)
 
     def filter(self, mask: Mask) -> Ratings:
-        """Return some of the ratings; users and items keep their numbers."""
+        """Return the ratings in a mask, (n_ratings,); users and items keep their numbers."""
         return Ratings(self.rows[mask], self.columns[mask], self.values[mask], self.shape)
 
     def with_values(self, values: Floats) -> Ratings:

@@ -50,17 +50,17 @@ class RankedPool:
         return slice(self.pool.starts[user], self.pool.starts[user + 1])
 
     def best(self, user: int, n: int) -> tuple[Columns, FloatArray]:
-        """Return the n best items of a user and their scores, best first."""
+        """Return the n best items of a user and their scores, both (n,), best first."""
         rows = self.rows_of(user)
         top = top_k(self.scores[rows], n)
         return self.pool.items[rows][top], self.scores[rows][top]
 
     def scores_of(self, user: int) -> FloatArray:
-        """Return the scores of all candidates of a user."""
+        """Return the scores of all candidates of a user, float32, shape (n_candidates,)."""
         return self.scores[self.rows_of(user)]
 
     def proposed_by(self, generator: str, user: int, n: int) -> Columns:
-        """Return what a generator proposed to a user, best first, at most n items."""
+        """Return what a generator proposed to a user, int64, best first, at most n items."""
         rows = self.rows_of(user)
         ranks = self.pool.ranks[self.pool.generators.index(generator), rows]
         order = np.argsort(ranks, kind="stable")

@@ -39,7 +39,7 @@ ITEMS_PER_TEXT = 10
 SHARPNESS = 10.0
 MAX_MASKS = 8
 PRIOR_INTERACTIONS = 5.0
-TWINS_AT_ONCE = 4_096
+DUPLICATES_AT_ONCE = 4_096
 SHARED_PLACES = 20  # of a list by content: its first places share its domains' part of the score
 
 
@@ -163,7 +163,7 @@ class Serving:
         return model.extended(self.features.take(new), self.data.domains[new])
 
     def columns_of(self, item_ids: Sequence[str]) -> Columns:
-        """Return the column of each item, -1 for an unknown one."""
+        """Return the column of each item, shape (n,), -1 for an unknown one."""
         rows = self.view.find(item_ids)
         columns = self.features.columns  # empty if the space was emptied
         return np.where(rows >= 0, columns[rows], -1) if len(columns) else rows
@@ -252,14 +252,16 @@ def _content_graph(
     domains = np.concatenate([recommender.domains, new_codes])
     rows = content_graph(features, domains, new)[known:]
     learned = pad_columns(learned, width)
-    twins = _unused_twins(recommender, features, rows)
-    if (twins >= 0).any():
+    duplicates = _unused_duplicates(recommender, features, rows)
+    if (duplicates >= 0).any():
         both = vstack([learned, rows], format="csr")
-        rows = both[np.where(twins >= 0, twins, np.arange(known, width))]
+        rows = both[np.where(duplicates >= 0, duplicates, np.arange(known, width))]
     return to_csr(vstack([learned, rows], format="csr"))
 
 
-def _unused_twins(recommender: Recommender, features: ItemFeatures, rows: csr_array) -> Columns:
+def _unused_duplicates(
+    recommender: Recommender, features: ItemFeatures, rows: csr_array
+) -> Columns:
     """Return the learned item without interactions whose features each new item has, or -1.
 
     Parameters
@@ -273,15 +275,15 @@ def _unused_twins(recommender: Recommender, features: ItemFeatures, rows: csr_ar
     """
     known = rows.shape[1] - rows.shape[0]
     nearest = np.asarray(rows.argmax(axis=1)).ravel()
-    twins = np.full(rows.shape[0], -1, np.int64)
+    duplicates = np.full(rows.shape[0], -1, np.int64)
     candidates = np.flatnonzero(
         (np.diff(rows.indptr) > 0) & (recommender.statistics.popularity(nearest) == 0)
     )
-    for start in range(0, len(candidates), TWINS_AT_ONCE):
-        at = candidates[start : start + TWINS_AT_ONCE]
+    for start in range(0, len(candidates), DUPLICATES_AT_ONCE):
+        at = candidates[start : start + DUPLICATES_AT_ONCE]
         same = (features.take(known + at) == features.take(nearest[at])).all(axis=1)
-        twins[at[same]] = nearest[at[same]]
-    return twins
+        duplicates[at[same]] = nearest[at[same]]
+    return duplicates
 
 
 def _empty_matrix(items: int) -> InteractionMatrix:

@@ -153,7 +153,7 @@ class ViewItemFeatures:
         return out
 
     def take(self, columns: Columns) -> FloatArray:
-        """Return the vectors of items, each part multiplied by the root of its weight."""
+        """Return the vectors of items, (n, dim), each part times the root of its weight."""
         if len(columns) <= ROWS_PER_CHUNK:
             return item_vectors(self.view, self.rows[columns], self.weights, self.vector_names)
         starts = range(0, len(columns), ROWS_PER_CHUNK)
@@ -175,7 +175,7 @@ class ViewItemFeatures:
         return numeric_attribute_names(self.view.snapshot)
 
     def numbers(self, columns: Columns, names: Sequence[str]) -> npt.NDArray[np.float64]:
-        """Return numeric attributes from the catalog; NaN for a deleted item."""
+        """Return numeric attributes from the catalog, (n, n_names); NaN for a deleted item."""
         rows = self.rows[columns]
         out = np.full((len(columns), len(names)), np.nan)
         present = np.flatnonzero(rows >= 0)

@@ -186,17 +186,17 @@ def stored_histories(
 
 def _history(events: pa.Table, feedback: Feedback) -> tuple[list[Interaction], bool]:
     """Return the history that the events of one user come to."""
-    judged = feedback.judge(events)
+    labels = feedback.label(events)
     history: dict[str, Interaction] = {}
     columns = (events.column(name).to_pylist() for name in (ITEM_ID, EVENT, TIME))
     for at, (item, event, time) in enumerate(zip(*columns, strict=True)):
-        if not judged.used[at]:
+        if not labels.used[at]:
             continue
         before = history.pop(item, Interaction(item, 0.0, event=event, happened=time))
-        strength = float(judged.strengths[at])
-        if judged.disliked[at]:
+        strength = float(labels.strengths[at])
+        if labels.disliked[at]:
             history[item] = Interaction(item, -abs(strength), time, event=event, happened=time)
-        elif judged.liked[at] and strength >= before.value:
+        elif labels.liked[at] and strength >= before.value:
             history[item] = Interaction(item, strength, time, event=event, happened=time)
         else:
             history[item] = replace(before, time=time)

@@ -38,9 +38,9 @@ def log(*rows):
     return pa.Table.from_pylist(rows, INTERACTIONS)
 
 
-def judged(rows, **options):
+def labels(rows, **options):
     table = log(*rows)
-    found = Feedback.of(table, **options).judge(table)
+    found = Feedback.of(table, **options).label(table)
     words = np.where(found.disliked, "disliked", np.where(found.liked, "liked", "seen"))
     words[~found.used] = "unused"
     return [(word, pytest.approx(float(n))) for word, n in zip(words, found.strengths, strict=True)]
@@ -77,17 +77,17 @@ def test_the_reference_lists_the_default_weights():
 
 
 def test_kinds_of_event_weigh_by_their_default_and_relative_to_the_strongest():
-    assert judged([("view", None), ("purchase", None), ("dislike", None)]) == [
+    assert labels([("view", None), ("purchase", None), ("dislike", None)]) == [
         ("liked", 0.1),
         ("liked", 1.0),
         ("disliked", -1.0),
     ]
-    assert judged([("view", None), ("click", None)]) == [("liked", 1 / 3), ("liked", 1.0)]
+    assert labels([("view", None), ("click", None)]) == [("liked", 1 / 3), ("liked", 1.0)]
 
 
 def test_given_weights_replace_the_default_ones():
     weights = {"View": 0, "rate": 2, "buy": -1}
-    assert judged([("view", None), ("rate", None), ("buy", None)], event_weights=weights) == [
+    assert labels([("view", None), ("rate", None), ("buy", None)], event_weights=weights) == [
         ("unused", 0.0),
         ("liked", 1.0),
         ("disliked", -0.5),
@@ -96,27 +96,27 @@ def test_given_weights_replace_the_default_ones():
 
 def test_ratings_have_a_threshold_and_amounts_have_none():
     rows = [("rate", 5.0), ("rate", 3.5), ("rate", 4.0), ("rate", None), ("rate", 0.0)]
-    assert [word for word, _ in judged(rows)] == ["liked", "seen", "liked", "liked", "seen"]
-    assert [word for word, _ in judged(rows, positive_from=5)] == [
+    assert [word for word, _ in labels(rows)] == ["liked", "seen", "liked", "liked", "seen"]
+    assert [word for word, _ in labels(rows, positive_from=5)] == [
         *("liked", "seen", "seen", "liked", "seen")
     ]
-    hours = judged([("play", 1.0), ("play", 3.0), ("play", 1_023.0)])
+    hours = labels([("play", 1.0), ("play", 3.0), ("play", 1_023.0)])
     assert hours == [("liked", 1.0), ("liked", 2.0), ("liked", 10.0)]
-    skewed = judged([("hours", 90.0), *[("hours", 1.0)] * 9])
+    skewed = labels([("hours", 90.0), *[("hours", 1.0)] * 9])
     assert {word for word, _ in skewed} == {"liked"}
-    percent = judged([("score", 90.0), ("score", 80.0), ("score", 40.0), ("score", 20.0)])
+    percent = labels([("score", 90.0), ("score", 80.0), ("score", 40.0), ("score", 20.0)])
     assert [word for word, _ in percent] == ["liked", "liked", "seen", "seen"]
 
 
 def test_a_value_below_zero_is_a_dislike():
-    assert judged([("thumb", 1.0), ("thumb", -1.0)]) == [("liked", 1.0), ("disliked", -1.0)]
+    assert labels([("thumb", 1.0), ("thumb", -1.0)]) == [("liked", 1.0), ("disliked", -1.0)]
 
 
 def test_old_events_count_less_with_a_half_life():
     rows = [("view", None, 0), ("view", None, 30), ("view", None, 60), ("view", None)]
-    strengths = [n for _, n in judged(rows, half_life_days=30)]
+    strengths = [n for _, n in labels(rows, half_life_days=30)]
     assert strengths == [0.25, 0.5, 1.0, 1.0]
-    assert [n for _, n in judged(rows)] == [1.0] * 4
+    assert [n for _, n in labels(rows)] == [1.0] * 4
 
 
 @pytest.mark.parametrize(

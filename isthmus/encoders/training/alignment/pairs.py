@@ -42,7 +42,7 @@ class Pairs:
         return len(self.text)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Pairs:
-        """Return the pairs of some rows."""
+        """Return the pairs of some rows, shape (n,)."""
         return Pairs(
             self.text[rows],
             self.image[rows],

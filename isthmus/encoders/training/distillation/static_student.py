@@ -61,7 +61,7 @@ class StaticStudent(Student):
         return torch.optim.SparseAdam([self._table], lr=rate)
 
     def vectors(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the normalised sums of tokens, twice: they are in the teacher's space."""
+        """Return normalised sums of tokens, (n, dim), twice: both are in the teacher's space."""
         import torch
         from torch.nn.functional import embedding_bag, normalize
 

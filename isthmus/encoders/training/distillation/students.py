@@ -116,7 +116,7 @@ class NetworkStudent(Student):
         return torch.optim.AdamW([*self._model.parameters(), *self._map.parameters()], lr=rate)
 
     def vectors(self, rows: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the network over contents."""
+        """Run the network over contents; return its vectors and their projection, (n, dim) each."""
         from torch.nn.functional import normalize
 
         if self._tokens is None:

@@ -96,7 +96,7 @@ class TunedNetwork:
         return self._frozen is not None
 
     def vectors(self, rows: Sequence[int]) -> torch.Tensor:
-        """Return the vectors of contents of any modality, with gradients.
+        """Return the vectors of contents of any modality, (n, dim), with gradients.
 
         Returns
         -------

@@ -78,7 +78,7 @@ class RankerModel(ABC):
 class Scaling:
     """Standardises features: by their mean and deviation, and no further away than 8 of these.
 
-    A feature that is constant keeps its unit, since it may vary elsewhere.
+    A feature that is constant keeps its unit, since it may vary in use.
     """
 
     def __init__(self, mean: FloatArray, deviation: FloatArray) -> None:
@@ -86,7 +86,7 @@ class Scaling:
 
     @classmethod
     def of(cls, features: FloatArray) -> Scaling:
-        """Take mean and deviation of every column."""
+        """Take mean and deviation of every column of features, (n_candidates, n_columns)."""
         sample = features[:: max(1, len(features) // STANDARDISED_ROWS)].astype(np.float32)
         if not len(sample):
             width = features.shape[1]

@@ -39,8 +39,8 @@ _SPELLINGS: tuple[tuple[str, pa.DataType], ...] = (
 )
 
 
-class TypeCensus:
-    """Counts the values of one attribute by type.
+class TypeInference:
+    """Infers the type of an attribute from its values, which it counts by type.
 
     Parameters
     ----------
