@@ -14,7 +14,15 @@ import pyarrow.parquet as pq
 from isthmus.data.csv_files import open_csv
 from isthmus.data.lance_library import batches_of, lance_library
 from isthmus.data.request import DEFAULTS, CsvOptions
-from isthmus.data.sources import BATCH_ROWS, Fault, Row, Source, arrow_source, object_source
+from isthmus.data.sources import (
+    BATCH_ROWS,
+    Fault,
+    Row,
+    Source,
+    arrow_source,
+    object_source,
+    repeated,
+)
 from isthmus.errors import InvalidInput, first_line
 
 
@@ -113,9 +121,7 @@ class _NameTwice(ValueError):
 def _to_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for at, name in enumerate(names) if name in names[:at])
-        raise _NameTwice(f"has {twice!r} twice")
+        raise _NameTwice(f"has {repeated(name for name, _ in pairs)[0]!r} twice")
     return made
 
 

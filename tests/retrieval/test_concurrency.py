@@ -14,6 +14,7 @@ import pytest
 from isthmus import Space
 from isthmus.errors import SpaceExists, SpaceLocked
 from isthmus.index.catalog.lock import write_lock
+from tests.stress.readers import beside_a_writer
 from tests.toy import item, two_encoders
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,11 +88,20 @@ def test_readers_never_fail_while_one_writes_and_publishes(space):
         space.upsert([item(f"new{n}", f"sea new{n}"), item("7", f"sea again{n}")])
         space.publish()
         if n % 5 == 0:
-            space.compact()
+            space.compact(keep_days=0)
     stop.set()
     for reader in readers:
         reader.join()
     assert problems == []
+
+
+@pytest.mark.heavy
+def test_readers_in_other_processes_never_fail_while_one_prunes_and_compacts():
+    """``python -m tests.stress.readers`` reads ten thousand times."""
+    asked, wrong, rounds = beside_a_writer(reads=400, readers=2)
+    assert wrong == []
+    assert asked.total() == 400
+    assert rounds > 0
 
 
 def test_of_several_processes_that_create_a_space_at_once_one_succeeds(tmp_path):
