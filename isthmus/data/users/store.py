@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from isthmus.data.convert import convert
 from isthmus.data.lance_commits import DurableCommits
+from isthmus.data.lance_library import lance_library
 from isthmus.data.lance_tables import (
     compact_if_fragmented,
     open_or_create,
@@ -111,10 +112,8 @@ class UserStore:
 
     def _overwrite(self, users: pa.Table) -> None:
         """Commit a whole table as the next version."""
-        import lance
-
         table = open_or_create(self._path, EMPTY)
-        lance.write_dataset(
+        lance_library().write_dataset(
             users.sort_by(USER_ID),
             table.uri,
             mode="overwrite",

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from isthmus.data.domain_mapping import DomainMapping
+from isthmus.data.lance_library import lance_library
 from isthmus.data.lance_manifest import VERSIONS
 from isthmus.data.lance_tables import (
     compact_if_fragmented,
@@ -162,13 +163,11 @@ class Catalog:
             Returns the vectors of a batch of rows, a list or null for each. It must not read from
             Lance, which would deadlock: it runs in Lance's threads.
         """
-        import lance
-
         self.drop_vectors([named_vector.column])
         dataset = self._latest()
         schema = pa.schema([(named_vector.column, pa.list_(pa.float32()))])
 
-        @lance.batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
+        @lance_library().batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
         def computed(batch: pa.RecordBatch) -> pa.RecordBatch:
             return pa.record_batch([compute(batch)], schema=schema)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.domain_mapping import DomainMapping
+from isthmus.data.lance_library import batches_of, lance_library
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, any_of, predicates_in
 from isthmus.data.leases import VersionGone, hold
 from isthmus.data.table_checksums import TableStamp
@@ -96,9 +97,20 @@ class Snapshot:
             raise VersionGone(f"{self._folder} has no version {self.version} any more; try again")
 
     @property
+<<<<<<< HEAD
     def _dataset(self) -> Any:
         self.keep()
         return self._table
+=======
+    def version(self) -> int:
+        """Version of the catalog."""
+        return self.stamp.version
+
+    @property
+    def rows(self) -> int:
+        """Number of items, searchable or not."""
+        return int(self._dataset.count_rows())
+>>>>>>> main
 
     @cached_property
     def attributes(self) -> Attributes:
@@ -176,7 +188,7 @@ class Snapshot:
 
         Items of which only other columns changed are not among them, see `patched_since`.
         """
-        yield from self._scan(named_vectors, f"{CONTENT_VERSION} > {version}").to_batches()
+        yield from batches_of(self._scan(named_vectors, f"{CONTENT_VERSION} > {version}"))
 
     def patched_since(self, version: int) -> RowIds:
         """Return the row ids of items that changed after a version, but not in their vectors."""
@@ -187,7 +199,7 @@ class Snapshot:
 
     def searchable(self, named_vectors: Sequence[NamedVector]) -> Iterator[pa.RecordBatch]:
         """Yield all items that have a vector, with vectors and row ids."""
-        yield from self._scan(named_vectors, f"{MODALITY_MASK} > 0").to_batches()
+        yield from batches_of(self._scan(named_vectors, f"{MODALITY_MASK} > 0"))
 
     def sample(self, named_vectors: Sequence[NamedVector], size: int) -> pa.Table:
         """Return a random sample of items, with the columns of `searchable`.
@@ -292,7 +304,7 @@ class Snapshot:
             scanner = self._dataset.scanner(
                 columns=list(columns), filter=" AND ".join(conditions) or None, batch_size=rows
             )
-            yield from scanner.to_batches()
+            yield from batches_of(scanner)
 
     def _known_domains(self, names: Sequence[str]) -> Sequence[str]:
         for name in names:
@@ -341,7 +353,8 @@ class Snapshot:
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield columns of every item."""
-        yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
+        scanner = self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS)
+        yield from batches_of(scanner)
 
     def quarantined(self) -> pa.Table:
         """Return id, domain and failures of the items with a content that could not be embedded."""
@@ -468,11 +481,9 @@ def select_rows_from(
 
 
 def _select_in_memory(rows: pa.Table, compiled: CompiledFilter) -> RowIds:
-    import lance
-
     if not len(rows):
         return np.empty(0, np.uint64)
-    dataset = lance.write_dataset(rows, "memory://")
+    dataset = lance_library().write_dataset(rows, "memory://")
     raise_failures(dataset, compiled)
     scanner = dataset.scanner(columns=[STABLE_ROW_ID], filter=compiled.sql)
     return np.asarray(scanner.to_table().column(STABLE_ROW_ID).to_numpy(), np.uint64)

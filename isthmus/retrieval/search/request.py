@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SkipValidation
 
@@ -207,7 +207,13 @@ class SearchRequest(RankingOptions, FusionOptions):
         default=False, description="Rank by shared words too (BM25), and fuse both rankings."
     )
     bm25_weight: float = Field(
-        default=1.0, description="Weight of the BM25 ranking in hybrid search; vectors have 1."
+        default=1.0,
+        description="Weight of the ranking by words in hybrid search; vectors have 1.",
+    )
+    words: Literal["bm25", "sparse"] = Field(
+        default="bm25",
+        description="How hybrid search ranks by words: bm25, or sparse, the terms that a "
+        "precomputed sparse model gives.",
     )
     instruction: str | None = Field(
         default=None,
@@ -216,7 +222,7 @@ class SearchRequest(RankingOptions, FusionOptions):
     rerank: str | None = Field(
         default=None,
         description="Model that orders the first candidates anew by their text: "
-        "cross-encoder/NAME_OR_FOLDER.",
+        "cross-encoder/NAME_OR_FOLDER, or late-interaction, the model that was precomputed.",
     )
     rerank_depth: int = Field(
         default=RERANK_DEPTH,
@@ -227,6 +233,8 @@ class SearchRequest(RankingOptions, FusionOptions):
     def check(self) -> None:
         """Raise `InvalidInput` if there is nothing to rerank by, or the page goes beyond it."""
         super().check()
+        if self.words != "bm25" and not self.hybrid:
+            raise InvalidInput(f"words={self.words!r} is for hybrid search; give hybrid=True too")
         if self.rerank is None:
             return
         if self.text is None or not self.text.strip():

@@ -25,6 +25,7 @@ from isthmus.retrieval.search.hybrid import (
     index_text_if_free,
     require_hybrid,
     require_plain,
+    search_bm25,
     search_hybrid,
 )
 from isthmus.retrieval.search.notes import filter_notes, warn_of
@@ -146,7 +147,8 @@ class Searcher:
         """Find the items nearest to contents, a vector, or examples, see `Space.search`."""
         space = self._space
         words = require_hybrid(request.text, request.bm25_weight) if request.hybrid else None
-        if words is not None and not space.view().snapshot.has_text_index:
+        by_bm25 = words is not None and request.words == "bm25"
+        if by_bm25 and not space.view().snapshot.has_text_index:
             index_text_if_free(space.path, space.catalog)
         given = {"text": request.text, "image": request.image, "audio": request.audio}
         kind = query_kind(given)
@@ -169,9 +171,12 @@ class Searcher:
             if words is None:
                 return [self._rank(weighted, query, kind, request, groups, n, before)]
             options = groups[0].selection, weighted.vector_weights, request.bm25_weight
-            return [search_hybrid(view, query, words, n, *options)]
+            search_words = search_bm25 if by_bm25 else self._second_stage.search_sparse
+            return [search_hybrid(view, query, partial(search_words, view, words), n, *options)]
 
         notes: list[str] = []
+        if words is not None and not by_bm25:
+            notes = self._second_stage.sparse_notes(view, groups[0].selection)
         whole = words is None and _is_whole(view, query, request)
         if request.rerank is None:
             offset, (rows, scores) = pager.page(make_lists, whole=whole)
@@ -179,7 +184,8 @@ class Searcher:
             depth = request.rerank_depth
             first = depth if whole else FIRST_WINDOW
             candidates, _ = lists_in_windows(depth, make_lists, first)[0]
-            reranked, notes = self._second_stage.rerank(view, request, candidates)
+            reranked, of_model = self._second_stage.rerank(view, request, candidates)
+            notes += of_model
             offset, (rows, scores) = pager.page(lambda *_: [reranked], whole=True)
         similar: list[float | None] | None = None
         if words is not None or request.rerank is not None:
