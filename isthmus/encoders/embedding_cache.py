@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from isthmus.data.lance_library import batches_of
 from isthmus.data.lance_tables import compact_if_fragmented, digest_predicates_in, open_or_create
 from isthmus.data.leases import hold
 from isthmus.data.table_checksums import newest_version
@@ -160,7 +161,7 @@ class ContentCache:
             yield batch.column(CONTENT).to_pylist(), batch.column(VECTOR)
 
     def _stored_keys(self) -> npt.NDArray[np.uint64]:
-        batches = self._dataset.scanner(columns=[CONTENT], scan_in_order=True).to_batches()
+        batches = batches_of(self._dataset.scanner(columns=[CONTENT], scan_in_order=True))
         parts = [keys_of(batch.column(0).to_pylist()) for batch in batches]
         return np.concatenate([*parts, np.empty(0, np.uint64)])
 

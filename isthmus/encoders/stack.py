@@ -19,6 +19,7 @@ from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder, digest_components
 from isthmus.encoders.registry import AGREEING_FAMILIES, load_encoder, parse_spec
 from isthmus.errors import FingerprintMismatch, InvalidInput, UnknownEncoder, UnsupportedModality
+from isthmus.forking import renew_lock
 from isthmus.schema import MODALITIES, Modality, vector_column
 
 TRUST_VARIABLE: Final = "ISTHMUS_TRUST_REMOTE_CODE"
@@ -250,6 +251,7 @@ class LazyEncoders:
         self._device = device
         self._loaded: dict[Modality, Encoder] = {}
         self._lock = threading.Lock()
+        renew_lock(self)
         for modality, encoder in (loaded or {}).items():
             self._accept(modality, encoder)
 
