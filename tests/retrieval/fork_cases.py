@@ -104,7 +104,8 @@ def test_a_lock_that_another_thread_held_at_the_fork_is_free(served):
     entered, leave = threading.Barrier(3), threading.Event()
 
     class Waiting:
-        schema = None
+        def count_rows(self):
+            return 0
 
         def config(self):
             entered.wait()
@@ -117,7 +118,9 @@ def test_a_lock_that_another_thread_held_at_the_fork_is_free(served):
 
     lazy = LazyEncoders({"text": "waiting"}, {})
     lazy._load = lambda modality: Waiting().config()
-    waits = (lambda: lazy("text"), lambda: Snapshot(Waiting(), None, None).attributes)
+    known = served.opened.catalog.snapshot()
+    snapshot = Snapshot(served.path, Waiting(), known.stamp, known.table)
+    waits = (lambda: lazy("text"), lambda: snapshot.attributes)
     readers = [threading.Thread(target=read, args=(call,), daemon=True) for call in waits]
     for reader in readers:
         reader.start()
