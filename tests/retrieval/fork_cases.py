@@ -9,9 +9,11 @@ from contextlib import suppress
 
 import faiss
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from isthmus import Space, User
+from isthmus.data.lance_tables import open_or_create
 from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import UnsupportedOperation
 from isthmus.index.ann.exact import exact_search
@@ -73,6 +75,13 @@ def test_a_forked_process_writes_and_its_parent_sees_it(served):
     assert in_child(write) == "(1, 'new', 2)"
     assert served.count(where="item_id = 'f03'") == 0
     assert served.get("new")["attributes"]["n"] == 7
+
+
+def test_a_table_that_was_changed_since_it_was_opened_is_read_as_it_is(tmp_path):
+    rows = pa.table({"n": [1, 2, 3]})
+    table = open_or_create(tmp_path / "t", rows.schema)
+    table.insert(rows)
+    assert in_child(lambda: table.to_table().column("n").to_pylist()) == "[1, 2, 3]"
 
 
 def test_a_process_forked_from_a_forked_one_answers(served):
