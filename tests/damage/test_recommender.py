@@ -38,9 +38,8 @@ def test_publishing_takes_a_damaged_recommender_from_where_it_was_trained_or_ref
     before = lists(opened(folder))
     file = folder / "releases" / "000001" / "recommender" / name
     damage(file)
-    with pytest.raises(CorruptRelease, match=name) as error:
+    with pytest.raises(CorruptRelease, match=name):
         lists(opened(folder))
-    assert str(error.value).count("isthmus ") == 1
     trained = folder / "training"
     if name == "recommender.json":  # then it is unknown which recommender it was
         shutil.rmtree(trained)
