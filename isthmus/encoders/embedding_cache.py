@@ -157,7 +157,7 @@ class ContentCache:
     def scan(self) -> Iterator[tuple[list[bytes], pa.Array]]:
         """Yield the hashes and the values on disk, batch by batch."""
         scanner = self._dataset.scanner(batch_size=SCAN_ROWS, scan_in_order=True)
-        for batch in scanner.to_batches():
+        for batch in batches_of(scanner):
             yield batch.column(CONTENT).to_pylist(), batch.column(VECTOR)
 
     def _stored_keys(self) -> npt.NDArray[np.uint64]:
