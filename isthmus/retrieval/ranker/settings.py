@@ -82,5 +82,5 @@ class TrainingSettings(RankerSettings):
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     dropout: float = 0.1
-    members: int = 1
+    members: int = 3
     hidden: int = 32
