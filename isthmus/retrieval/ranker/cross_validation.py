@@ -17,12 +17,12 @@ from isthmus.retrieval.ranker.models.linear import Linear
 from isthmus.retrieval.ranker.models.model import STANDARDISED_ROWS, RankerModel, Scaling
 from isthmus.retrieval.ranker.models.network import Network
 from isthmus.retrieval.ranker.settings import TrainingSettings
-from isthmus.retrieval.ranker.situations import CROSS_DOMAIN, FEW, MORE
+from isthmus.retrieval.ranker.situations import CROSS_DOMAIN, FEW, MORE, NEW_ITEMS
 
 GROUPS = 3
 ENOUGH_USERS = 40  # below it, users in other situations are learned from too
 # Users with a history share a network: what tells likes from others is much the same for them.
-SHARED = (CROSS_DOMAIN, FEW, MORE)
+SHARED = (CROSS_DOMAIN, FEW, MORE, NEW_ITEMS)
 
 
 StartsBySituation = Mapping[str, Mapping[str, RankerModel]]
