@@ -57,25 +57,23 @@ class CrossValidation:
     def members(
         self,
         make: Callable[[], RankerModel],
-        parts: Sequence[Examples],
+        examples: Examples,
         starts: Sequence[RankerModel],
     ) -> tuple[RankerModel, ...]:
         """Train a model without each group of users, each from its start."""
         return tuple(
-            make().fit(self.without(group, parts), start) for group, start in enumerate(starts)
+            make().fit(self.without(group, examples), start) for group, start in enumerate(starts)
         )
 
-    def without(self, group: int, parts: Sequence[Examples]) -> Examples:
-        """Return the examples of users outside a group."""
-        return join_examples(
-            [some.take(np.flatnonzero(self.group_of[some.users] != group)) for some in parts]
-        )
+    def without(self, group: int, examples: Examples) -> Examples:
+        """Return examples of which those of a group of users have no labels to learn from."""
+        return examples.unlabelled(self.group_of[examples.users] == group)
 
-    def learned_from(self, situation: str) -> list[Examples]:
+    def learned_from(self, situation: str) -> Examples:
         """Return what a model of one situation learns from: where few, others' examples too."""
         some = self.examples[situation]
         others = [other for name, other in self.examples.items() if name != situation]
-        return [some] if len(some) >= ENOUGH_USERS else [some, *others]
+        return some if len(some) >= ENOUGH_USERS else join_examples([some, *others])
 
     def prior(self, situation: str) -> Linear:
         """Return the average of the generators, standardised as all models of a situation are."""
@@ -90,7 +88,9 @@ class CrossValidation:
         start = next((model for model in before if model is not None), None)
         start = start or Linear.prior(self.columns, self._shared_scaling)
         return self.members(
-            lambda: Network(self.columns, self.settings), self._shared_examples, [start] * GROUPS
+            lambda: Network(self.columns, self.settings),
+            join_examples(self._shared_examples),
+            [start] * GROUPS,
         )
 
     @property

@@ -42,10 +42,13 @@ def distil(training: SituationTraining, teacher: Scored) -> Scored:
         epochs=EPOCH_FACTOR * training.settings.epochs,
     )
     validation, columns = training.validation, training.examples.columns
-    start, parts = validation.prior(training.situation), validation.learned_from(training.situation)
+    start, learned = (
+        validation.prior(training.situation),
+        validation.learned_from(training.situation),
+    )
     students: list[RankerModel] = []
     for group in range(GROUPS):
-        examples = validation.without(group, parts)
+        examples = validation.without(group, learned)
         targets = teacher.members[group].score(examples.features, examples.starts)
         students.append(Network(columns, settings).fit(examples, start, targets=targets))
     return training.scored(students)

@@ -216,7 +216,8 @@ def test_users_are_scored_by_models_that_were_not_trained_on_them(examples):
     validation = CrossValidation({"few": examples}, SETTINGS)
     scored = SituationTraining("few", validation, GENERATORS).cross_validated_models()["linear"]
     for group, member in enumerate(scored.members):
-        trained_on = set(validation.without(group, [examples]).users.tolist())
+        left = validation.without(group, examples)
+        trained_on = set(left.users[left.informative].tolist())
         held_out = np.array(sorted(set(examples.users.tolist()) - trained_on))
         assert len(held_out) == 20
         part = examples.take(held_out)
@@ -272,8 +273,8 @@ def test_few_users_of_a_situation_learn_from_the_others(examples):
     some = examples.take(np.arange(3))
     others = make(users=90, seed=2)
     validation = CrossValidation({"unknown": some, "few": others}, SETTINGS)
-    parts = validation.learned_from("unknown")
-    assert all(len(validation.without(group, parts)) == 62 for group in range(3))
+    learned = validation.learned_from("unknown")
+    assert all(len(validation.without(group, learned).informative) == 62 for group in range(3))
     _, report = SituationTraining("unknown", validation, GENERATORS).run()
     assert report.users == 3
 
