@@ -56,6 +56,7 @@ COMMANDS = (
     encoders.reembed,
     encoders.weights,
     encoders.set_weights,
+    encoders.precompute,
     integrations.enrich,
     integrations.unenrich,
     integrations.profile,

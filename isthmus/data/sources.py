@@ -7,6 +7,7 @@ and from what the space knows (`isthmus.data.type_inference`, `isthmus.data.conv
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -130,6 +131,11 @@ def total_rows(sources: Sequence[Source]) -> int | None:
     return sum(c for c in counts if c is not None) if None not in counts else None
 
 
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once."""
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
 def check_names(name: str, columns: Iterable[Any]) -> tuple[str, ...]:
     """Return the names of columns.
 
@@ -147,8 +153,7 @@ def check_names(name: str, columns: Iterable[Any]) -> tuple[str, ...]:
             )
         if not column.isprintable():
             raise InvalidInput(f"{name}: column {column!r} has a name with control characters")
-    twice = [column for at, column in enumerate(names) if column in names[:at]]
-    if twice:
+    if twice := repeated(names):
         raise InvalidInput(
             f"{name} has two columns called {twice[0]!r}; rename one of them, or leave it out"
         )

@@ -354,12 +354,26 @@ def test_invalid_rows_are_refused_by_number_or_skipped(shop, run, run_json, tmp_
     assert (report["rows_read"], report["added"], report["invalid"]) == (3, 1, 2)
 
 
+def start(arguments, environment, folder, **pipes):
+    """Start a job that Ctrl-C interrupts, which a process in the background ignores."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(
+        [COMMAND, *arguments],
+        env=environment,
+        cwd=folder,
+        text=True,
+        stderr=subprocess.PIPE,
+        **pipes,
+    )
+
+
 def interrupted(job):
     """Press Ctrl-C until the job ends: Python drops an interrupt that falls into a destructor."""
     while True:
         job.send_signal(signal.SIGINT)
         try:
-            return job.communicate(timeout=3)[1]
+            return job.communicate(timeout=30)[1]
         except subprocess.TimeoutExpired:
             continue
 
@@ -367,14 +381,7 @@ def interrupted(job):
 def test_compacting_goes_on_in_the_background_until_it_is_interrupted(shop, environment, tmp_path):
     before = len(list((shop / "catalog.lance/_versions").iterdir()))
     arguments = ["compact", "--keep-days", "0", "--every", "1", "--space", "shop"]
-    with subprocess.Popen(
-        [COMMAND, *arguments],
-        env=environment,
-        cwd=tmp_path,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as job:
+    with start(arguments, environment, tmp_path, stdout=subprocess.PIPE) as job:
         assert job.stdout.readline().startswith("table catalog.lance")
         assert "interrupted" in interrupted(job)
     assert job.returncode == 130
@@ -387,9 +394,7 @@ def test_an_interrupted_job_says_so_and_goes_on_where_it_stopped(run_json, envir
     pq.write_table(table, tmp_path / "many.parquet")
     run_json("create", "--space", "s", "--encoder", "toy/slow")
     arguments = ["upsert", "many.parquet", "--space", "s", "--domain", "d"]
-    job = subprocess.Popen(
-        [COMMAND, *arguments], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    )
+    job = start(arguments, environment, tmp_path)
     cache = tmp_path / "s/embedding_cache"
     while not cache.exists() or not any(cache.iterdir()):
         time.sleep(0.05)

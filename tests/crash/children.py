@@ -81,20 +81,25 @@ def decode_here() -> None:
     decoding.decode_apart = lambda modality, data: open_image(data)
 
 
-def import_all(act: Callable[[], Any]) -> None:
-    """Import what a function imports, so that no child does it again.
+def in_child_with_imports(act: Callable[[], Any]) -> Outcome:
+    """Run a function in a process of its own, and import here what it imported there.
 
-    This process must not run Lance, whose threads a fork does not copy.
+    So no later child imports it again; for torch that takes seconds. This process must not run
+    Lance, whose threads a fork does not copy.
     """
     before = set(sys.modules)
 
-    def modules() -> list[str]:
-        act()
-        return [name for name in sys.modules if name not in before]
+    def act_and_list() -> tuple[Any, list[str]]:
+        return act(), [name for name in sys.modules if name not in before]
 
-    for name in in_child(modules).value or []:
+    outcome = in_child(act_and_list)
+    if outcome.killed or outcome.error:
+        return outcome
+    value, modules = outcome.value
+    for name in modules:
         with contextlib.suppress(Exception):  # some exist only under conditions
             importlib.import_module(name)
+    return Outcome(value)
 
 
 def in_child(act: Callable[[], Any]) -> Outcome:

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.crash.children import build, decode_here, import_all
+from tests.crash.children import build, decode_here, in_child_with_imports
 from tests.crash.state import answers, open_space
 from tests.crash.trial import Trial
 from tests.crash.verbs import VERBS, published
@@ -36,12 +36,12 @@ def main() -> int:
             print("no C compiler: nothing was run")
             return 0
         decode_here()
-        import_all(lambda: everything(Path(folder) / "imported"))
+        in_child_with_imports(lambda: everything(Path(folder) / "imported"))
         names = list(options.verbs or VERBS)
-        shares = [names[first :: options.workers] for first in range(options.workers)]
+        waiting = queue(len(names))
         workers = [
-            start(share, library, Path(folder) / str(number), options)
-            for number, share in enumerate(shares)
+            start(names, waiting, library, Path(folder) / str(number), options)
+            for number in range(options.workers)
         ]
         diverged = sum(os.waitstatus_to_exitcode(os.waitpid(one, 0)[1]) != 0 for one in workers)
     print("verbs diverged" if diverged else "0 divergences")
@@ -54,7 +54,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("verbs", nargs="*", help=f"of: {', '.join(VERBS)}; by default all")
     parser.add_argument("--every", type=int, default=1, help="try every so manyth stop only")
     parser.add_argument("--first", type=int, default=1, help="the first stop to try")
-    parser.add_argument("--workers", type=int, default=1, help="processes, each with its verbs")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes; each takes a verb at a time"
+    )
     parser.add_argument("--at", type=int, help="send a signal at this call, and nothing else")
     return parser.parse_args()
 
@@ -66,17 +68,29 @@ def everything(path: Path) -> None:
     open_space(path).add_interactions([{"user_id": "u1", "item_id": "i1"}])
 
 
-def start(names: Sequence[str], library: Path, work: Path, options: argparse.Namespace) -> int:
-    """Try verbs one after the other in a process of their own; return its number."""
+def queue(length: int) -> int:
+    """Return a pipe that holds the numbers below a length, a byte each; each is read once."""
+    reading, writing = os.pipe()
+    os.write(writing, bytes(range(length)))
+    os.close(writing)
+    return reading
+
+
+def start(
+    names: Sequence[str], waiting: int, library: Path, work: Path, options: argparse.Namespace
+) -> int:
+    """Try the next verb of a queue until none is left, in a process; return its number."""
     worker = os.fork()
     if worker:
         return worker
-    status = 2
+    status = 0
     try:
-        diverged = [name for name in names if tried(name, library, work, options)]
-        status = 1 if diverged else 0
+        while following := os.read(waiting, 1):
+            if tried(names[following[0]], library, work, options):
+                status = 1
     except BaseException:
         traceback.print_exc()
+        status = 2
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

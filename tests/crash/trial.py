@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash.children import Outcome, Watch, in_child
+from tests.crash.children import Outcome, Watch, in_child, in_child_with_imports
 from tests.crash.state import (
     SECTIONS,
     State,
@@ -67,7 +67,7 @@ class Trial:
         self._place, template = work / "place", work / "template"
         self._space = self._place / "space"
         self._place.mkdir()
-        valued(in_child(self._prepare))
+        valued(in_child_with_imports(self._prepare))
         shutil.copytree(self._place, template)
         self.undisturbed = self._run(template)
 
@@ -82,7 +82,7 @@ class Trial:
             self._act()
             return watch.counted()
 
-        calls = valued(in_child(act))
+        calls = valued(in_child_with_imports(act))
         after, answered, media, left = valued(in_child(self._look))
         assert not left, f"{self.verb.name} leaves {left}"
         return Undisturbed(template, before, after, answered, media, calls)

@@ -29,15 +29,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from isthmus import IsthmusError, Space, User, schema
 from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.index.settings import SpaceSettings
+from isthmus.operations.precompute import precompute_by
 from tests.retrieval.recommend.worlds import BRIEF
-from tests.toy import COLOURS, ToyEncoder, item, picture, two_encoders
+from tests.toy import COLOURS, ToyEncoder, ToyRecords, item, picture, two_encoders
 
 LIMIT_S = 300.0  # a machine may be busy with other things
+SHOWN = 100  # every so manyth, what there was so far is shown
 NEWEST = 0.5  # share of the damages that hit the newest file of its kind
 HEAVY = (
     "faiss",
@@ -92,6 +94,7 @@ def build(path: Path) -> None:
     space.train(settings=BRIEF)
     space.publish()
     space.learn_fusion(label="taste")
+    precompute_by(space.opened, ToyRecords())
     space.index_text()
     space.delete(["f39"])
     space.upsert([item("late", "latecomer", "films"), item("broken", "x", image=b"none")])
@@ -221,12 +224,13 @@ def judge(outcome: tuple[str, Any], sound: dict[str, tuple[str, Any]]) -> tuple[
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keep what libraries print about damaged files off the standard error."""
+def quiet() -> Iterator[TextIO]:
+    """Keep what libraries print about damaged files off the standard error; yield that."""
     saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     try:
-        yield
+        with os.fdopen(os.dup(saved), "w") as shown:
+            yield shown
     finally:
         os.dup2(saved, 2)
         os.close(saved)
@@ -236,7 +240,7 @@ def quiet() -> Iterator[None]:
 def run(source: Path, flips: int, seed: int, only: str = "") -> tuple[Counter[str], list[str]]:
     """Damage copies of a space; return how often each verdict was given, and what is wrong."""
     chance, verdicts, wrong = random.Random(seed), Counter[str](), []
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet() as shown:
         work = Path(folder) / "work"
         shutil.copytree(source, work)
         sound = in_fork(lambda: read_all(work))[1]
@@ -244,7 +248,7 @@ def run(source: Path, flips: int, seed: int, only: str = "") -> tuple[Counter[st
         if unsound:
             raise RuntimeError(f"the sound space does not answer: {unsound}")
         by_kind = [files for kind, files in kinds(source).items() if only in kind]
-        for _ in range(flips):
+        for number in range(1, flips + 1):
             files = chance.choice(by_kind)
             newest = max(files, key=lambda file: file.stat().st_mtime_ns)
             file = newest if chance.random() < NEWEST else chance.choice(files)
@@ -255,11 +259,14 @@ def run(source: Path, flips: int, seed: int, only: str = "") -> tuple[Counter[st
             verdicts[verdict] += 1
             if verdict not in (HARMLESS, REPORTED):
                 wrong.append(f"{verdict}: {file.relative_to(source)}, {done}: {seen}")
+                print(wrong[-1], file=shown, flush=True)
+            if number % SHOWN == 0:
+                print(f"{number} of {flips}: {dict(verdicts)}", file=shown, flush=True)
     return verdicts, wrong
 
 
 def main() -> None:
-    """Print the verdicts as JSON, and what is wrong; exit with 1 if anything is."""
+    """Print the verdicts as JSON, and what is wrong at once; exit with 1 if anything is."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--flips", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -278,8 +285,6 @@ def main() -> None:
                 sys.exit(f"the space could not be built: {built[1]}")
         verdicts, wrong = run(source, given.flips, given.seed, given.only)
     print(json.dumps(dict(verdicts)))
-    for line in wrong:
-        print(line, file=sys.stderr)
     sys.exit(1 if wrong else 0)
 
 

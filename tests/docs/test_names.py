@@ -6,8 +6,10 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import ConfigDict, TypeAdapter
 from typer.main import get_command
 
 import isthmus
@@ -229,6 +231,19 @@ def test_a_method_has_the_keywords_and_defaults_of_its_request(verb):
         if not field.is_required():
             assert field.default == default, name
         assert field.description, name
+
+
+@pytest.mark.parametrize("verb", REQUESTS)
+def test_a_default_is_what_its_validation_returns(verb):
+    # `Request.of` leaves defaults to the model, which does not validate them.
+    arbitrary = ConfigDict(arbitrary_types_allowed=True)
+    for name, field in fields_of(REQUESTS[verb]).items():
+        if not field.is_required():
+            adapter = TypeAdapter(
+                Annotated[field.annotation, name, *field.metadata], config=arbitrary
+            )
+            validated = adapter.validate_python(field.default)
+            assert (type(validated), validated) == (type(field.default), field.default), name
 
 
 def test_every_verb_is_a_command_of_its_name_and_no_other_is():

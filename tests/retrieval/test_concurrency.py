@@ -14,6 +14,7 @@ import pytest
 from isthmus import Space
 from isthmus.errors import SpaceExists, SpaceLocked
 from isthmus.index.catalog.lock import write_lock
+from tests.stress.readers import beside_a_writer
 from tests.toy import item, two_encoders
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,11 +88,70 @@ def test_readers_never_fail_while_one_writes_and_publishes(space):
         space.upsert([item(f"new{n}", f"sea new{n}"), item("7", f"sea again{n}")])
         space.publish()
         if n % 5 == 0:
-            space.compact()
+            space.compact(keep_days=0)
     stop.set()
     for reader in readers:
         reader.join()
     assert problems == []
+
+
+@pytest.fixture
+def outdated(space, monkeypatch):
+    """A space whose next query gets a view that another process made unreadable meanwhile."""
+    for n in range(3):
+        space.upsert([item(f"sea{n}", f"sea word{n}", n=n)])
+    space.publish()
+    writer = Space.open(space.path, encoder=two_encoders())
+    before = space.opened.view()
+    writer.upsert([item("new", "sea word9", n=9)])
+    for _ in range(6):  # five old releases are kept
+        writer.publish()
+    writer.compact(keep_days=0)
+    assert not before.snapshot.stamp.is_there()
+    assert not before.release.folder.exists()
+    live, views = space.opened.live, [before]
+    now = live.now
+    monkeypatch.setattr(live, "now", lambda: views.pop() if views else now())
+    return space
+
+
+def test_a_view_is_searched_though_what_it_was_made_of_was_removed(outdated):
+    assert [hit.item_id for hit in outdated.search("word2", k=1)] == ["sea2"]
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        lambda space: space.search("word9", where="n > 2"),
+        lambda space: space.search("word9", k=1, attributes=True),
+        lambda space: space.search("word9", k=1, hybrid=True),
+        lambda space: space.similar("sea0", where="n > 2"),
+    ],
+)
+def test_a_query_that_reads_what_was_removed_is_answered_from_a_new_view(outdated, search):
+    assert [hit.item_id for hit in search(outdated)] == ["new"]
+
+
+def test_a_view_takes_up_what_is_new_though_its_version_was_removed(space):
+    space.upsert([item("a", "sea")])
+    reader = Space.open(space.path, encoder=two_encoders())
+    assert [hit.item_id for hit in reader.search("sea")] == ["a"]
+    space.upsert([item("b", "sea")])
+    space.compact(keep_days=0)
+    assert (reader.count(), reader.status()["delta"]) == (2, 2)
+
+
+def test_every_other_verb_keeps_its_view_or_takes_a_new_one(outdated):
+    assert outdated.count(where="n > 2") == 1
+
+
+@pytest.mark.heavy
+def test_readers_in_other_processes_never_fail_while_one_prunes_and_compacts():
+    """``python -m tests.stress.readers`` reads ten thousand times."""
+    asked, wrong, rounds = beside_a_writer(reads=400, readers=2)
+    assert wrong == []
+    assert asked.total() == 400
+    assert rounds > 0
 
 
 def test_of_several_processes_that_create_a_space_at_once_one_succeeds(tmp_path):

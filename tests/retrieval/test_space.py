@@ -702,6 +702,11 @@ def test_a_batch_names_the_vector_that_is_no_good(space: Space) -> None:
         space.search_batch(vectors)
     with pytest.raises(InvalidInput, match=r"shape \(3, 63\); give \(n, 64\) for text"):
         space.search_batch(vectors[:, 1:])
+    for texts in (["sea"], [[1.0], [1.0, 2.0]]):
+        with pytest.raises(InvalidInput, match="a vector is not a list of numbers: "):
+            space.search_batch(texts)
+    with pytest.raises(InvalidInput, match=r"not a list of numbers: could not convert .*'sea'"):
+        space.search(vector=["sea"])
 
 
 def test_one_domain_or_several_are_one_option(space: Space) -> None:

@@ -464,6 +464,7 @@ def _published_folder(release: Release | None) -> Path | None:
     within = f"{RECOMMENDER_FOLDER}/"
     if release is None or not any(name.startswith(within) for name in release.manifest.files):
         return None
+    release.keep()
     folder = release.folder / RECOMMENDER_FOLDER
     for name in release.damaged_files(within=within):
         raise CorruptRelease(f"{release.folder / name} is missing or damaged; {_remedy(folder)}")

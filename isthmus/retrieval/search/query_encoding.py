@@ -7,6 +7,7 @@ with its reason and stops no other.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -114,14 +115,14 @@ def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVe
     Raises
     ------
     InvalidInput
-        If it fits no named vector, or several, or is not finite, or zero.
+        If it fits no named vector, or several, or holds no numbers, or is not finite, or zero.
     """
     if isinstance(vector, Mapping):
         return {
             name: vector_query(_called(named_vectors, name), one)[name]
             for name, one in vector.items()
         }
-    values = np.asarray(vector, np.float32)
+    values = _numbers(vector)
     fitting = [
         named_vector for named_vector in named_vectors if values.shape == (named_vector.dim,)
     ]
@@ -131,8 +132,8 @@ def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVe
             f"vectors of {names} have {len(values)} numbers alike; say which this is: "
             f"vector={{{fitting[0].name!r}: [...]}}"
         )
-    norm = float(np.linalg.norm(values))
-    if len(fitting) != 1 or not np.isfinite(norm) or norm == 0:
+    norm = math.sqrt(values @ values) if fitting else float(np.linalg.norm(values))
+    if not fitting or not math.isfinite(norm) or norm == 0:
         shapes = " or ".join(f"({b.dim},) for {b.name}" for b in named_vectors)
         raise InvalidInput(
             f"vector of shape {values.shape} and norm {norm:g}; give a finite one of {shapes}"
@@ -148,14 +149,15 @@ def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple
     Raises
     ------
     InvalidInput
-        If they fit no named vector, or one of them is not finite, or zero; the message names it.
+        If they fit no named vector, or hold no numbers, or one of them is not finite, or zero; the
+        message names it.
     """
     if isinstance(vectors, Mapping):
         if len(vectors) != 1:
             raise InvalidInput(f"vectors of {len(vectors)} names; give those of one")
         name, vectors = next(iter(vectors.items()))
         named_vectors = _called(named_vectors, name)
-    values = np.asarray(vectors, np.float32)
+    values = _numbers(vectors)
     fitting = [
         named_vector
         for named_vector in named_vectors
@@ -171,6 +173,23 @@ def batch_queries(named_vectors: tuple[NamedVector, ...], vectors: Any) -> tuple
             f"vector {bad[0]} has norm {norms[bad[0], 0]:g}; give finite vectors that are not zero"
         )
     return fitting[0].name, values / norms
+
+
+def _numbers(vectors: Any) -> FloatArray:
+    """Return vectors as float32, of any shape.
+
+    Raises
+    ------
+    InvalidInput
+        If they are no numbers, or lists of different lengths.
+    """
+    try:
+        return np.asarray(vectors, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"a vector is not a list of numbers: {error}; encode texts and pictures first, "
+            "or give them to `search`"
+        ) from error
 
 
 def _called(named_vectors: tuple[NamedVector, ...], name: str) -> tuple[NamedVector, ...]:
