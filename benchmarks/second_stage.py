@@ -183,18 +183,19 @@ def measure(task: Task, search: Callable[[str], Sequence[Any]], n_queries: int) 
 
 
 def ways(work: Path, depths: Sequence[int]) -> dict[str, dict[str, Any]]:
-    """Return the arguments of each way to search."""
-    cross = f"cross-encoder/{work}/cross-encoder/model"
+    """Return the arguments of each way to search, of the models that were trained."""
+    trained = {kind for kind in STEPS if (work / kind / "model").exists()}
+    rerank = {
+        "late-interaction": "late-interaction",
+        "cross-encoder": f"cross-encoder/{work}/cross-encoder/model",
+    }
     found: dict[str, dict[str, Any]] = {"vectors alone": {}, "hybrid BM25": {"hybrid": True}}
-    found["hybrid sparse"] = {"hybrid": True, "words": "sparse"}
-    for depth in depths:
-        found[f"late interaction of {depth}"] = {
-            "rerank": "late-interaction",
-            "rerank_depth": depth,
-        }
-        found[f"cross-encoder of {depth}"] = {"rerank": cross, "rerank_depth": depth}
-    found["hybrid BM25, late interaction of 50"] = {"hybrid": True, "rerank": "late-interaction"}
-    found["hybrid BM25, cross-encoder of 50"] = {"hybrid": True, "rerank": cross}
+    if "sparse" in trained:
+        found["hybrid sparse"] = {"hybrid": True, "words": "sparse"}
+    for kind in sorted(trained & set(rerank)):
+        for depth in depths:
+            found[f"{kind} of {depth}"] = {"rerank": rerank[kind], "rerank_depth": depth}
+        found[f"hybrid BM25, {kind} of 50"] = {"hybrid": True, "rerank": rerank[kind]}
     return found
 
 
@@ -222,6 +223,7 @@ def main() -> None:
         kept = {
             kind: space.precompute(f"{kind}/{work}/{kind}/model").as_dict()
             for kind in ("late-interaction", "sparse")
+            if (work / kind / "model").exists()
         }
         print(kept, flush=True)
         results[name] = {"precomputed": kept}

@@ -97,20 +97,9 @@ class Snapshot:
             raise VersionGone(f"{self._folder} has no version {self.version} any more; try again")
 
     @property
-<<<<<<< HEAD
     def _dataset(self) -> Any:
         self.keep()
         return self._table
-=======
-    def version(self) -> int:
-        """Version of the catalog."""
-        return self.stamp.version
-
-    @property
-    def rows(self) -> int:
-        """Number of items, searchable or not."""
-        return int(self._dataset.count_rows())
->>>>>>> main
 
     @cached_property
     def attributes(self) -> Attributes:

@@ -87,7 +87,8 @@ class SecondStage:
         if family not in (CROSS_ENCODER, LATE_INTERACTION):
             raise InvalidInput(
                 f"rerank {spec!r} names no model that orders candidates; give "
-                "cross-encoder/NAME_OR_FOLDER or late-interaction"
+                "cross-encoder/NAME_OR_FOLDER or late-interaction (a chat model orders hits, with "
+                "reasons, by isthmus rerank)"
             )
         model = self._model(spec) if name else self._precomputed(family)
         if not len(rows):
