@@ -83,7 +83,9 @@ class FaissIndex(FamilyIndex):
     ) -> Self:
         """Return an index over a FAISS index that was read from a file."""
         cls._configure(index, recipe)
-        return cls(recipe, vectors, index, parameters, file)
+        opened = cls(recipe, vectors, index, parameters, file)
+        _ = opened._random_access_vectors  # maps the file while the release is sure to be there
+        return opened
 
     @classmethod
     def _empty(cls, recipe: Recipe, rows: int, dim: int) -> Any:
