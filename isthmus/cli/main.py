@@ -60,7 +60,6 @@ COMMANDS = (
     integrations.enrich,
     integrations.unenrich,
     integrations.profile,
-    integrations.rerank,
 )
 WITH_SEVERAL_VALUES = (
     releases.plan,

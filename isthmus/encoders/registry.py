@@ -113,6 +113,9 @@ SECOND_STAGE: Final[Mapping[str, EncoderFamily]] = {
         "late-interaction/lightonai/GTE-ModernColBERT-v1",
         takes_folder=True,
     ),
+    "openai": EncoderFamily(
+        "chat_reranker", "load_chat_reranker", "openai/NAME?base_url=http://host:8000/v1"
+    ),
     "sparse": EncoderFamily(
         "learned_sparse",
         "load_learned_sparse",

@@ -22,7 +22,7 @@ from isthmus import (
     TrainSettings,
 )
 from isthmus.cli.main import app
-from isthmus.integrations.chat_queries import profile, rerank
+from isthmus.integrations.chat_queries import profile
 from isthmus.integrations.enrich import enrich, unenrich
 from isthmus.integrations.importing import import_collection
 from isthmus.integrations.request import EnrichRequest, ImportRequest
@@ -114,7 +114,6 @@ FUNCTIONS = {
     "enrich": (enrich, EnrichRequest),
     "unenrich": (unenrich, None),
     "profile": (profile, None),
-    "rerank": (rerank, None),
     "distill": (isthmus.distill, DistillSettings),
 }
 # In Python these say how a call runs, and not what it does.

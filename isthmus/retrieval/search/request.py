@@ -222,7 +222,8 @@ class SearchRequest(RankingOptions, FusionOptions):
     rerank: str | None = Field(
         default=None,
         description="Model that orders the first candidates anew by their text: "
-        "cross-encoder/NAME_OR_FOLDER, or late-interaction, the model that was precomputed.",
+        "cross-encoder/NAME_OR_FOLDER, late-interaction (the model that was precomputed), or a "
+        "chat model, openai/NAME?base_url=http://host:8000/v1.",
     )
     rerank_depth: int = Field(
         default=RERANK_DEPTH,

@@ -38,6 +38,8 @@ class Hit:
     similarity : float or None
         In hybrid search, and where a model ordered the list anew, the score of the search by
         vectors alone, where the item has one.
+    reason : str or None
+        Where a chat model ordered the list, why it stands there.
     explanation : Explanation or None
         In recommendations, why the item is there, where that was asked for.
     """
@@ -51,6 +53,7 @@ class Hit:
     audio: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     similarity: float | None = None
+    reason: str | None = None
     explanation: Explanation | None = None
 
     @property
@@ -64,12 +67,12 @@ class Hit:
         return link_of(self.attributes)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the hit as plain values, audio, similarity and explanation only where present."""
+        """Return the hit as plain values; audio, similarity and why it is there where present."""
         values = asdict(self)
         return {
             name: value
             for name, value in values.items()
-            if value is not None or name not in ("audio", "similarity", "explanation")
+            if value is not None or name not in ("audio", "similarity", "reason", "explanation")
         }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial, wraps
 from typing import Any, TypeVar
 
@@ -175,6 +176,7 @@ class Searcher:
             return [search_hybrid(view, query, partial(search_words, view, words), n, *options)]
 
         notes: list[str] = []
+        reasons: dict[int, str] = {}
         if words is not None and not by_bm25:
             notes = self._second_stage.sparse_notes(view, groups[0].selection)
         whole = words is None and _is_whole(view, query, request)
@@ -184,9 +186,9 @@ class Searcher:
             depth = request.rerank_depth
             first = depth if whole else FIRST_WINDOW
             candidates, _ = lists_in_windows(depth, make_lists, first)[0]
-            reranked, of_model = self._second_stage.rerank(view, request, candidates)
-            notes += of_model
-            offset, (rows, scores) = pager.page(lambda *_: [reranked], whole=True)
+            reranked = self._second_stage.rerank(view, request, candidates)
+            notes, reasons = notes + reranked.notes, reranked.reasons
+            offset, (rows, scores) = pager.page(lambda *_: [reranked[:2]], whole=True)
         similar: list[float | None] | None = None
         if words is not None or request.rerank is not None:
             similar = hybrid_similarities(view, query, rows, weighted.vector_weights)
@@ -194,6 +196,11 @@ class Searcher:
             allowed = [group.selection for group in groups]
             require_comparable(view, query.vectors, allowed, space.path)
         hits = make_hits(view, rows, scores, similar, attributes=request.attributes, offset=offset)
+        if reasons:
+            hits = [
+                replace(hit, reason=reasons.get(row))
+                for row, hit in zip(rows.tolist(), hits, strict=True)
+            ]
         return pager.hits(hits, offset, warn_of([*notes, *filter_notes(view, request, groups)]))
 
     @_from_one_view

@@ -1,16 +1,16 @@
 """The second stage: models that read query and text, after the search by vectors or beside it.
 
-A cross-encoder or late interaction orders the first candidates of a search anew. Their number is
-fixed and does not depend on the length of the list, so that a longer list begins with the shorter
-one; the list ends with the candidates. Learned sparse vectors take the place of BM25 in hybrid
-search.
+A cross-encoder, late interaction or a chat model orders the first candidates of a search anew.
+Their number is fixed and does not depend on the length of the list, so that a longer list begins
+with the shorter one; the list ends with the candidates. Learned sparse vectors take the place of
+BM25 in hybrid search.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -29,18 +29,40 @@ from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import ScoredRows, order_of
 from isthmus.retrieval.search.request import SearchRequest
+from isthmus.retrieval.search.results import make_hits
 from isthmus.retrieval.search.sparse_index import SparseIndex
 from isthmus.schema import CONTENT_HASH, TEXT
 
 RERANKED: Final = "rerank gives the best of the first candidates by a model of their text"
 CROSS_ENCODER: Final = "cross-encoder"
 LATE_INTERACTION: Final = "late-interaction"
+CHAT: Final = "openai"
 SPARSE: Final = "sparse"
+RERANKERS: Final = (CROSS_ENCODER, LATE_INTERACTION, CHAT)
 PRECOMPUTED: Final = (LATE_INTERACTION, SPARSE)
 LOADED_MODELS: Final = 3
 ENCODED_CONTENTS: Final = 4_096  # that are not stored, kept in memory
 
 Records = np.ndarray[Any, Any]
+
+
+class Reranked(NamedTuple):
+    """Candidates in the order of a model.
+
+    Attributes
+    ----------
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (n,), best first.
+    notes : list of str
+        What is to be said of it.
+    reasons : dict of int to str
+        Why a row stands where it does, where the model says so.
+    """
+
+    rows: Positions
+    scores: FloatArray
+    notes: list[str]
+    reasons: dict[int, str] = {}  # noqa: RUF012
 
 
 class SecondStage:
@@ -57,12 +79,11 @@ class SecondStage:
         self._models: LRUCache[Any] = LRUCache(LOADED_MODELS)
         self._records: dict[str, RecordCache] = {}  # by fingerprint
         self._encoded: LRUCache[Records] = LRUCache(ENCODED_CONTENTS)
+        self._orders: LRUCache[list[tuple[int, str]]] = LRUCache()
         self._index: tuple[RecordCache, SparseIndex] | None = None
 
-    def rerank(
-        self, view: View, request: SearchRequest, rows: Positions
-    ) -> tuple[ScoredRows, list[str]]:
-        """Return candidates in the order of a model, with its scores, and what to say of them.
+    def rerank(self, view: View, request: SearchRequest, rows: Positions) -> Reranked:
+        """Return candidates in the order of a model.
 
         Parameters
         ----------
@@ -84,19 +105,24 @@ class SecondStage:
         """
         spec, query = str(request.rerank), str(request.text)
         family, name, _ = parse_spec(spec)
-        if family not in (CROSS_ENCODER, LATE_INTERACTION):
+        if family not in RERANKERS:
             raise InvalidInput(
                 f"rerank {spec!r} names no model that orders candidates; give "
-                "cross-encoder/NAME_OR_FOLDER or late-interaction (a chat model orders hits, with "
-                "reasons, by isthmus rerank)"
+                "cross-encoder/NAME_OR_FOLDER, late-interaction, or a chat model, "
+                "openai/NAME?base_url=http://host:8000/v1"
             )
         model = self._model(spec) if name else self._precomputed(family)
         if not len(rows):
-            return (rows, np.empty(0, np.float32)), []
-        score = self._cross if family == CROSS_ENCODER else self._late
-        scores, notes = score(view, model, query, rows)
+            return Reranked(rows, np.empty(0, np.float32), [])
+        reasons: dict[int, str] = {}
+        if family == CHAT:
+            scores, notes, reasons = self._chat(view, model, query, rows)
+        elif family == CROSS_ENCODER:
+            scores, notes = self._cross(view, model, query, rows)
+        else:
+            scores, notes = self._late(view, model, query, rows)
         order = order_of(view, rows, scores)
-        return (rows[order], scores[order]), notes
+        return Reranked(rows[order], scores[order], notes, reasons)
 
     def search_sparse(
         self, view: View, text: str, depth: int, selection: Selection | None
@@ -121,6 +147,30 @@ class SecondStage:
             f"{missing} items have no sparse vectors yet, and are found by their vectors alone; "
             f"compute them with: {self._again(SPARSE)}"
         ]
+
+    def _chat(
+        self, view: View, model: Any, query: str, rows: Positions
+    ) -> tuple[FloatArray, list[str], dict[int, str]]:
+        """Return places, counted from behind, and reasons of a chat model.
+
+        Items that look the same are one to the model, so that equal items have equal scores. The
+        answer is kept, so that pages are of one order.
+        """
+        hits = make_hits(view, rows, [0.0] * len(rows), attributes=True)
+        looks = [(hit.domain, hit.title, hit.text or "") for hit in hits]
+        distinct = list(dict.fromkeys(looks))
+        items = [dict(zip(("domain", "title", "text"), one, strict=True)) for one in distinct]
+        key = (model.spec, query, tuple(distinct))
+        places = self._orders.get(key, lambda: model.order(query, items))
+        notes = []
+        if not places:
+            notes = [f"{model.spec} gave no proper order, and that of the search stays"]
+            places = [(at, "") for at in range(len(distinct))]
+        score = {distinct[at]: len(places) - rank for rank, (at, _) in enumerate(places)}
+        reason = {distinct[at]: why for at, why in places}
+        scores = np.array([score[one] for one in looks], np.float32)
+        said = zip(rows.tolist(), looks, strict=True)
+        return scores, notes, {row: reason[one] for row, one in said if reason[one]}
 
     def _cross(
         self, view: View, model: Any, query: str, rows: Positions
