@@ -26,6 +26,7 @@ from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import estimate
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.ranker.cross_validation import CrossValidation
 from isthmus.retrieval.ranker.examples import Examples, ExamplesBySituation, make_examples
 from isthmus.retrieval.ranker.features import FEATURE_GROUPS, GENERATOR, GENERATOR_RANK
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
@@ -86,8 +87,9 @@ def ndcg_of(
     situation: str, examples: Examples, generators: Sequence[str], settings: TrainingSettings
 ) -> tuple[PerUser, PerUser]:
     """Return NDCG@10 and recall@200 of each user by the richest model."""
-    training = SituationTraining(situation, examples, [], generators, settings)
-    *_, richest = training.cross_validated_models({}).values()
+    validation = CrossValidation({situation: examples}, settings)
+    training = SituationTraining(situation, validation, generators)
+    *_, richest = training.cross_validated_models().values()
     return richest.ndcg, richest.recall
 
 

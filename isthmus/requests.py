@@ -7,11 +7,12 @@ generated from them. A module of requests imports nothing heavy.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import wraps
+from functools import cache, wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, dataclass_transform
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from isthmus.errors import InvalidInput
@@ -19,6 +20,8 @@ from isthmus.errors import InvalidInput
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
+
+PLAIN = (str, int, float, bool, Path, tuple, list, dict)
 
 
 class Request(BaseModel):
@@ -41,10 +44,49 @@ class Request(BaseModel):
         except ValidationError as error:
             raise InvalidInput(first_problem(error, type(self).model_fields)) from error
 
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        self.check()
+        return self
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if valid arguments do not go together.
+
+        One validator calls the checks of all bases: each would cost every query as much as this.
+        """
+
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> Self:
-        """Build the request from the ``locals()`` of a method; other names are passed over."""
-        return cls(**{name: arguments[name] for name in cls.model_fields if name in arguments})
+        """Build the request from the ``locals()`` of a method; other names are passed over.
+
+        Most arguments of most calls are the defaults, and those need no validation.
+        """
+        given = {}
+        for name, default in defaults_of(cls).items():
+            value = arguments.get(name, default)
+            if value is not default and not is_default(value, default):
+                given[name] = value
+        return cls(**given)
+
+
+@cache
+def defaults_of(request: type[Request]) -> dict[str, Any]:
+    """Return the default of each argument of a request, in order; `PydanticUndefined` for none."""
+    fields = request.model_fields.items()
+    return {name: field.get_default(call_default_factory=True) for name, field in fields}
+
+
+def is_default(value: Any, default: Any) -> bool:
+    """Return whether an argument is its default; arrays and the like are not compared.
+
+    Examples
+    --------
+    >>> is_default(10, 10), is_default(10.0, 10), is_default([0.5], None)
+    (True, False, False)
+    """
+    return value is default or (
+        type(value) is type(default) and isinstance(value, PLAIN) and value == default
+    )
 
 
 Settings = TypeVar("Settings")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 
@@ -42,6 +42,7 @@ from isthmus.operations.fusion_weights import (
     modality_weights,
     set_weights,
 )
+from isthmus.operations.precompute import PrecomputeReport, precompute
 from isthmus.operations.publishing import measure_dims, plan, publish, rollback
 from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
@@ -55,6 +56,7 @@ from isthmus.operations.request import (
     InteractionsRequest,
     LearnFusionRequest,
     PlanRequest,
+    PrecomputeRequest,
     PublishRequest,
     ReembedRequest,
     RenameAttributeRequest,
@@ -650,6 +652,7 @@ class Space:
         fingerprint: str | None = None,
         hybrid: bool = False,
         bm25_weight: float = 1.0,
+        words: Literal["bm25", "sparse"] = "bm25",
         instruction: str | None = None,
         rerank: str | None = None,
         rerank_depth: int = 50,
@@ -1591,6 +1594,28 @@ class Space:
         """
         request, stored = LearnFusionRequest.of(locals()), self._searcher.fusion_weights
         return learn_fusion(self.opened, request, stored, progress=progress)
+
+    def precompute(self, model: str, *, progress: bool = False) -> PrecomputeReport:
+        """Compute once what a model of the second stage makes of the contents of items.
+
+        `search` then takes ``rerank="late-interaction"``, or ``hybrid=True, words="sparse"``. Only
+        contents that are not stored go through the model, so it is called again after items were
+        added; one that was interrupted goes on. Searches go on meanwhile. See `PrecomputeRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If the model is of another kind.
+        UnknownEncoder
+            If it cannot be loaded.
+        SpaceLocked
+            If another process computes or migrates still.
+
+        Examples
+        --------
+        ``space.precompute("late-interaction/lightonai/GTE-ModernColBERT-v1").encoded``
+        """
+        return precompute(self.opened, PrecomputeRequest.of(locals()), progress=progress)
 
     def finetune(
         self,

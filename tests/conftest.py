@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from isthmus import Space
 from tests.retrieval.recommend.worlds import QUICK, checkerboard
@@ -13,6 +14,9 @@ from tests.shared import built_once
 from tests.toy import text_encoder, two_encoders
 
 ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("tests", deadline=None)  # a test never asserts a time
+settings.load_profile("tests")
 
 
 @pytest.fixture

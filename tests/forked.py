@@ -7,7 +7,7 @@ import signal
 import time
 import traceback
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 def in_child(work):

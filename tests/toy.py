@@ -63,6 +63,25 @@ class PointEncoder(ToyEncoder):
         return np.asarray(point / np.linalg.norm(point), np.float32)
 
 
+class ToyRecords:
+    """A model of the second stage: a record for each word of a text, its hash."""
+
+    spec = "late-interaction/toy"
+    fingerprint = "toyrecords"
+    modality: Modality = "text"
+    dtype = np.dtype([("word", "<u4")])
+
+    def encode_records(self, contents: Sequence[str]) -> list[Any]:
+        return [
+            np.array(
+                [(int.from_bytes(hashlib.blake2b(w.encode()).digest()[:4], "little"),)
+                 for w in text.split()],
+                self.dtype,
+            )
+            for text in contents
+        ]  # fmt: skip
+
+
 COLOURS = {
     "red": (250, 0, 0),
     "green": (0, 250, 0),

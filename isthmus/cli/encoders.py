@@ -22,6 +22,7 @@ from isthmus.cli.options import (
     parse_mapping,
     refuse_given,
 )
+from isthmus.cli.show import show_line
 from isthmus.cli.show_reports import (
     show_alignment,
     show_distillation,
@@ -36,6 +37,7 @@ from isthmus.operations.request import (
     AlignRequest,
     FinetuneRequest,
     LearnFusionRequest,
+    PrecomputeRequest,
     ReembedRequest,
 )
 
@@ -121,6 +123,19 @@ def learn_fusion(
     """Learn the weights of the named vectors for each kind of query."""
     opened = open_space(space, device=device, wait_s=wait_s)
     show_fusion(opened.learn_fusion(**request, progress=True), as_json=as_json)
+
+
+@generate_options
+def precompute(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(PrecomputeRequest, arguments=("model",))],
+    device: DeviceOption = "auto",
+    wait_s: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute once what search --rerank late-interaction, or --words sparse, reads of items."""
+    opened = open_space(space, device=device, wait_s=wait_s)
+    show_line(opened.precompute(**request, progress=True).as_dict(), as_json=as_json)
 
 
 @generate_options

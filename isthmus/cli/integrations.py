@@ -17,7 +17,7 @@ from isthmus.cli.options import (
 )
 from isthmus.cli.show import show_line, show_report
 from isthmus.integrations.request import EnrichRequest, ImportRequest
-from isthmus.terminal import DataTable, print_table, say, say_json
+from isthmus.terminal import say, say_json
 
 ModelOption = Annotated[
     str, typer.Option("--model", help="Chat model: openai/NAME?base_url=http://host:8000/v1.")
@@ -74,7 +74,7 @@ def profile(
     as_json: JsonOption = False,
 ) -> None:
     """Have a chat model write a profile of somebody's words, for recommend --text."""
-    from isthmus.integrations.chat import ChatModel
+    from isthmus.encoders.models.chat import ChatModel
     from isthmus.integrations.chat_queries import profile
 
     written = profile(ChatModel.load(model), text).text or ""
@@ -82,31 +82,3 @@ def profile(
         say_json({"profile": written})
     else:
         say(written)
-
-
-def rerank(
-    query: Annotated[str, typer.Argument(help="What to look for, in words.")],
-    space: SpaceOption,
-    model: ModelOption,
-    first: Annotated[int, typer.Option("--first", min=1, help="Hits to rerank.")] = 20,
-    domain: Annotated[str | None, typer.Option("--domain", help="Only this domain.")] = None,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """Search, and have a chat model order the first hits, with reasons."""
-    from isthmus.integrations.chat import ChatModel
-    from isthmus.integrations.chat_queries import rerank
-
-    hits = open_space(space, device=device).search(query, k=first, domain=domain, attributes=True)
-    ranked = rerank(ChatModel.load(model), query, hits, first)
-    rows: list[Values] = [
-        {"item_id": r.hit.item_id, "title": r.hit.title, "score": r.hit.score, "reason": r.reason}
-        for r in ranked
-    ]
-    if as_json:
-        say_json(rows)
-        return
-    table = DataTable("rank", "item", "title", "reason")
-    for rank, row in enumerate(rows, 1):
-        table.add_row(str(rank), row["item_id"], row["title"], row["reason"])
-    print_table(table)

@@ -56,10 +56,10 @@ COMMANDS = (
     encoders.reembed,
     encoders.weights,
     encoders.set_weights,
+    encoders.precompute,
     integrations.enrich,
     integrations.unenrich,
     integrations.profile,
-    integrations.rerank,
 )
 WITH_SEVERAL_VALUES = (
     releases.plan,

@@ -52,7 +52,7 @@ def search(
 ) -> None:
     """Find the items nearest to a text, an image, audio, or examples."""
     if not request.get("hybrid"):
-        refuse_given(context, "is for --hybrid", "bm25_weight")
+        refuse_given(context, "is for --hybrid", "bm25_weight", "words")
     if not request.get("rerank"):
         refuse_given(context, "is for --rerank", "rerank_depth")
     if not any(request.get(name) for name in ("text", "image", "audio", "like", "unlike")):

@@ -272,10 +272,12 @@ def show_hits(
         say_json(hits.as_dict())
         return
     links = [hit.link or "" for hit in hits]
-    table = DataTable("rank", "score", "item", "domain", "title", *(["link"] if any(links) else []))
-    for hit, link in zip(hits, links, strict=True):
+    reasons = [hit.reason or "" for hit in hits]
+    more = {name: column for name, column in (("reason", reasons), ("link", links)) if any(column)}
+    table = DataTable("rank", "score", "item", "domain", "title", *more)
+    for at, hit in enumerate(hits):
         cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
-        table.add_row(*cells, *([link] if any(links) else []))
+        table.add_row(*cells, *(column[at] for column in more.values()))
     print_table(table)
     if hits.cursor is not None:
         say(f"more with: --offset {hits[-1].rank}")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isthmus.data.csv_files import open_csv
+from isthmus.data.lance_library import batches_of, lance_library
 from isthmus.data.request import DEFAULTS, CsvOptions
 from isthmus.data.sources import (
     BATCH_ROWS,
@@ -74,17 +75,15 @@ def _open_arrow(path: Path) -> Source:
 
 
 def _open_lance(path: Path) -> Source:
-    import lance
-
     try:
-        return _dataset_source(path, lance.dataset(str(path)))
+        return _dataset_source(path, lance_library().dataset(str(path)))
     except ValueError as error:
         raise InvalidInput(f"cannot read {path}: {first_line(error)}") from error
 
 
 def _dataset_source(path: Path, dataset: Any) -> Source:
     def batches() -> Iterator[pa.RecordBatch]:
-        yield from dataset.to_batches(batch_size=BATCH_ROWS)
+        yield from batches_of(dataset, batch_size=BATCH_ROWS)
 
     return arrow_source(str(path), dataset.schema, batches, path.parent, dataset.count_rows())
 

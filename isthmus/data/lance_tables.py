@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus.data.lance_commits import DurableCommits, drop_torn_version, flush_manifest
+from isthmus.data.lance_library import TableHandle, batches_of, lance_library
 from isthmus.data.lance_manifest import DATA, VERSIONS, manifest_name, versions_of
-from isthmus.data.leases import hold, removing
+from isthmus.data.leases import VersionGone, hold, removing
 from isthmus.data.table_checksums import (
-    VersionGone,
     corrupt,
     forget_records,
     is_recorded,
@@ -73,15 +74,14 @@ def open_table(path: Path) -> Any:
 
 def create_table(path: Path, schema: pa.Schema, *, stable_row_ids: bool = False) -> Any:
     """Create an empty table and return it."""
-    import lance
-
     make_folder(path.parent)
-    return lance.write_dataset(
+    lance_library().write_dataset(
         schema.empty_table(),
         str(path),
         enable_stable_row_ids=stable_row_ids,
         commit_lock=DurableCommits(path),
     )
+    return TableHandle(partial(_open_version, path), 1)
 
 
 def open_or_create(path: Path, schema: pa.Schema) -> Any:
@@ -92,10 +92,12 @@ def open_or_create(path: Path, schema: pa.Schema) -> Any:
 
 def commit(dataset: Any, operation: Any, read_version: int | None = None) -> None:
     """Commit a transaction, or an operation on a version, that was prepared "uncommitted"."""
-    import lance
-
-    lock = DurableCommits(Path(dataset.uri))
-    lance.LanceDataset.commit(dataset, operation, read_version=read_version, commit_lock=lock)
+    lance_library().LanceDataset.commit(
+        dataset.dataset,
+        operation,
+        read_version=read_version,
+        commit_lock=DurableCommits(Path(dataset.uri)),
+    )
 
 
 def read_unrecorded(dataset: Any, *fragments: int) -> None:
@@ -109,7 +111,7 @@ def read_unrecorded(dataset: Any, *fragments: int) -> None:
     for number in fragments:
         fragment = dataset.get_fragment(number)
         try:
-            for _ in fragment.to_batches():
+            for _ in batches_of(fragment):
                 pass
         except BaseException as error:  # a panic of Lance is no `Exception`
             if isinstance(error, KeyboardInterrupt | SystemExit):
@@ -130,15 +132,17 @@ def _record_read_version(path: Path, dataset: Any) -> None:
 
 def open_unchecked(path: Path, version: int | None) -> Any:
     """Return a version of a table without checking its files; None is the newest."""
-    import lance
-
     try:
-        return lance.dataset(str(path), version=version, commit_lock=DurableCommits(path))
+        return TableHandle(partial(_open_version, path), version)
     except (OSError, ValueError, RuntimeError) as error:
         if version is None:
             raise corrupt(path, VERSIONS) from error
         stamp_of(path, version)  # raises `VersionGone` where it was removed
         raise corrupt(path, manifest_name(version)) from error
+
+
+def _open_version(path: Path, lance: Any, version: int | None) -> Any:
+    return lance.dataset(str(path), version=version, commit_lock=DurableCommits(path))
 
 
 def compact_if_fragmented(dataset: Any, key: str) -> None:

@@ -15,9 +15,11 @@ import os
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from pathlib import Path
 from typing import Final
+
+from isthmus.errors import IsthmusError
 
 READERS: Final = ".readers"
 
@@ -26,22 +28,29 @@ _SET: Final = getattr(fcntl, "F_OFD_SETLK", None)
 _SET_AND_WAIT: Final = getattr(fcntl, "F_OFD_SETLKW", None)
 
 
+class VersionGone(IsthmusError, OSError):
+    """A version of a table, or a release, was removed before it was read; there is a newer one."""
+
+
 class LeaseScope:
     """The leases that one reader took; released together."""
+
+    __slots__ = ("_files", "_held")
 
     def __init__(self) -> None:
         self._files: dict[Path, int] = {}
         self._held: set[tuple[Path, int]] = set()
 
-    def hold(self, folder: Path, version: int) -> None:
-        """Take a lease; wait for a remover that is at work."""
+    def hold(self, folder: Path, version: int) -> bool:
+        """Take a lease; wait for a remover that is at work; return whether it is a new one."""
         if (folder, version) in self._held or _SET_AND_WAIT is None:
-            return
+            return False
         with contextlib.suppress(OSError):
             if folder not in self._files:
                 self._files[folder] = _open(folder, os.O_RDONLY)
             fcntl.fcntl(self._files[folder], _SET_AND_WAIT, _lock(fcntl.F_RDLCK, version))
             self._held.add((folder, version))
+        return True
 
     def release(self, folder: Path) -> None:
         """Release the leases of one folder."""
@@ -62,8 +71,7 @@ class LeaseScope:
 _scope: ContextVar[LeaseScope | None] = ContextVar("lease_scope", default=None)
 
 
-@contextmanager
-def lease_scope(scope: LeaseScope | None = None) -> Iterator[None]:
+class lease_scope:  # noqa: N801  # a context manager; every query enters one
     """Keep every version that is used inside, until the end; a scope in a scope is part of it.
 
     Parameters
@@ -71,20 +79,30 @@ def lease_scope(scope: LeaseScope | None = None) -> Iterator[None]:
     scope : LeaseScope, optional
         Takes the leases, and is not closed at the end.
     """
-    if scope is None and _scope.get() is not None:
-        yield
-        return
-    taken = scope or LeaseScope()
-    token = _scope.set(taken)
-    try:
-        yield
-    finally:
-        _scope.reset(token)
+
+    __slots__ = ("_opened", "_scope", "_token")
+
+    def __init__(self, scope: LeaseScope | None = None) -> None:
+        self._scope = scope
+        self._opened: LeaseScope | None = None
+        self._token: Token[LeaseScope | None] | None = None
+
+    def __enter__(self) -> None:
+        scope = self._scope
         if scope is None:
-            taken.close()
+            if _scope.get() is not None:
+                return
+            scope = self._opened = LeaseScope()
+        self._token = _scope.set(scope)
+
+    def __exit__(self, *error: object) -> None:
+        if self._token is not None:
+            _scope.reset(self._token)
+        if self._opened is not None:
+            self._opened.close()
 
 
-def hold(folder: Path, version: int) -> None:
+def hold(folder: Path, version: int) -> bool:
     """Keep a version until the end of the scope; without a scope nothing is kept.
 
     The version may have been removed before: whoever holds it has to look whether it is there.
@@ -95,10 +113,14 @@ def hold(folder: Path, version: int) -> None:
         Folder of a table, or of the releases.
     version : int
         Version of the table, or number of the release.
+
+    Returns
+    -------
+    bool
+        Whether it was not kept before.
     """
     scope = _scope.get()
-    if scope is not None:
-        scope.hold(folder, version)
+    return scope is not None and scope.hold(folder, version)
 
 
 @contextmanager

@@ -21,8 +21,9 @@ from typing import Final, NamedTuple
 from uuid import uuid4
 
 from isthmus.data.lance_manifest import TableManifest, manifest_name, versions_of
+from isthmus.data.leases import VersionGone
 from isthmus.durable import make_folder, write_whole
-from isthmus.errors import CorruptTable, IsthmusError, command_in
+from isthmus.errors import CorruptTable, command_in
 from isthmus.files import Crc, crc_of, crc_of_file
 from isthmus.schema import SPACE_FILE
 
@@ -33,10 +34,6 @@ SETTLED_NS: Final = 100_000_000  # longer than a tick of the clock of a local fi
 Stamp = tuple[str, int, int, int]  # path, size, modification time, inode
 
 _verified: set[Stamp] = set()  # files that this process found sound
-
-
-class VersionGone(IsthmusError, OSError):
-    """A version of a table was removed while it was being opened; there is a newer one."""
 
 
 @dataclass(frozen=True)
@@ -195,13 +192,29 @@ class TableStamp(NamedTuple):
     ----------
     version : int
         The version.
+    manifest, next_manifest : str
+        Paths of its manifest, and of that of the next version.
     modified_ns, inode : int
         Of its manifest.
     """
 
     version: int
+    manifest: str
+    next_manifest: str
     modified_ns: int
     inode: int
+
+    def is_there(self) -> bool:
+        """Return whether the version was neither removed nor replaced."""
+        try:
+            stat = os.stat(self.manifest)  # noqa: PTH116  # every query comes here
+        except FileNotFoundError:
+            return False
+        return stat.st_mtime_ns == self.modified_ns and stat.st_ino == self.inode
+
+    def is_newest(self) -> bool:
+        """Return whether the version is there and is the newest; some 5 µs, however many are."""
+        return self.is_there() and not os.access(self.next_manifest, os.F_OK)
 
 
 def stamp_of(table: Path, version: int) -> TableStamp:
@@ -212,21 +225,12 @@ def stamp_of(table: Path, version: int) -> TableStamp:
     VersionGone
         If it was removed.
     """
+    manifest, following = (table / manifest_name(number) for number in (version, version + 1))
     try:
-        stat = os.stat(os.path.join(table, manifest_name(version)))  # noqa: PTH116, PTH118
+        stat = manifest.stat()
     except FileNotFoundError as error:
         raise VersionGone(f"{table} has no version {version} any more; try again") from error
-    return TableStamp(version, stat.st_mtime_ns, stat.st_ino)
-
-
-def is_newest(table: Path, stamp: TableStamp) -> bool:
-    """Return whether a version is there and is the newest; some 10 µs, however many there are."""
-    try:
-        if stamp_of(table, stamp.version) != stamp:
-            return False
-    except VersionGone:
-        return False
-    return not os.path.exists(os.path.join(table, manifest_name(stamp.version + 1)))  # noqa: PTH110, PTH118
+    return TableStamp(version, str(manifest), str(following), stat.st_mtime_ns, stat.st_ino)
 
 
 def require_intact(table: Path, version: int, *, besides: str | None = None) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from isthmus.data.lance_commits import drop_torn_version
+from isthmus.data.lance_library import lance_library
 from isthmus.data.lance_manifest import Fragment, TableManifest, manifest_name, versions_of
 from isthmus.data.lance_tables import commit, open_unchecked, read_unrecorded
 from isthmus.data.table_checksums import (
@@ -152,11 +153,10 @@ def drop_damaged_rows(table: Path, damages: Sequence[TableDamage]) -> None:
     """Drop the rows of damaged files, so that the others can be read again."""
     lost = sorted({d.fragment.number for d in damages if d.fragment is not None})
     if lost:
-        import lance
-
         drop_torn_version(table)  # the commit would read it
         dataset = open_unchecked(table, _last_version(table))
-        commit(dataset, lance.LanceOperation.Delete([], lost, "damaged"), int(dataset.version))
+        deletion = lance_library().LanceOperation.Delete([], lost, "damaged")
+        commit(dataset, deletion, int(dataset.version))
 
 
 def readable_values(table: Path, fragment: Fragment, column: str) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
 from isthmus.encoders.backends.openvino import TORCH, run_on_openvino
+from isthmus.encoders.backends.runtime import DTYPES
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explain_load_errors, is_path
 from isthmus.encoders.prompts import OPTIONS as PROMPT_OPTIONS
@@ -29,6 +30,12 @@ LOCAL_PAIR: Final[Mapping[Modality, str]] = {"text": "local/text", "image": "loc
 
 # Families whose vectors have one fingerprint, whatever ran the model; see `CompiledEncoder`.
 AGREEING_FAMILIES: Final = frozenset({"local"})
+
+# Families whose models run on PyTorch, in a type of weights that can be chosen.
+WITH_DTYPE: Final = frozenset(
+    {"local", "open_clip", "sentence-transformers", "transformers", "clap", "timm"}
+    | {"cross-encoder", "late-interaction", "sparse"}
+)
 
 EncoderLike = str | Encoder | Mapping[Modality, Encoder]
 Loader = Callable[..., Encoder]
@@ -98,6 +105,21 @@ SECOND_STAGE: Final[Mapping[str, EncoderFamily]] = {
         "cross_encoder",
         "load_cross_encoder",
         "cross-encoder/ms-marco-MiniLM-L6-v2",
+        takes_folder=True,
+    ),
+    "late-interaction": EncoderFamily(
+        "late_interaction",
+        "load_late_interaction",
+        "late-interaction/lightonai/GTE-ModernColBERT-v1",
+        takes_folder=True,
+    ),
+    "openai": EncoderFamily(
+        "chat_reranker", "load_chat_reranker", "openai/NAME?base_url=http://host:8000/v1"
+    ),
+    "sparse": EncoderFamily(
+        "learned_sparse",
+        "load_learned_sparse",
+        "sparse/naver/splade-v3",
         takes_folder=True,
     ),
 }
@@ -192,6 +214,8 @@ def load_encoder(
 
         - ``pooling``, ``max_length`` (tokens), ``window`` (seconds of audio, see
           docs/experiments/audio.md): where the family takes them;
+        - ``dtype``: ``bf16`` or ``fp16`` holds the weights in half the memory, on every device, and
+          computes in this type; ``fp32`` computes exactly;
         - ``query_prompt``, ``document_prompt``: what precedes texts of each role, in place of what
           the model states; ``{instruction}`` in the former is where an instruction goes;
         - ``dim``: keep the first values of each vector alone, for models that were trained so
@@ -230,6 +254,7 @@ def load_encoder(
             "'local' is a pair of encoders, 'local/text' and 'local/image': load one of the two, "
             "or both with load_encoders('local')"
         )
+    precision = _precision(options, precision, spec)
     backend = options.pop("backend", None)
     agreement = options.pop("agreement", None) if backend else None
     if backend not in (None, TORCH):
@@ -279,6 +304,7 @@ def load_second_stage(spec: str, *, device: str = "auto", precision: str = "auto
             f"{'; '.join(f.example for f in SECOND_STAGE.values())}"
         )
     loader = _module_loader(SECOND_STAGE[family])
+    precision = _precision(options, precision, spec)
     keywords = {**options, "device": device, "precision": precision}
     _check_options(loader, spec, name, keywords)
     model: Any = loader(name, **keywords)
@@ -398,6 +424,20 @@ def _by_modality(encoder: Encoder) -> dict[Modality, Encoder]:
     return {modality: encoder for modality in MODALITIES if modality in encoder.modalities}
 
 
+def _precision(options: dict[str, str], precision: str, spec: str) -> str:
+    """Return the precision that the option ``dtype`` asks for, and remove it."""
+    if "dtype" not in options or parse_spec(spec).family not in WITH_DTYPE:
+        return precision
+    dtype = options.pop("dtype")
+    if dtype not in DTYPES:
+        raise InvalidInput(f"dtype={dtype} is no type of weights; use one of {', '.join(DTYPES)}")
+    if "backend" in options:
+        raise InvalidInput(f"{spec!r}: a backend says the type itself; leave dtype out")
+    if precision not in ("auto", DTYPES[dtype]):
+        raise InvalidInput(f"{spec!r} and precision={precision!r} disagree; leave one of them out")
+    return DTYPES[dtype]
+
+
 def _cpu_for_backend(device: str) -> str:
     if device not in ("auto", "cpu"):
         raise InvalidInput(f"a backend runs on the CPU, not on {device!r}; leave one of them out")
@@ -410,9 +450,9 @@ def _loader(family: str, spec: str) -> Loader:
         return loader
     if family in SECOND_STAGE:
         raise UnknownEncoder(
-            f"{spec!r} judges items that an encoder found, and makes no vectors to search by; "
-            "create the space with an encoder, and give this model to search, as rerank= (see "
-            "docs/how-to/search.md)"
+            f"{spec!r} is a model of the second stage and makes no vectors that a space could be "
+            "searched by; create the space with an encoder, and see the second stage in "
+            "docs/how-to/search.md: isthmus precompute, rerank=, words="
         )
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if family in plugins:

@@ -19,6 +19,7 @@ from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder, digest_components
 from isthmus.encoders.registry import AGREEING_FAMILIES, load_encoder, parse_spec
 from isthmus.errors import FingerprintMismatch, InvalidInput, UnknownEncoder, UnsupportedModality
+from isthmus.forking import renew_lock
 from isthmus.schema import MODALITIES, Modality, vector_column
 
 TRUST_VARIABLE: Final = "ISTHMUS_TRUST_REMOTE_CODE"
@@ -250,6 +251,7 @@ class LazyEncoders:
         self._device = device
         self._loaded: dict[Modality, Encoder] = {}
         self._lock = threading.Lock()
+        renew_lock(self)
         for modality, encoder in (loaded or {}).items():
             self._accept(modality, encoder)
 
@@ -278,7 +280,7 @@ class LazyEncoders:
 
     def _load(self, modality: Modality) -> Encoder:
         spec = self._specs[modality]
-        _require_trust(spec)
+        require_trust(spec)
         precision = self._components.get(f"{modality}.precision", "auto")
         if precision == "fp32" and parse_spec(spec).family in AGREEING_FAMILIES:
             precision = "auto"  # whatever agrees with float32 has its fingerprint
@@ -303,7 +305,7 @@ class LazyEncoders:
         self._loaded[modality] = encoder
 
 
-def _require_trust(spec: str) -> None:
+def require_trust(spec: str) -> None:
     """Raise `UnknownEncoder` if a space, which somebody else may have made, asks to run code."""
     wants_code = parse_spec(spec).options.get("trust_remote_code") == "true"
     if wants_code and os.environ.get(TRUST_VARIABLE) != "1":

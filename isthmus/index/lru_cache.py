@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Generic, TypeVar
 
+from isthmus.forking import renew_lock
+
 DEFAULT_SIZE = 32
 
 Value = TypeVar("Value")
@@ -31,6 +33,7 @@ class LRUCache(Generic[Value]):
         self._max_size = max_size
         self._values: OrderedDict[Hashable, Value] = OrderedDict()
         self._lock = Lock()
+        renew_lock(self)
 
     def __len__(self) -> int:
         return len(self._values)

@@ -11,6 +11,7 @@ import pyarrow as pa
 from isthmus.data.fetch import MediaLimits
 from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.store import InteractionStore
+from isthmus.data.leases import VersionGone
 from isthmus.data.media import MediaStore
 from isthmus.data.paths import local_path
 from isthmus.data.users.store import UserStore
@@ -139,12 +140,25 @@ class OpenSpace:
         return MediaStore(self.path / MEDIA_FOLDER, MediaLimits(http=http))
 
     def view(self) -> View:
-        """Return the searchable items of this moment."""
-        return self.live.now()
-
-    def weighted_view(self, weights: ModalityWeights | None) -> WeightedView:
-        """Return the view of this moment under some fusion weights, by default the space's."""
+        """Return the searchable items of this moment, kept until the end of the lease scope."""
         view = self.live.now()
+        try:
+            view.keep()
+        except VersionGone:
+            return self.live.reopened()
+        return view
+
+    def weighted_view(self, weights: ModalityWeights | None, *, keep: bool = True) -> WeightedView:
+        """Return the view of this moment under some fusion weights, by default the space's.
+
+        Parameters
+        ----------
+        weights : mapping of str to float, optional
+            Weight of each modality.
+        keep : bool, default True
+            Whether it is kept until the end of the lease scope.
+        """
+        view = self.view() if keep else self.live.now()
         if weights is None:
             return WeightedView(view, self.settings, self.vector_weights)
         settings = self.settings.with_query_weights(weights)

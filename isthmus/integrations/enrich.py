@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from isthmus.data.domain_mapping import DomainMapping
 from isthmus.digests import digest
 from isthmus.durable import make_folder, write_atomically
+from isthmus.encoders.models.chat import ChatModel, answer_schema
 from isthmus.errors import InvalidInput, MalformedAnswer, ServiceError, ServiceRefusal
 from isthmus.files import (
     with_checksum,
@@ -29,7 +30,6 @@ from isthmus.files import (
 )
 from isthmus.index.catalog.content_encoding import batched
 from isthmus.index.catalog.lock import write_lock
-from isthmus.integrations.chat import ChatModel, answer_schema
 from isthmus.integrations.request import EnrichRequest
 from isthmus.progress import progress_bar
 from isthmus.space import Space

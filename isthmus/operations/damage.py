@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.data.lance_tables import open_table
-from isthmus.data.table_checksums import VersionGone, corrupt, damaged_files, newest_version
+from isthmus.data.leases import VersionGone
+from isthmus.data.table_checksums import corrupt, damaged_files, newest_version
 from isthmus.errors import CorruptTable
 from isthmus.schema import (
     CATALOG_TABLE,

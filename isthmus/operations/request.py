@@ -322,6 +322,14 @@ class AlignRequest(Request):
     http: bool = Field(default=False, description=HTTP)
 
 
+class PrecomputeRequest(Request):
+    """What a model of the second stage makes of the contents of items."""
+
+    model: str = Field(
+        description="Model: late-interaction/NAME_OR_FOLDER or sparse/NAME_OR_FOLDER."
+    )
+
+
 class LearnFusionRequest(Request):
     """What fusion weights are learned from."""
 

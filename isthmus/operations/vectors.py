@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.files import writing_parquet
+from isthmus.data.lance_library import lance_library
 from isthmus.durable import partial_name, put_file
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput, first_line
@@ -176,14 +177,12 @@ def _write_header(file: BinaryIO, rows: int, dim: int) -> None:
 
 
 def _write_lance(out: Path, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-    import lance
-
     if out.exists():
         raise InvalidInput(f"{out} exists already; choose another name, or remove it")
     partial = partial_name(out)
     try:
         reader = pa.RecordBatchReader.from_batches(schema, batches)
-        lance.write_dataset(reader, str(partial), mode="create")
+        lance_library().write_dataset(reader, str(partial), mode="create")
         partial.replace(out)
     except OSError as error:
         raise InvalidInput(f"cannot write {out}: {first_line(error)}") from error

@@ -32,6 +32,7 @@ from isthmus.errors import (
 from isthmus.index.catalog.alignments import load_alignment, load_release_alignment, store_alignment
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.catalog.migration import MissingEmbeddings
+from isthmus.index.catalog.precomputed import read_models
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Release, Releases
 from isthmus.operations.damage import Damage, tables_of
@@ -49,6 +50,7 @@ from isthmus.schema import (
     MANIFEST_FILE,
     MEDIA_FOLDER,
     RECOMMENDER_FOLDER,
+    SECOND_STAGE_FILE,
     USER_ID,
     USERS_TABLE,
     Modality,
@@ -149,7 +151,8 @@ class _Checker:
     def parts(self) -> list[Callable[[], list[_Finding]]]:
         """Return what checks each part, the tables first."""
         tables = [partial(self._table, table) for table in tables_of(self._path)]
-        return [*tables, self._alignment, self._trained, self._fusion_weights, self._media]
+        files = [self._alignment, self._trained, self._fusion_weights, self._second_stage]
+        return [*tables, *files, self._media]
 
     def _table(self, table: Path) -> list[_Finding]:
         damages, n_files, n_bytes = check_table(table)
@@ -241,6 +244,16 @@ class _Checker:
             remedy = f"{self._command(DROP)}, then {self._command('learn-fusion')}"
             damage = Damage(FUSION_WEIGHTS_FILE, first_line(error), lost, remedy)
             return [_Finding(damage, (self._path / FUSION_WEIGHTS_FILE).unlink)]
+        return []
+
+    def _second_stage(self) -> list[_Finding]:
+        try:
+            read_models(self._path)
+        except IsthmusError as error:
+            lost = "which models were precomputed; what they made is in the embedding caches"
+            remedy = f"{self._command(DROP)}, then {self._command('precompute MODEL')}"
+            damage = Damage(SECOND_STAGE_FILE, first_line(error), lost, remedy)
+            return [_Finding(damage, (self._path / SECOND_STAGE_FILE).unlink)]
         return []
 
     def _media(self) -> list[_Finding]:

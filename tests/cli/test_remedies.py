@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,13 @@ OPTION = re.compile(r"(?<!\S)--?[a-z][a-z-]*")
 NO_COMMANDS = {"ratings"}  # the system "isthmus ratings" of an evaluation
 
 
-def texts() -> Iterator[tuple[str, str]]:
+@cache
+def texts() -> list[tuple[str, str]]:
     """Where a string literal is, and what it says; values of f-strings become placeholders."""
+    return list(_texts())
+
+
+def _texts() -> Iterator[tuple[str, str]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         parts = {
@@ -52,10 +58,14 @@ def commands() -> Iterator[tuple[str, str]]:
                     yield where, words
 
 
+@cache
+def root_command() -> Any:
+    return get_command(app)
+
+
 def problem(words: str) -> str | None:
     """Return what is wrong with a command; None if it exists with its options."""
-    root: Any = get_command(app)
-    command = root
+    command = root = root_command()
     rest = words.split()
     while hasattr(command, "commands"):
         name = rest.pop(0).strip(".,") if rest else ""
@@ -72,7 +82,7 @@ def problem(words: str) -> str | None:
 
 def all_options() -> set[str]:
     """The options of all commands."""
-    waiting: list[Any] = [get_command(app)]
+    waiting = [root_command()]
     options = {"--help"}
     while waiting:
         command = waiting.pop()

@@ -12,11 +12,12 @@ from isthmus import Space, User
 from isthmus.digests import digest_file
 from isthmus.durable import PART, REMOVING
 from isthmus.encoders.encoder import Encoder
+from isthmus.index.catalog.precomputed import read_models, stored_records
 from isthmus.index.releases.release import BUILDING, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.retrieval.recommend.store import CHECKSUMS, DESCRIPTION, parts_folder, trained_folder
 from isthmus.schema import ITEM_ID, MEDIA_FOLDER, USER_ID, VECTORS_FILE, Modality
-from tests.toy import ToyEncoder, joint_encoder, two_encoders
+from tests.toy import ToyEncoder, ToyRecords, joint_encoder, two_encoders
 
 State = dict[str, dict[str, Any]]
 SECTIONS = (
@@ -26,6 +27,7 @@ SECTIONS = (
     "interactions",
     "users",
     "settings",
+    "precomputed",
     "trained",
     "release",
 )
@@ -92,6 +94,10 @@ def state_of(path: Path) -> State:
             "fingerprint": settings.fingerprint,
             "weights": dict(settings.weights),
             "fusion": _read_json(path / "fusion_weights.json"),
+        },
+        "precomputed": {
+            family: {"spec": model.spec, "records": len(stored_records(path, ToyRecords()) or ())}
+            for family, model in read_models(path).items()
         },
         "trained": {"recommender": _recommender(trained_folder(path))},
         "release": {"current": None if release is None else _release(release.folder)},

@@ -44,7 +44,6 @@ READING = {  # `distill` and `finetune` write an encoder into a folder of its ow
     "recommend",
     "recommend-file",
     "releases",
-    "rerank",
     "search",
     "search-file",
     "similar",

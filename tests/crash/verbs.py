@@ -19,13 +19,14 @@ from isthmus.errors import (
     SpaceNotFound,
 )
 from isthmus.index.settings import SpaceSettings
+from isthmus.operations.precompute import precompute_by
 from isthmus.operations.settings_copy import restore_settings
 from isthmus.retrieval.recommend.train import train_recommender  # noqa: F401  (before the forks)
 from isthmus.schema import MEDIA_FOLDER
 from tests.crash.state import open_space, other_encoder
 from tests.damage.damages import flip
 from tests.retrieval.recommend.worlds import BRIEF, checkerboard
-from tests.toy import COLOURS, Encoder, item, joint_encoder, picture, two_encoders
+from tests.toy import COLOURS, Encoder, ToyRecords, item, joint_encoder, picture, two_encoders
 
 BRIEFEST = replace(
     BRIEF, training=replace(BRIEF.training, epochs=1), exclude_generators=BRIEF.exclude_generators
@@ -303,6 +304,11 @@ VERBS = {
             with_labels,
             lambda space: space.learn_fusion(label="kind"),
             "learn-fusion",
+        ),
+        Verb(
+            "precompute",
+            with_labels,
+            lambda space: precompute_by(space.opened, ToyRecords()),
         ),
         Verb(
             "add interactions",

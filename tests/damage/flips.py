@@ -34,8 +34,9 @@ from typing import Any, TextIO
 from isthmus import IsthmusError, Space, User, schema
 from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.index.settings import SpaceSettings
+from isthmus.operations.precompute import precompute_by
 from tests.retrieval.recommend.worlds import BRIEF
-from tests.toy import COLOURS, ToyEncoder, item, picture, two_encoders
+from tests.toy import COLOURS, ToyEncoder, ToyRecords, item, picture, two_encoders
 
 LIMIT_S = 300.0  # a machine may be busy with other things
 SHOWN = 100  # every so manyth, what there was so far is shown
@@ -93,6 +94,7 @@ def build(path: Path) -> None:
     space.train(settings=BRIEF)
     space.publish()
     space.learn_fusion(label="taste")
+    precompute_by(space.opened, ToyRecords())
     space.index_text()
     space.delete(["f39"])
     space.upsert([item("late", "latecomer", "films"), item("broken", "x", image=b"none")])

@@ -49,7 +49,14 @@ def test_the_tutorial_leaves_a_published_recommender(tutorial_folder):
 
 
 # Their verbs have tests of their own, and take 10 to 20 s each in a guide.
-HEAVY = ("align", "events", "fine-tune", "nightly-job")
+HEAVY = (
+    "align",
+    "evaluate",
+    "events",
+    "fine-tune",
+    "nightly-job",
+    "recommend-to-cold-users",
+)
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import inspect
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+from pydantic import ConfigDict, TypeAdapter
 from typer.main import get_command
 
 import isthmus
@@ -20,7 +22,7 @@ from isthmus import (
     TrainSettings,
 )
 from isthmus.cli.main import app
-from isthmus.integrations.chat_queries import profile, rerank
+from isthmus.integrations.chat_queries import profile
 from isthmus.integrations.enrich import enrich, unenrich
 from isthmus.integrations.importing import import_collection
 from isthmus.integrations.request import EnrichRequest, ImportRequest
@@ -112,7 +114,6 @@ FUNCTIONS = {
     "enrich": (enrich, EnrichRequest),
     "unenrich": (unenrich, None),
     "profile": (profile, None),
-    "rerank": (rerank, None),
     "distill": (isthmus.distill, DistillSettings),
 }
 # In Python these say how a call runs, and not what it does.
@@ -229,6 +230,19 @@ def test_a_method_has_the_keywords_and_defaults_of_its_request(verb):
         if not field.is_required():
             assert field.default == default, name
         assert field.description, name
+
+
+@pytest.mark.parametrize("verb", REQUESTS)
+def test_a_default_is_what_its_validation_returns(verb):
+    # `Request.of` leaves defaults to the model, which does not validate them.
+    arbitrary = ConfigDict(arbitrary_types_allowed=True)
+    for name, field in fields_of(REQUESTS[verb]).items():
+        if not field.is_required():
+            adapter = TypeAdapter(
+                Annotated[field.annotation, name, *field.metadata], config=arbitrary
+            )
+            validated = adapter.validate_python(field.default)
+            assert (type(validated), validated) == (type(field.default), field.default), name
 
 
 def test_every_verb_is_a_command_of_its_name_and_no_other_is():

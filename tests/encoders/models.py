@@ -25,15 +25,15 @@ def small_bert(**settings):
     """The configuration of a small BERT over the letters."""
     from transformers import BertConfig
 
-    return BertConfig(
-        vocab_size=len(_letters()),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=40,
-        **settings,
-    )
+    sizes = {
+        "vocab_size": len(_letters()),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "max_position_embeddings": 40,
+    }
+    return BertConfig(**{**sizes, **settings})
 
 
 def sentence_folder(folder: Path, seed: int = 0) -> Path:
@@ -69,6 +69,45 @@ def prompted_folder(folder: Path, seed: int = 0, *, include_prompt: bool = True)
     return folder / "whole"
 
 
+def pooled_folder(folder: Path, seed: int = 0, *, mode: str = "cls") -> Path:
+    """A text model whose folder states how its hidden states are pooled."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    words = Transformer(str(bert_folder(folder / "bert", seed)), max_seq_length=24)
+    model = SentenceTransformer(modules=[words, Pooling(32, pooling_mode=mode)], device="cpu")
+    model.save(str(folder / "whole"))
+    return folder / "whole"
+
+
+def router_folder(folder: Path, seed: int = 0) -> Path:
+    """A model of Sentence Transformers with another network for queries than for documents."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize, Router, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    query = Transformer(str(bert_folder(folder / "query", seed + 1)), max_seq_length=12)
+    document = Transformer(str(bert_folder(folder / "document", seed)), max_seq_length=24)
+    router = Router.for_query_document(
+        [query, Pooling(32, pooling_mode="mean")], [document, Pooling(32, pooling_mode="cls")]
+    )
+    prompts = {"query": "a query of ", "document": "a passage: "}
+    model = SentenceTransformer(modules=[router, Normalize()], prompts=prompts, device="cpu")
+    model.save(str(folder / "whole"))
+    return folder / "whole"
+
+
+def clip_sentence_folder(folder: Path, seed: int = 0) -> Path:
+    """CLIP as a model of Sentence Transformers: texts and images in one space."""
+    from sentence_transformers import SentenceTransformer
+
+    SentenceTransformer(str(clip_folder(folder / "clip", seed)), device="cpu").save(
+        str(folder / "whole")
+    )
+    return folder / "whole"
+
+
 def cross_encoder_folder(folder: Path, seed: int = 0, *, n_labels: int = 1) -> Path:
     """A cross-encoder of Sentence Transformers; its scores are logits."""
     from sentence_transformers import CrossEncoder
@@ -85,6 +124,114 @@ def cross_encoder_folder(folder: Path, seed: int = 0, *, n_labels: int = 1) -> P
     )
     whole.save_pretrained(str(folder / "whole"))
     return folder / "whole"
+
+
+def colbert_folder(folder: Path, seed: int = 0) -> Path:
+    """A multi-vector model like ColBERT: prompts, masked query tokens, punctuation left out."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+    from transformers import BertModel
+
+    torch.manual_seed(seed)
+    config = small_bert(vocab_size=len(_letters()) + 1)  # [MASK] comes behind the letters
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder / "bert")
+    _bert_tokenizer().save_pretrained(folder / "bert")
+    words = Transformer(
+        str(folder / "bert"),
+        max_seq_length=24,
+        query_expansion={"strategy": "fixed", "attend": True, "length": 12},
+    )
+    head = Dense(
+        32, 16, bias=False, activation_function=torch.nn.Identity(),
+        module_input_name="token_embeddings",
+    )  # fmt: skip
+    modules = [
+        words,
+        head,
+        MultiVectorMask(skiplist_words=["of"]),
+        Normalize(module_input_name="token_embeddings"),
+    ]
+    prompts = {"query": "a red ", "document": "a blue "}
+    MultiVectorEncoder(modules=modules, prompts=prompts, device="cpu").save(str(folder / "whole"))
+    return folder / "whole"
+
+
+def colpali_folder(folder: Path, seed: int = 0) -> Path:
+    """ColPali of Transformers: a vector for each patch of a page."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+    from transformers import (
+        ColPaliConfig,
+        ColPaliForRetrieval,
+        ColPaliProcessor,
+        PaliGemmaConfig,
+        PreTrainedTokenizerFast,
+        SiglipImageProcessor,
+    )
+
+    words = ["<pad>", "<eos>", "<bos>", "<unk>", "<image>", "Question", ":", "red", "hat", "a"]
+    vocabulary = {word: at for at, word in enumerate(words)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = Whitespace()
+    small = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
+    vision = {"image_size": 28, "patch_size": 14, "num_image_tokens": 4, "projection_dim": 32}
+    text = {"vocab_size": len(words) + 4, "num_key_value_heads": 1, "head_dim": 16}
+    pages = PaliGemmaConfig(
+        vision_config={
+            "model_type": "siglip_vision_model", "num_attention_heads": 2, **small, **vision
+        },
+        text_config={
+            "model_type": "gemma", "num_attention_heads": 2, "max_position_embeddings": 64,
+            **small, **text,
+        },
+        image_token_index=vocabulary["<image>"],
+        projection_dim=32,
+        hidden_size=32,
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    config = ColPaliConfig(vlm_config=pages.to_dict(), embedding_dim=16)
+    ColPaliForRetrieval(config).save_pretrained(folder)
+    images = SiglipImageProcessor(size={"height": 28, "width": 28})
+    images.image_seq_length = 4
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>",
+        additional_special_tokens=["<image>"],
+    )  # fmt: skip
+    ColPaliProcessor(image_processor=images, tokenizer=wrapped).save_pretrained(folder)
+    return folder
+
+
+def splade_folder(folder: Path, seed: int = 0, similarity: str = "dot") -> Path:
+    """A sparse model like SPLADE: a masked language model, the largest weight of each term."""
+    from sentence_transformers import SparseEncoder
+    from sentence_transformers.base.modules import Transformer
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
+
+    words = Transformer(
+        str(masked_bert_folder(folder / "bert", seed)),
+        transformer_task="fill-mask",
+        max_seq_length=24,
+    )
+    SparseEncoder(
+        modules=[words, SpladePooling("max")], similarity_fn_name=similarity, device="cpu"
+    ).save(str(folder / "whole"))
+    return folder / "whole"
+
+
+def masked_bert_folder(folder: Path, seed: int = 0) -> Path:
+    """A masked language model of Transformers, some of whose terms have no weight."""
+    from transformers import BertForMaskedLM
+
+    torch.manual_seed(seed)
+    model = BertForMaskedLM(small_bert())
+    for weights in model.parameters():
+        torch.nn.init.normal_(weights, std=0.3)
+    model.save_pretrained(folder)
+    _bert_tokenizer().save_pretrained(folder)
+    return folder
 
 
 def qwen3_folder(folder: Path, seed: int = 0) -> Path:

@@ -17,7 +17,6 @@ from isthmus.encoders.models import local
 from isthmus.encoders.weights import hash_weights, read_arrays
 from isthmus.errors import InvalidInput, UnknownEncoder
 from tests.encoders.contract import CONTENT
-from tests.forked import in_child
 
 PAIR = [("local/text", "text"), ("local/image", "image")]
 
@@ -98,15 +97,6 @@ def test_the_comparison_is_made_once_on_a_machine(monkeypatch, tmp_path):
     agreement = first.agreement
     monkeypatch.setattr(compiled_encoder, "sample_contents", None)
     assert load_encoder("local/text", device="cpu").agreement == agreement
-
-
-@pytest.mark.filterwarnings("ignore:lance is not fork-safe")
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_process_encodes(encoder_of):
-    encoder = encoder_of("local/text")
-    expected = encoder.encode(["red boots"])
-    cosine = in_child(lambda: float((encoder.encode(["red boots"]) * expected).sum()))
-    assert float(cosine) > 0.99999
 
 
 def test_text_of_half_a_character_is_refused(encoder_of):

@@ -7,8 +7,12 @@ import shutil
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from isthmus import load_encoder
+from isthmus.encoders.multi_vectors import compress, expand, max_sim
 from isthmus.encoders.registry import load_second_stage
 from isthmus.errors import InvalidInput, UnknownEncoder
 from tests.encoders import models
@@ -97,6 +101,146 @@ class TestCrossEncoder:
     def test_half_a_character_is_refused(self, folder):
         with pytest.raises(InvalidInput, match="half of a surrogate pair"):
             load("cross-encoder", folder).score(QUERY, ["\ud83d"])
+
+
+class TestLateInteraction:
+    @pytest.fixture
+    def folder(self, folder_of):
+        return folder_of(models.colbert_folder)
+
+    def library(self, folder):
+        from sentence_transformers import MultiVectorEncoder
+
+        return MultiVectorEncoder(str(folder), device="cpu", local_files_only=True)
+
+    def test_vectors_are_those_of_both_roles(self, folder):
+        model, library = load("late-interaction", folder), self.library(folder)
+        assert model.modality == "text"
+        np.testing.assert_allclose(
+            model.encode_query(QUERY), library.encode_query(QUERY, convert_to_numpy=True), atol=1e-5
+        )
+        expected = library.encode_document(TEXTS, convert_to_numpy=True)
+        for ours, theirs in zip(model.encode_documents(TEXTS), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
+        assert len(model.encode_query(QUERY)) == 12
+
+    def test_max_sim_is_that_of_the_library(self, folder):
+        model, library = load("late-interaction", folder), self.library(folder)
+        query, documents = library.encode_query([QUERY]), library.encode_document(TEXTS)
+        expected = library.similarity(query, documents)[0].numpy()
+        ours = max_sim(model.encode_query(QUERY), model.encode_documents(TEXTS))
+        np.testing.assert_allclose(ours, expected, atol=1e-5)
+
+    def test_compressed_vectors_score_nearly_the_same(self, folder):
+        model = load("late-interaction", folder)
+        exact = max_sim(model.encode_query(QUERY), model.encode_documents(TEXTS))
+        scores = model.score(QUERY, model.encode_records(TEXTS))
+        np.testing.assert_allclose(scores, exact, atol=12 * 0.01)
+        assert not np.array_equal(scores, exact)
+
+    def test_the_mean_over_tokens_is_taken_where_the_model_takes_it(self, folder, tmp_path):
+        copy = shutil.copytree(folder, tmp_path / "copy")
+        stated = json.loads((copy / "config_sentence_transformers.json").read_text())
+        stated["similarity_fn_name"] = "meanmaxsim"
+        (copy / "config_sentence_transformers.json").write_text(json.dumps(stated))
+        model, other = load("late-interaction", copy), load("late-interaction", folder)
+        records = model.encode_records(TEXTS)
+        expected = other.score(QUERY, records) / 12
+        np.testing.assert_allclose(model.score(QUERY, records), expected, atol=1e-6)
+        assert model.fingerprint != other.fingerprint
+
+    def test_a_model_without_a_trained_projection_is_refused(self, folder_of):
+        for save in (models.bert_folder, models.sentence_folder, models.cross_encoder_folder):
+            with pytest.raises(UnknownEncoder, match="is no MultiVectorEncoder"):
+                load("late-interaction", folder_of(save))
+
+    def test_it_is_no_encoder_of_items(self, folder):
+        for family in ("late-interaction", "sentence-transformers"):
+            with pytest.raises(UnknownEncoder, match="isthmus precompute"):
+                load_encoder(f"{family}/{folder}", device="cpu")
+
+
+class TestCompression:
+    @given(
+        arrays(np.float32, st.tuples(st.integers(0, 5), st.integers(1, 8)),
+               elements=st.floats(-1e3, 1e3, width=32, allow_subnormal=False))
+    )  # fmt: skip
+    def test_a_value_is_off_by_half_a_code(self, vectors):
+        largest = np.abs(vectors).max(axis=1, initial=0, keepdims=True)
+        back = expand(compress(vectors))
+        assert back.shape == vectors.shape
+        assert (np.abs(back - vectors) <= largest / 253 + 1e-30).all()
+
+    @given(st.lists(st.integers(0, 4), min_size=1, max_size=6), st.integers(0, 2**32 - 1))
+    def test_max_sim_is_its_definition(self, lengths, seed):
+        rng = np.random.default_rng(seed)
+        query = rng.standard_normal((3, 4)).astype(np.float32)
+        documents = [rng.standard_normal((n, 4)).astype(np.float32) for n in lengths]
+        scores = max_sim(query, documents)
+        for score, vectors in zip(scores, documents, strict=True):
+            if len(vectors):
+                expected = sum(max(float(q @ v) for v in vectors) for q in query)
+            else:
+                expected = -sum(float(np.linalg.norm(q)) for q in query)
+            assert score == pytest.approx(expected, abs=1e-4)
+
+
+class TestLearnedSparse:
+    @pytest.fixture
+    def folder(self, folder_of):
+        return folder_of(models.splade_folder)
+
+    def library(self, folder):
+        from sentence_transformers import SparseEncoder
+
+        return SparseEncoder(str(folder), device="cpu", local_files_only=True)
+
+    def dense(self, model, records):
+        vectors = np.zeros((len(records), model.dim), np.float32)
+        for row, of_text in zip(vectors, records, strict=True):
+            row[of_text["term"]] = of_text["weight"]
+        return vectors
+
+    def test_weights_are_those_of_both_roles(self, folder):
+        model, library = load("sparse", folder), self.library(folder)
+        texts = TEXTS * 6  # several batches
+        documents = self.dense(model, model.encode_records(texts))
+        expected = library.encode_document(texts, convert_to_sparse_tensor=False).numpy()
+        np.testing.assert_allclose(documents, expected, atol=1e-5)
+        query = self.dense(model, [model.encode_query(QUERY)])
+        expected = library.encode_query([QUERY], convert_to_sparse_tensor=False).numpy()
+        np.testing.assert_allclose(query, expected, atol=1e-5)
+        assert 0 < (documents > 0).mean() < 0.9
+
+    @pytest.mark.parametrize("similarity", ["dot", "cosine"])
+    def test_inner_products_are_its_similarity(self, similarity, folder_of):
+        folder = folder_of(models.splade_folder, similarity=similarity)
+        model, library = load("sparse", folder), self.library(folder)
+        query = self.dense(model, [model.encode_query(QUERY)])
+        documents = self.dense(model, model.encode_records(TEXTS))
+        expected = library.similarity(library.encode_query([QUERY]), library.encode_document(TEXTS))
+        np.testing.assert_allclose(query @ documents.T, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+    def test_a_similarity_that_is_no_inner_product_is_refused(self, folder_of):
+        folder = folder_of(models.splade_folder, similarity="euclidean")
+        with pytest.raises(UnknownEncoder, match="compares its vectors by euclidean"):
+            load("sparse", folder)
+
+    def test_a_masked_language_model_is_taken_as_the_library_takes_it(self, folder_of):
+        folder = folder_of(models.masked_bert_folder)
+        model = load("sparse", folder)
+        expected = self.library(folder).encode_document(TEXTS, convert_to_sparse_tensor=False)
+        found = self.dense(model, model.encode_records(TEXTS))
+        np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+
+    @pytest.mark.parametrize("save", [models.bert_folder, models.sentence_folder])
+    def test_a_model_without_trained_terms_is_refused(self, save, folder_of):
+        with pytest.raises(UnknownEncoder, match="is no SparseEncoder"):
+            load("sparse", folder_of(save))
+
+    def test_it_is_no_encoder_of_items(self, folder):
+        with pytest.raises(UnknownEncoder, match="words='sparse'"):
+            load_encoder(f"sentence-transformers/{folder}", device="cpu")
 
 
 def test_an_unknown_family_is_refused_with_examples():

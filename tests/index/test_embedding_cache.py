@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from isthmus.digests import DigestIndex, digest, keys_of
-from isthmus.encoders.embedding_cache import EmbeddingCache
+from isthmus.encoders.embedding_cache import EmbeddingCache, RecordCache
 
 
 def some(names):
@@ -71,3 +71,37 @@ def test_a_digest_index_is_a_dictionary_to_the_latest_position(batches):
 
 def test_keys_are_the_first_eight_bytes():
     assert keys_of([digest("a")])[0] == int.from_bytes(digest("a")[:8], "little")
+
+
+RECORD = np.dtype([("term", "<i4"), ("weight", "<f4")])
+
+
+def records(*lengths):
+    return [np.array([(n, n / 2) for n in range(length)], RECORD) for length in lengths]
+
+
+def test_records_of_any_number_come_back_in_order(tmp_path):
+    hashes = [digest(str(n)) for n in range(5)]
+    cache = RecordCache(tmp_path, "text", "f0", RECORD)
+    cache.add(hashes[:3], records(2, 0, 5))
+    cache.flush()
+    cache.add(hashes[3:], records(1, 3))  # in memory still
+    order = [4, 1, 2, 0, 3, 2]
+    found = cache.records([hashes[at] for at in order])
+    for got, expected in zip(found, records(3, 0, 5, 2, 1, 5), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    with pytest.raises(KeyError, match="1 contents are not"):
+        cache.records([digest("x")])
+
+
+def test_a_cache_says_whether_another_writer_added_to_it(tmp_path):
+    cache = RecordCache(tmp_path, "text", "f0", RECORD)
+    assert cache.is_newest()
+    other = RecordCache(tmp_path, "text", "f0", RECORD)
+    other.add([digest("a")], records(1))
+    other.flush()
+    assert not cache.is_newest()
+    assert not cache.contains([digest("a")]).any()
+    scanned = list(RecordCache(tmp_path, "text", "f0", RECORD).scan_records())
+    assert [hashes for hashes, _ in scanned] == [[digest("a")]]
+    np.testing.assert_array_equal(scanned[0][1][0], records(1)[0])

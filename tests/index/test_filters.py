@@ -467,7 +467,7 @@ def test_any_text_is_a_filter_or_refused(where):
         # What stands before a valid predicate and an AND can only select less.
         both = before.select(f"({where}\n) and Mixed >= 0")
         assert sorted(both.tolist()) == sorted(selected.tolist())
-    assert filled().opened.catalog.keeps(before)
+    assert before.stamp.is_newest()
     assert before.rows == len(ROWS) + 1
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from isthmus import Space
 from isthmus.data import api_client
-from isthmus.errors import InvalidInput, MalformedAnswer, ServiceError
-from isthmus.integrations.chat import RULE, ChatModel, answer_schema
-from isthmus.integrations.chat_queries import profile, rerank
+from isthmus.encoders.models.chat import RULE, ChatModel, answer_schema
+from isthmus.errors import InvalidInput, IsthmusWarning, MalformedAnswer, ServiceError
+from isthmus.integrations.chat_queries import profile
 from isthmus.integrations.enrich import enrich, unenrich
 from isthmus.integrations.request import EnrichRequest
 from tests.integrations.chat_server import chat_server
@@ -206,22 +206,31 @@ class TestQueries:
         assert space.recommend(user, k=1)[0].item_id == "alien"
 
     def test_an_order_with_reasons(self, space, server):
-        hits = space.search("Dune", k=3, attributes=True)
-
         def order(data: dict) -> dict:
             places = sorted(data["items"], key=lambda i: i["title"])
             return {"order": [{"item": i["item"], "reason": i["title"]} for i in places]}
 
         server.write = order
-        ranked = rerank(ChatModel.load(server.spec()), "a film", hits)
-        assert [(r.hit.item_id, r.reason) for r in ranked] == [
-            ("alien", "Alien"),
-            ("dune", "Dune"),
-            ("heat", "Heat"),
+        hits = space.search("Dune", k=3, rerank=server.spec())
+        assert [(hit.item_id, hit.reason, hit.score) for hit in hits] == [
+            ("alien", "Alien", 3),
+            ("dune", "Dune", 2),
+            ("heat", "Heat", 1),
         ]
-        first = rerank(ChatModel.load(server.spec()), "a film", hits, first=2)
-        assert first[2].hit is hits[2]
-        assert first[2].reason == ""
+        assert hits.notes == ()
+        assert list(space.search("Dune", k=1, rerank=server.spec())) == list(hits)[:1]
+        assert len(server.requests) == 1  # a page is of the order that was given
+        assert hits.as_dict()["hits"][0]["reason"] == "Alien"
+        assert "reason" not in space.search("Dune", k=1).as_dict()["hits"][0]
+
+    def test_equal_items_share_a_place(self, space, server):
+        space.upsert([{"item_id": "dune2", "domain": "films", "title": "Dune"}])
+        server.write = lambda data: {
+            "order": [{"item": i["item"], "reason": i["title"]} for i in data["items"]]
+        }
+        hits = {hit.item_id: hit for hit in space.search("Dune", rerank=server.spec())}
+        assert hits["dune"].score == hits["dune2"].score == 3
+        assert hits["dune2"].reason == "Dune"
 
     @pytest.mark.parametrize(
         "order",
@@ -233,9 +242,14 @@ class TestQueries:
         ],
     )
     def test_an_order_that_is_none_leaves_that_of_the_search(self, space, server, order):
-        hits = space.search("Dune", k=3)
+        plain = space.search("Dune", k=3)
         server.write = lambda data: {"order": order}
-        ranked = rerank(ChatModel.load(server.spec(retries=1)), "a film", hits)
-        assert [r.hit for r in ranked] == list(hits)
-        assert {r.reason for r in ranked} == {""}
+        with pytest.warns(IsthmusWarning, match="gave no proper order"):
+            hits = space.search("Dune", k=3, rerank=server.spec(retries=1))
+        assert [hit.item_id for hit in hits] == [hit.item_id for hit in plain]
+        assert {hit.reason for hit in hits} == {None}
         assert len(server.requests) == 2
+
+    def test_a_chat_model_needs_an_address(self, space):
+        with pytest.raises(InvalidInput, match="names no chat model"):
+            space.search("Dune", rerank="openai/x")

@@ -39,12 +39,14 @@ DOMAIN = {i: next(d for d in SIZES if d[0] == i[0]) for i in IDS}
 NUMBER = {name: at for at, name in enumerate(IDS)}
 
 
+def encoders():
+    return {"text": PointEncoder(DIM), "image": ToyEncoder("image", dim=8)}
+
+
 def make_crowd(folder: Path) -> Space:
     """Two thirds of the items are in a release, the others newer; every second has a picture."""
     colours = list(COLOURS)
-    space = Space.create(
-        folder / "s", {"text": PointEncoder(DIM), "image": ToyEncoder("image", dim=8)}
-    )
+    space = Space.create(folder / "s", encoders())
     items = [
         item(
             name,

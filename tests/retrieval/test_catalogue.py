@@ -53,7 +53,7 @@ def test_items_like_an_item_are_of_its_theme_in_every_domain(demo, themes):
 
 def test_a_picture_finds_its_theme(demo, themes):
     shares = []
-    for item_id, theme in themes.items():
+    for item_id, theme in list(themes.items())[::3]:
         image = demo.get(item_id)["image"]
         if image:
             hits = [h for h in demo.search(image=image, k=6) if h.item_id != item_id][:5]

@@ -15,6 +15,7 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
+    run_state_machine_as_test,
 )
 
 from isthmus import Space
@@ -116,10 +117,13 @@ def found(space, held, **query):
     return space.search(k=50, **query)
 
 
-SpaceMachine.TestCase.settings = settings(
-    max_examples=20,
-    stateful_step_count=20,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+UNHURRIED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+SpaceMachine.TestCase.settings = settings(max_examples=8, stateful_step_count=20, **UNHURRIED)
 TestSpaceModel = SpaceMachine.TestCase
+
+
+@pytest.mark.heavy
+def test_many_sequences_of_operations():
+    run_state_machine_as_test(
+        SpaceMachine, settings=settings(max_examples=60, stateful_step_count=20, **UNHURRIED)
+    )

@@ -79,7 +79,7 @@ def test_a_longer_list_begins_with_the_shorter_one(crowd, name, options, short, 
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(1, 15))
+@given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(3, 15))
 def test_pages_join_to_the_whole_list(crowd, name, options, k):
     options = with_query(name, options)
     whole = LISTS[name](crowd, k=len(IDS), **options)

@@ -380,6 +380,9 @@ def test_old_releases_are_pruned_and_the_current_one_is_kept(filled):
     assert numbers[-1] == 9 == filled.current_release
 
 
+SUITABLE = "isthmus.index.releases.planner.suitable"
+
+
 def large(space, rows=3_000):
     rng = np.random.default_rng(0)
     words = [f"w{n}" for n in range(400)]
@@ -424,9 +427,7 @@ def test_a_large_named_vector_gets_the_recipe_that_was_measured_to_be_the_cheape
 
 @pytest.mark.parametrize("recipe", ["HNSW SQ8", "IVF SQ8"])
 def test_recall_is_promised_for_texts_that_no_index_holds(space, monkeypatch, recipe):
-    monkeypatch.setattr(
-        "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
-    )
+    monkeypatch.setattr(SUITABLE, lambda dim, on_gpu: [recipe_named(recipe)])
     large(space, 4_000)
     manifest = with_planned_indexes(space).publish(recall=0.95)
     planned = manifest.plans["text"].table[0].sample
@@ -489,9 +490,7 @@ def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
 
 
 def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
-    monkeypatch.setattr(
-        "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
-    )
+    monkeypatch.setattr(SUITABLE, lambda dim, on_gpu: [recipe_named("IVF SQ8")])
     large(space, 1_500)
     space = with_planned_indexes(space)
     space.publish()
@@ -508,9 +507,7 @@ def test_status_says_retrain_when_the_catalogue_has_grown(space, monkeypatch):
 
 
 def test_status_says_retrain_when_vectors_are_unlike_those_of_training(space, monkeypatch):
-    monkeypatch.setattr(
-        "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named("IVF SQ8")]
-    )
+    monkeypatch.setattr(SUITABLE, lambda dim, on_gpu: [recipe_named("IVF SQ8")])
     rng = np.random.default_rng(0)
     few = [f"w{n}" for n in range(12)]
     space.upsert([item(str(n), " ".join(rng.choice(few, 3))) for n in range(1_500)])
@@ -521,7 +518,7 @@ def test_status_says_retrain_when_vectors_are_unlike_those_of_training(space, mo
     assert said.startswith("vectors are unlike those of training: cosine 0.")
 
 
-def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space, capfd):
+def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space, capfd, monkeypatch):
     large(space, 1_500)
     space = with_planned_indexes(space)
     (plan,) = space.plan(rows=10**9)
@@ -537,6 +534,7 @@ def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space, capfd):
             assert row.expected.build_s > 1e5 * row.sample.build_s
     assert space.current_release is None
     assert capfd.readouterr().err == ""  # FAISS warns of small samples
+    monkeypatch.setattr(SUITABLE, lambda dim, on_gpu: [recipe_named("IVF SQ8")])
     (here,) = space.plan()
     assert not here.extrapolated
 
@@ -558,6 +556,7 @@ def test_impossible_targets_name_the_nearest_that_can_be_had(space):
 
 
 def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeypatch):
+    monkeypatch.setattr(SUITABLE, lambda dim, on_gpu: [recipe_named("IVF SQ8")])
     large(space)
     space = with_planned_indexes(space)
     space.publish()
@@ -574,6 +573,7 @@ def test_a_release_that_misses_its_recall_is_kept_but_not_current(space, monkeyp
 
 
 def test_a_latency_that_nothing_has_at_full_size_is_missed_by_exact_search_too(space, monkeypatch):
+    monkeypatch.setattr(SUITABLE, lambda dim, on_gpu: [recipe_named("HNSW SQ8")])
     large(space, 1_500)
     space = with_planned_indexes(space)
     monkeypatch.setattr(

@@ -32,7 +32,7 @@ from isthmus.data.lance_tables import (
     predicates_in,
 )
 from isthmus.data.leases import hold
-from isthmus.data.table_checksums import TableStamp, is_newest, stamp_of, table_identity
+from isthmus.data.table_checksums import TableStamp, stamp_of, table_identity
 from isthmus.digests import digest, keys_of
 from isthmus.schema import (
     EVENT,
@@ -200,7 +200,7 @@ class InteractionStore:
         """Return the table as it is on disk; None before the first interaction."""
         if self._opened is not None:
             hold(self._path, self._opened.stamp.version)
-            if is_newest(self._path, self._opened.stamp):
+            if self._opened.stamp.is_newest():
                 return self._opened.dataset
         dataset = open_table(self._path)
         if dataset is None:

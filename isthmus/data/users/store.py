@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from isthmus.data.convert import convert
 from isthmus.data.lance_commits import DurableCommits
+from isthmus.data.lance_library import lance_library
 from isthmus.data.lance_tables import (
     compact_if_fragmented,
     open_or_create,
@@ -23,7 +24,7 @@ from isthmus.data.lance_tables import (
     predicates_in,
 )
 from isthmus.data.leases import hold
-from isthmus.data.table_checksums import TableStamp, is_newest, stamp_of
+from isthmus.data.table_checksums import TableStamp, stamp_of
 from isthmus.errors import InvalidInput
 from isthmus.schema import USER_ID, USERS_TABLE
 
@@ -111,10 +112,8 @@ class UserStore:
 
     def _overwrite(self, users: pa.Table) -> None:
         """Commit a whole table as the next version."""
-        import lance
-
         table = open_or_create(self._path, EMPTY)
-        lance.write_dataset(
+        lance_library().write_dataset(
             users.sort_by(USER_ID),
             table.uri,
             mode="overwrite",
@@ -136,7 +135,7 @@ class UserStore:
         if self._opened is not None:
             dataset, stamp = self._opened
             hold(self._path, stamp.version)
-            if is_newest(self._path, stamp):
+            if stamp.is_newest():
                 return dataset
         dataset = open_table(self._path)
         self._opened = None

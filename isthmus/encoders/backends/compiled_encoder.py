@@ -7,7 +7,6 @@ where none does; so one fingerprint stands for all of them.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from isthmus.encoders.backends.towers import Arrays, ModalityTower, Rows
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.user_cache import remembered
 from isthmus.errors import UnsupportedOperation
+from isthmus.forking import keep_alive, renew_lock
 from isthmus.numerics.arrays import FloatArray
 from isthmus.numerics.processes import cores
 from isthmus.schema import Modality
@@ -179,17 +179,13 @@ class _Runner:
         self._choose = choose
         self._lock = threading.Lock()
         self._model: CompiledModel | TorchEncoder | None = None
-        # A lock that another thread holds at a fork would never be released in the child.
-        os.register_at_fork(after_in_child=self._release)
+        renew_lock(self)
 
     def model(self) -> CompiledModel | TorchEncoder:
         with self._lock:
             if self._model is None:
                 self._model = self._choose()
             return self._model
-
-    def _release(self) -> None:
-        self._lock = threading.Lock()
 
 
 class CompiledModel:
@@ -223,6 +219,7 @@ class CompiledModel:
         self.precision = precision
         self._graph, self._settings = graph, dict(settings or {})
         self._lock = threading.Lock()
+        renew_lock(self)
         self._pool: ThreadPoolExecutor | None = None
         self._compile(n_threads())
         openvino = import_openvino()
@@ -254,8 +251,7 @@ class CompiledModel:
     def _compile_in_child(self) -> None:
         # To destroy what the parent compiled would join its threads, and abort the process.
         for left in (self._compiled, self._of_thread, self._pool):
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(left))
-        self._lock = threading.Lock()  # another thread may have held it at the fork
+            keep_alive(left)
         self._compile(1)
 
     def _compile(self, threads: int) -> None:

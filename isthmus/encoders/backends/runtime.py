@@ -13,14 +13,22 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 from isthmus.errors import InvalidInput, MissingDependency
 
 if TYPE_CHECKING:
     import torch
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "bf16-weights", "fp16-weights"]
+
+WEIGHTS: Final = "-weights"
+DTYPES: Final[dict[str, Precision]] = {
+    "fp32": "fp32",
+    "bf16": "bf16-weights",
+    "fp16": "fp16-weights",
+}
+"""Precision of each value of the option ``dtype``."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -61,8 +69,8 @@ class Runtime:
     ----------
     device : torch.device
         Device of the model.
-    precision : {"fp32", "bf16", "fp16"}
-        Precision of matrix products; weights stay float32.
+    precision : {"fp32", "bf16", "fp16", "bf16-weights", "fp16-weights"}
+        Precision of matrix products; weights stay float32, except in the last two.
     compile : bool
         Whether the model goes through ``torch.compile``.
     """
@@ -77,14 +85,21 @@ class Runtime:
         import torch
 
         types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-        return types[self.precision]
+        return types[self.precision.removesuffix(WEIGHTS)]
+
+    @property
+    def weights_dtype(self) -> torch.dtype:
+        """The PyTorch type of the weights."""
+        import torch
+
+        return self.dtype if self.precision.endswith(WEIGHTS) else torch.float32
 
     @contextmanager
     def inference(self) -> Iterator[None]:
         """Run the body of the ``with`` statement without gradients and in this precision."""
         import torch
 
-        half = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        half = torch.bfloat16 if self.precision == "fp32" else self.dtype
         with (
             torch.inference_mode(),
             torch.autocast(self.device.type, half, enabled=self.precision != "fp32"),
@@ -118,7 +133,8 @@ def choose_runtime(device: str = "auto", precision: str = "auto", compile: bool 
         ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: the first GPU, if there is one.
     precision : str, default "auto"
         ``fp32``, ``bf16``, ``fp16``, or ``auto``: fp32 on a CPU; on a GPU bf16, or fp16 if it
-        has no bf16.
+        has no bf16. ``bf16-weights`` and ``fp16-weights`` hold the weights so too, in half the
+        memory, on every device.
     compile : bool, default False
         Whether to compile the model: slower to start, faster to run.
 
@@ -182,7 +198,7 @@ def _choose_precision(name: str, device: torch.device) -> Precision:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     precisions: tuple[Precision, ...] = get_args(Precision)
     for precision in precisions:
-        if name == precision and (on_gpu or precision == "fp32"):
+        if name == precision and (on_gpu or precision == "fp32" or precision.endswith(WEIGHTS)):
             return precision
     raise InvalidInput(
         f"precision {name!r} cannot be used on {device.type}; "

@@ -117,6 +117,7 @@ class TorchEncoder(TowerEncoder):
         import torch
 
         model.eval().requires_grad_(False)
-        model.to(device=self._runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        where = {"device": self._runtime.device, "dtype": self._runtime.weights_dtype}
+        model.to(**where, memory_format=torch.channels_last)
         for tower in self.towers.values():
             tower.forward = self._runtime.compiled(tower.forward)

@@ -105,6 +105,8 @@ class TextTower(ModalityTower):
         Role of the texts that `prepare` takes.
     forward_behind : callable, optional
         Prompt to `forward`, for models whose vectors leave the tokens of the prompt out.
+    query_tower : TextTower, optional
+        Another network for queries, for models that have one.
     """
 
     tokenize: Callable[[Sequence[str]], list[list[int]]]
@@ -118,6 +120,7 @@ class TextTower(ModalityTower):
     prompts: Prompts = NO_PROMPTS
     role: Role = "document"
     forward_behind: Callable[[str], Forward] | None = None
+    query_tower: TextTower | None = None
 
     def __post_init__(self) -> None:
         self.components = {**without_prompts(self.components), **self.prompts.components}
@@ -129,7 +132,8 @@ class TextTower(ModalityTower):
 
     def for_queries(self, instruction: str | None = None) -> TextTower:
         """Return the tower of queries, with their prompt, or that of an instruction."""
-        tower = replace(self, role="query")
+        network = self.query_tower or self
+        tower = replace(network, role="query", prompts=self.prompts, components=self.components)
         if instruction is not None:
             # The instruction of a query is no part of the fingerprint: `components` stay.
             tower.prompts = self.prompts.instructed(instruction)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from isthmus.encoders.backends.runtime import Runtime
 from isthmus.encoders.encoder import digest_components
@@ -17,10 +17,7 @@ from isthmus.encoders.hub import ModelSource, hash_settings
 from isthmus.encoders.models.transformers_parts import hash_tokenizer, quiet_transformers
 from isthmus.encoders.text import check_texts, cut_text
 from isthmus.encoders.weights import hash_weights
-from isthmus.errors import InvalidInput, MissingDependency
-
-if TYPE_CHECKING:
-    import torch
+from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
 
 CROSS_ENCODER: Final = "CrossEncoder"
 MULTI_VECTOR: Final = "MultiVectorEncoder"
@@ -72,7 +69,7 @@ class SentenceModel:
             "precision": runtime.precision,
         }
         model.eval().requires_grad_(False)
-        model.to(runtime.device)
+        model.to(device=runtime.device, dtype=runtime.weights_dtype)
 
     @property
     def fingerprint(self) -> str:
@@ -94,6 +91,23 @@ def type_of(source: ModelSource) -> str | None:
             if architecture.endswith(ending):
                 return kind
     return None
+
+
+def require_type(source: ModelSource, expected: str, spec: str, what: str) -> None:
+    """Refuse a checkpoint of another type.
+
+    Raises
+    ------
+    UnknownEncoder
+        If it is one; the message says `what` the model is to give.
+    """
+    found = type_of(source)
+    if found != expected:
+        classes = ", ".join(architectures(source))
+        raise UnknownEncoder(
+            f"{spec!r} is no {expected} ({found or classes or 'of no known type'}); give a model "
+            f"that gives {what}"
+        )
 
 
 def architectures(source: ModelSource) -> list[str]:
@@ -125,18 +139,8 @@ def require_library() -> None:
         ) from error
 
 
-def load_model(type_name: str, source: ModelSource, dtype: torch.dtype | None = None) -> Any:
-    """Load a model of one of the library's types, on the CPU, in float32 unless another is given.
-
-    Parameters
-    ----------
-    type_name : str
-        The class of Sentence Transformers.
-    source : ModelSource
-        Where it is.
-    dtype : torch.dtype, optional
-        Type of the weights.
-    """
+def load_model(type_name: str, source: ModelSource) -> Any:
+    """Load a model of one of the library's types, on the CPU, in float32."""
     import sentence_transformers
     import torch
 
@@ -145,7 +149,7 @@ def load_model(type_name: str, source: ModelSource, dtype: torch.dtype | None = 
             source.name,
             device="cpu",
             **source.options,
-            model_kwargs={"dtype": dtype or torch.float32},
+            model_kwargs={"dtype": torch.float32},
         )
 
 

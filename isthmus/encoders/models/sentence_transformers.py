@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.towers import Forward, TextTower
+from isthmus.encoders.backends.towers import Forward, ImageTower, ModalityTower, TextTower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source
 from isthmus.encoders.models.sentence_parts import (
@@ -24,19 +24,24 @@ from isthmus.encoders.models.sentence_parts import (
     set_max_length,
     type_of,
 )
-from isthmus.encoders.models.transformers_parts import hash_tokenizer
+from isthmus.encoders.models.transformers_parts import describe_processor, hash_tokenizer
 from isthmus.encoders.prompts import Prompts, known_prompts, template_of
 from isthmus.errors import UnknownEncoder
+from isthmus.schema import Modality
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import torch
+    from PIL import Image
 
 # Features of a model that takes the tokens of a text and nothing else.
-_TOKEN_FEATURES = frozenset({"input_ids", "attention_mask", "token_type_ids", "modality"})
+_TOKEN_FEATURES = frozenset({"input_ids", "attention_mask", "token_type_ids", "modality", "task"})
 _OTHER_USES: Final = {
     CROSS_ENCODER: "order the first hits of a search with it: rerank='cross-encoder/…'",
-    MULTI_VECTOR: "give an encoder of one vector",
-    SPARSE: "give an encoder of one vector",
+    MULTI_VECTOR: "order the first hits of a search with it: isthmus precompute "
+    "late-interaction/…, then rerank='late-interaction'",
+    SPARSE: "find items by its words in hybrid search: isthmus precompute sparse/…, then "
+    "hybrid=True, words='sparse'",
 }
 
 
@@ -50,7 +55,9 @@ def load_sentence_transformer(
     precision: str = "auto",
     compile: bool = False,
 ) -> Encoder:
-    """Load a text encoder of Sentence Transformers with its pooling, dense layers and prompts.
+    """Load an encoder of Sentence Transformers with its pooling, dense layers and prompts.
+
+    It encodes texts, images, or both into one space.
 
     Parameters
     ----------
@@ -81,9 +88,9 @@ def load_sentence_transformer(
         modules = describe_modules(model)
         identity = {"kind": "sentence-transformers", **modules, **source.components}
         dim = int(model.get_embedding_dimension())
-        tower = _tower(model, dim, _prompts(model, source.name), spec)
+        towers = _towers(model, dim, _prompts(model, source.name), spec)
         weights = {n: t for n, t in model.state_dict().items() if "pooler." not in n}
-        encoder = TorchEncoder(model, {"text": tower}, dim, identity, runtime, weights)
+        encoder = TorchEncoder(model, towers, dim, identity, runtime, weights)
         encoder.nested = model.truncate_dim is not None
         return encoder
 
@@ -115,23 +122,57 @@ def _first(prompts: Mapping[str, str], names: Sequence[str]) -> str:
     return next((prompts[name] for name in names if prompts.get(name)), "")
 
 
-def _tower(model: Any, dim: int, prompts: Prompts, spec: str) -> TextTower:
-    if type(model[0]).__name__ == "Router":
+def _towers(model: Any, dim: int, prompts: Prompts, spec: str) -> dict[Modality, ModalityTower]:
+    """Return the tower of each modality that the model takes, of text and of images.
+
+    Raises
+    ------
+    UnknownEncoder
+        If it takes neither, or more than the tokens of a text.
+    """
+    towers: dict[Modality, ModalityTower] = {}
+    if model.supports("text"):
+        towers["text"] = _text_tower(model, dim, prompts, spec)
+    if model.supports("image"):
+        towers["image"] = _image_tower(model, dim)
+    if not towers:
         raise UnknownEncoder(
-            f"{spec!r} routes queries and documents through different modules, which Isthmus does "
-            "not run; give a model with one encoder for both, and prompts"
+            f"{spec!r} takes {', '.join(map(str, model.modalities))}; of Sentence Transformers, "
+            "Isthmus runs models of text and of images; for sounds, give clap/NAME"
         )
-    sample = model.preprocess(["a text"])
+    return towers
+
+
+def _text_tower(model: Any, dim: int, prompts: Prompts, spec: str) -> TextTower:
+    """Return the tower of texts; a Router has another network for queries."""
+    if type(model[0]).__name__ != "Router":
+        return _network_of_texts(model, dim, prompts, spec, {})
+    tower = _network_of_texts(model, dim, prompts, spec, {"task": "document"})
+    query = _network_of_texts(model, dim, prompts, spec, {"task": "query"})
+    tower.query_tower = query
+    tower.components = {
+        **tower.components,
+        **{f"query_{name}": query.components[name] for name in ("tokenizer", "max_length")},
+    }
+    return tower
+
+
+def _network_of_texts(
+    model: Any, dim: int, prompts: Prompts, spec: str, role: Mapping[str, str]
+) -> TextTower:
+    """Return the tower of texts in a role, or in any where the model has one network."""
+    sample = model.preprocess(["a text"], **role)
     if not sample.keys() <= _TOKEN_FEATURES or "attention_mask" not in sample:
         raise UnknownEncoder(
             f"{spec!r} takes more than the tokens of a text ({', '.join(sample)}); of Sentence "
-            "Transformers, Isthmus runs transformer models of text; for text and images, give a "
+            "Transformers, Isthmus runs transformer models; for text and images, give a "
             "model of two encoders, such as transformers/google/siglip2-base-patch16-224"
         )
     constant = {"modality": sample["modality"]} if "modality" in sample else {}
+    tokenizer, max_length = _tokenizer_of(model, role)
 
     def tokenize(texts: Sequence[str]) -> list[list[int]]:
-        features = model.preprocess(list(texts))
+        features = model.preprocess(list(texts), **role)
         ids = features["input_ids"].numpy()  # (n, length)
         masks = features["attention_mask"].bool().numpy()
         return [row[mask].tolist() for row, mask in zip(ids, masks, strict=True)]
@@ -140,28 +181,49 @@ def _tower(model: Any, dim: int, prompts: Prompts, spec: str) -> TextTower:
         """Return the forward function of texts behind a prompt, whose length pooling may need."""
         features = dict(constant)
         if prompt and _pools_without_prompt(model):
-            features["prompt_length"] = model.preprocess(["a"], prompt=prompt)["prompt_length"]
+            length = model.preprocess(["a"], prompt=prompt, **role)["prompt_length"]
+            features["prompt_length"] = length
 
         def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
             tokens = {"input_ids": input_ids, "attention_mask": attention_mask}
-            vectors: torch.Tensor = model({**tokens, **features})["sentence_embedding"]
+            vectors: torch.Tensor = model({**tokens, **features}, **role)["sentence_embedding"]
             return vectors[:, :dim]  # of a model that states truncate_dim
 
         return forward
 
     return TextTower(
         tokenize=tokenize,
-        forward=forward_behind(prompts.document),
-        components={
-            "tokenizer": hash_tokenizer(model.tokenizer),
-            "max_length": str(model.max_seq_length),
-        },
-        pad_id=model.tokenizer.pad_token_id or 0,
-        tokenizer=getattr(model.tokenizer, "backend_tokenizer", None),
+        forward=forward_behind(prompts.query if role.get("task") == "query" else prompts.document),
+        components={"tokenizer": hash_tokenizer(tokenizer), "max_length": str(max_length)},
+        pad_id=tokenizer.pad_token_id or 0,
+        tokenizer=getattr(tokenizer, "backend_tokenizer", None),
         prompts=prompts,
         forward_behind=forward_behind if _pools_without_prompt(model) else None,
     )
 
 
+def _tokenizer_of(model: Any, role: Mapping[str, str]) -> tuple[Any, Any]:
+    """Return the tokenizer of a role, and the most tokens of a text."""
+    if not role:
+        return model.tokenizer, model.max_seq_length
+    first = model[0].sub_modules[role["task"]][0]
+    return first.tokenizer, first.max_seq_length
+
+
+def _image_tower(model: Any, dim: int) -> ImageTower:
+    """Return the tower of images, prepared by the library's processor."""
+
+    def transform(image: Image.Image) -> dict[str, npt.NDArray[Any]]:
+        features = model.preprocess([image])
+        return {n: t[0].numpy() for n, t in features.items() if hasattr(t, "numpy")}
+
+    def forward(**batch: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = model({**batch, "modality": "image"})["sentence_embedding"]
+        return vectors[:, :dim]
+
+    processor = getattr(model.processor, "image_processor", model.processor)
+    return ImageTower(transform, forward, describe_processor(processor))
+
+
 def _pools_without_prompt(model: Any) -> bool:
-    return any(getattr(module, "include_prompt", True) is False for module in model)
+    return any(getattr(module, "include_prompt", True) is False for module in model.modules())

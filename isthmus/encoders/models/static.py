@@ -27,6 +27,7 @@ from isthmus.encoders.hub import (
 from isthmus.encoders.text import cut_text
 from isthmus.encoders.weights import hash_weights
 from isthmus.errors import UnknownEncoder
+from isthmus.forking import renew_lock
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
@@ -251,6 +252,7 @@ class WordTokenizer:
         self._pad_id = pad_id
         self._cache = _WordCache()
         self._lock = threading.Lock()
+        renew_lock(self)
 
     def __call__(self, texts: Sequence[str]) -> TokenBags:
         """Return the token ids of texts."""

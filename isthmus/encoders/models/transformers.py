@@ -22,6 +22,7 @@ from isthmus.encoders.models.transformers_joint import (
     is_dual_encoder,
 )
 from isthmus.encoders.models.transformers_parts import (
+    Pooling,
     Transform,
     describe_config,
     describe_processor,
@@ -32,6 +33,7 @@ from isthmus.encoders.models.transformers_parts import (
     n_positions,
     pool,
     resolve_max_length,
+    stated_pooling,
     tokenize_with,
     transform_with,
     validated_pooling,
@@ -69,8 +71,8 @@ def load_transformers(
     name : str
         A name on the hub, or a local folder.
     pooling : {"mean", "cls", "last"}, optional
-        Default for text: mean. Default for images and audio: cls, or mean where the model has no
-        such token.
+        Default for text: what the folder states (``1_Pooling``), or mean. Default for images
+        and audio: cls, or mean where the model has no such token.
     max_length : str, optional
         Most tokens of a text; by default what the model takes.
     window : str, optional
@@ -102,20 +104,20 @@ def load_transformers(
             return build_joint_encoder(source, config, runtime, max_length)
         if kind == "image":
             return build_image_encoder(source, config, runtime, pooling)
-        return build_text_encoder(source, config, runtime, pooling, max_length)
+        method = stated_pooling(source, spec) if pooling is None else validated_pooling(pooling)
+        return build_text_encoder(source, config, runtime, method, max_length)
 
 
 def build_text_encoder(
     source: ModelSource,
     config: Any,
     runtime: Runtime,
-    pooling: str | None,
+    method: Pooling,
     max_length: str | None,
 ) -> TorchEncoder:
     """Build an encoder of text; of an encoder-decoder model, the encoder is used."""
     from transformers import AutoModel, AutoModelForTextEncoding, AutoTokenizer
 
-    method = validated_pooling(pooling or "mean")
     tokenizer = AutoTokenizer.from_pretrained(source.name, **source.options)
     length = resolve_max_length(max_length, tokenizer, n_positions(config))
     has_decoder = config.is_encoder_decoder or config.model_type == "t5"
@@ -214,7 +216,9 @@ def _refuse_what_gives_no_vector(model_type: str, spec: str) -> None:
         raise UnknownEncoder(
             f"{spec!r} is a model of type {model_type}, which gives a vector for each part of a "
             "page (late interaction) and none of the whole; give an encoder of one vector, such as "
-            "transformers/google/siglip2-base-patch16-224 for text and images"
+            "transformers/google/siglip2-base-patch16-224 for text and images, and order the first "
+            "hits by this one: isthmus precompute late-interaction/…, then "
+            "rerank='late-interaction'"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 import numpy.typing as npt
@@ -30,6 +31,16 @@ _INCIDENTAL = frozenset(
 
 # Positions of these text models are counted from behind the padding token's.
 _POSITIONS_BEHIND_PADDING = frozenset({"roberta", "xlm-roberta", "camembert", "mpnet"})
+
+# Of Sentence Transformers: where pooling is stated, and the modules that need nothing else.
+_POOLING_FOLDER = "1_Pooling"
+_POOLED = frozenset({"Transformer", "Pooling", "Normalize"})
+_SHORT_MODES = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
+_POOLING_MODES = (
+    *("pooling_mode_cls_token", "pooling_mode_mean_tokens", "pooling_mode_max_tokens"),
+    *("pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens"),
+    "pooling_mode_lasttoken",
+)
 
 # Tokenizers without a stated `model_max_length` have a huge one.
 _UNSTATED_LENGTH = 1_000_000
@@ -241,6 +252,49 @@ def validated_pooling(name: str, allowed: tuple[Pooling, ...] = get_args(Pooling
         if name == pooling:
             return pooling
     raise InvalidInput(f"unknown pooling {name!r}; use one of {', '.join(allowed)}")
+
+
+def stated_pooling(source: ModelSource, spec: str) -> Pooling:
+    """Return the pooling that the folder of a model of text states, mean where it states none.
+
+    It is stated as Sentence Transformers writes it, in ``1_Pooling/config.json``.
+
+    Raises
+    ------
+    UnknownEncoder
+        If the folder states layers that pooling alone does not make up for.
+    """
+    modules = _json_of(source, "modules.json") or []
+    others = {str(one.get("type", "")).rpartition(".")[2] for one in modules} - _POOLED
+    if others:
+        raise UnknownEncoder(
+            f"{spec!r} states {', '.join(sorted(others))} beside its pooling, which hidden states "
+            f"lack; load it as sentence-transformers/{source.name}, or say which pooling you want "
+            "without them, as in ?pooling=mean"
+        )
+    stated = _json_of(source, f"{_POOLING_FOLDER}/config.json")
+    if stated is None:
+        return "mean"
+    modes = stated.get("pooling_mode") or [
+        name.removeprefix("pooling_mode_") for name in _POOLING_MODES if stated.get(name)
+    ]
+    names = [modes] if isinstance(modes, str) else [_SHORT_MODES.get(m, m) for m in modes]
+    names = [_SHORT_MODES.get(name, name) for name in names]
+    if len(names) != 1 or names[0] not in get_args(Pooling):
+        raise UnknownEncoder(
+            f"{spec!r} states the pooling {'+'.join(names)}, which transformers/ does not have; "
+            f"load it as sentence-transformers/{source.name}"
+        )
+    return validated_pooling(names[0])
+
+
+def _json_of(source: ModelSource, name: str) -> Any:
+    """Return a JSON file beside the configuration of a model; None where there is none."""
+    from transformers.utils.hub import cached_file
+
+    options = {name: value for name, value in source.options.items() if name != "trust_remote_code"}
+    path = cached_file(source.name, name, **options, _raise_exceptions_for_missing_entries=False)
+    return None if path is None else json.loads(Path(path).read_text("utf-8"))
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:

@@ -78,9 +78,12 @@ def rescore(
         Shape (n_queries, k), as `exact_search` returns them.
     """
     scores = _inner_products(queries, vectors, candidates)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    queries_axis = np.arange(len(order))[:, None]
-    scores, candidates = scores[queries_axis, order], candidates[queries_axis, order]
+    order = (-scores).argsort(axis=1, kind="stable")[:, :k]
+    if len(order) == 1:
+        scores, candidates = scores[:, order[0]], candidates[:, order[0]]
+    else:
+        queries_axis = np.arange(len(order))[:, None]
+        scores, candidates = scores[queries_axis, order], candidates[queries_axis, order]
     m = candidates.shape[1]
     if m == k:
         return scores, candidates
@@ -104,12 +107,13 @@ def _inner_products(queries: FloatArray, vectors: FloatArray, candidates: Positi
 
     FAISS reads each row in place; to gather the rows first takes twice as long.
     """
-    faiss: Any = import_module("faiss")
-    queries, vectors = (np.ascontiguousarray(a, np.float32) for a in (queries, vectors))
+    faiss = _tuned_faiss()
+    queries = np.ascontiguousarray(queries, np.float32)
+    vectors = np.ascontiguousarray(vectors, np.float32)
     candidates = np.ascontiguousarray(candidates, np.int64)
     scores = np.empty(candidates.shape, np.float32)
     faiss.fvec_inner_products_by_idx(
-        *(faiss.swig_ptr(a) for a in (scores, queries, vectors, candidates)),
+        *map(faiss.swig_ptr, (scores, queries, vectors, candidates)),
         vectors.shape[1],
         *candidates.shape,
     )

@@ -83,7 +83,9 @@ class FaissIndex(FamilyIndex):
     ) -> Self:
         """Return an index over a FAISS index that was read from a file."""
         cls._configure(index, recipe)
-        return cls(recipe, vectors, index, parameters, file)
+        opened = cls(recipe, vectors, index, parameters, file)
+        _ = opened._random_access_vectors  # maps the file while the release is sure to be there
+        return opened
 
     @classmethod
     def _empty(cls, recipe: Recipe, rows: int, dim: int) -> Any:
@@ -184,12 +186,14 @@ class FaissIndex(FamilyIndex):
     def faiss_parameters(self, n_results: int, search_scale: float = 1.0) -> Any:
         """Return FAISS's parameters for a number of results; they are cached.
 
-        More results need a wider search: the width grows with the root of their number.
+        More results need a wider search: the width grows with the root of their number. The last
+        one does not count, since lists are searched for one more, to see whether they end in a tie.
         """
         key = n_results, search_scale
         if key not in self._faiss_parameters:
             tuned = self.parameters.width
-            width = int(search_scale * tuned * (n_results / MIN_RESULTS) ** 0.5)
+            growth = max((n_results - 1) / MIN_RESULTS, 1.0) ** 0.5
+            width = int(search_scale * tuned * growth)
             width = min(max(width, 1), max(self.max_width, tuned))
             self._faiss_parameters[key] = self._make_faiss_parameters(
                 width, self.scaled_refine_factor(search_scale), {}

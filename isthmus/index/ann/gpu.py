@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from isthmus.errors import InvalidInput, UnsupportedOperation
+from isthmus.forking import renew_lock
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.contract import FamilyIndex, Recipe, VectorIndex
 from isthmus.index.ann.exact import exact_search, knn_of, rescore
@@ -106,6 +107,7 @@ class GpuIndex(VectorIndex):
         require_gpu_form(index.recipe)
         self._cpu, self._devices, self._layout = index, devices, layout
         self._lock = Lock()
+        renew_lock(self)
         self._index = _copy_to_gpus(index, devices, layout) if placed is None else placed
 
     def with_parameters(self, parameters: SearchParameters) -> VectorIndex:

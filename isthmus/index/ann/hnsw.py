@@ -16,7 +16,7 @@ import numpy as np
 
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.contract import Recipe, SharedTraining
-from isthmus.index.ann.faiss_index import FaissIndex, add_in_batches
+from isthmus.index.ann.faiss_index import MIN_RESULTS, FaissIndex, add_in_batches
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.numerics.arrays import FloatArray
 
@@ -125,10 +125,14 @@ class HnswIndex(FaissIndex):
         return self.parameters.width, MAX_FILTERED_CANDIDATES
 
     def n_rescored(self, n_results: int, search_scale: float = 1.0) -> int:
-        """Return how many candidates FAISS has to return, to be scored by their vectors."""
+        """Return how many candidates FAISS has to return, to be scored by their vectors.
+
+        The last result needs none of its own, as in `faiss_parameters`.
+        """
         if not self._has_sign_codes:
             return n_results
-        return min(n_results * self.scaled_refine_factor(search_scale), len(self))
+        counted = max(n_results - 1, MIN_RESULTS)
+        return min(max(counted * self.scaled_refine_factor(search_scale), n_results), len(self))
 
     def training_fit(self, vectors: FloatArray) -> float | None:
         """Return the mean cosine of vectors with their 8-bit codes; None for other codes."""

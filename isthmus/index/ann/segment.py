@@ -81,9 +81,13 @@ class SegmentVectors:
             float32 and int64: the segment's rows; -inf and -1 where there are no more.
         """
         scores, positions = self._search(queries, k, bitmap, search_scale)
-        if len(self.rows) and self.rows[-1] == len(self.rows) - 1:  # every row has a vector
+        if self._has_every_row:
             return scores, positions
         return scores, np.where(positions >= 0, self.rows[positions] if len(self.rows) else -1, -1)
+
+    @cached_property
+    def _has_every_row(self) -> bool:
+        return len(self.rows) > 0 and bool(self.rows[-1] == len(self.rows) - 1)
 
     def _search(
         self, queries: FloatArray, k: int, bitmap: Bitmap, search_scale: float
@@ -97,8 +101,8 @@ class SegmentVectors:
             scores, positions = post_filter(*found, bitmap, k)
         else:
             scores, positions = self._search_filtered(queries, k, bitmap, search_scale)
-        short = (positions[:, -1] < 0) if k else np.zeros(len(queries), bool)
-        if short.any():
+        if k and positions[:, -1].min(initial=0) < 0:
+            short = positions[:, -1] < 0
             scores[short], positions[short] = exact_search(queries[short], self.vectors, k, bitmap)
         return scores, positions
 

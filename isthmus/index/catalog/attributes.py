@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.convert import convert, plain
+from isthmus.data.lance_library import lance_library
 from isthmus.data.types import type_name
 from isthmus.errors import InvalidInput, listed
 from isthmus.schema import (
@@ -218,13 +219,11 @@ class AttributeChange:
         return Attributes.of(self._dataset)
 
     def _compute(self, fields: Sequence[pa.Field]) -> None:
-        import lance
-
         schema = pa.schema(list(fields))
         refused: list[InvalidInput] = []
         sources = {s for f in fields for s, _ in self._computed[f.name].values()}
 
-        @lance.batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
+        @lance_library().batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
         def computed(batch: pa.RecordBatch) -> pa.RecordBatch:
             try:
                 columns = [self._values(batch, field) for field in fields]

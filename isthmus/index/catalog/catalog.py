@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from isthmus.data.domain_mapping import DomainMapping
+from isthmus.data.lance_library import lance_library
 from isthmus.data.lance_manifest import VERSIONS
 from isthmus.data.lance_tables import (
     compact_if_fragmented,
@@ -17,7 +18,7 @@ from isthmus.data.lance_tables import (
     predicates_in,
 )
 from isthmus.data.leases import hold
-from isthmus.data.table_checksums import corrupt, is_newest, stamp_of, table_identity
+from isthmus.data.table_checksums import corrupt, stamp_of, table_identity
 from isthmus.digests import DIGEST_BYTES
 from isthmus.encoders.stack import NamedVector
 from isthmus.index.catalog.attributes import AttributeChange, place_attributes
@@ -59,7 +60,9 @@ class Catalog:
         return cls(folder)
 
     def snapshot(self) -> Snapshot:
-        """Return the catalog as it is now; the same object as before where nothing changed.
+        """Return the catalog as it is now, kept until the end of the lease scope.
+
+        It is the same object as before where nothing changed.
 
         Raises
         ------
@@ -67,16 +70,14 @@ class Catalog:
             If a file of it is missing or damaged.
         """
         last = self._last
-        if last is None or not self.keeps(last):
-            dataset = self._latest()
-            stamp = stamp_of(self._path, dataset.version)
-            last = self._last = Snapshot(dataset, stamp, table_identity(self._path))
-        return last
-
-    def keeps(self, snapshot: Snapshot) -> bool:
-        """Keep a snapshot until the end of the lease scope; return whether it is the newest."""
-        hold(self._path, snapshot.version)
-        return is_newest(self._path, snapshot.stamp)
+        if last is not None:
+            hold(self._path, last.version)
+            if last.stamp.is_newest():
+                return last
+        dataset = self._latest()
+        stamp = stamp_of(self._path, dataset.version)
+        self._last = Snapshot(self._path, dataset, stamp, table_identity(self._path))
+        return self._last
 
     def place_attributes(
         self, types: Mapping[str, Mapping[str, pa.DataType]]
@@ -162,13 +163,11 @@ class Catalog:
             Returns the vectors of a batch of rows, a list or null for each. It must not read from
             Lance, which would deadlock: it runs in Lance's threads.
         """
-        import lance
-
         self.drop_vectors([named_vector.column])
         dataset = self._latest()
         schema = pa.schema([(named_vector.column, pa.list_(pa.float32()))])
 
-        @lance.batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
+        @lance_library().batch_udf(output_schema=schema)  # type: ignore[untyped-decorator]
         def computed(batch: pa.RecordBatch) -> pa.RecordBatch:
             return pa.record_batch([compute(batch)], schema=schema)
 

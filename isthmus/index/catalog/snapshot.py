@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.domain_mapping import DomainMapping
+from isthmus.data.lance_library import batches_of, lance_library
 from isthmus.data.lance_tables import VALUES_PER_PREDICATE, any_of, predicates_in
+from isthmus.data.leases import VersionGone, hold
 from isthmus.data.table_checksums import TableStamp
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput, listed
@@ -55,29 +58,48 @@ RowIds = npt.NDArray[np.uint64]
 class Snapshot:
     """The catalog at one version; immutable.
 
+    A reader of a snapshot keeps the version until the end of its lease scope, from its first read
+    on. Who holds a snapshot and does not read from it keeps nothing.
+
     Parameters
     ----------
+    folder : Path
+        Folder of the table.
     dataset : lance.LanceDataset
         The table, checked out at that version.
     stamp : TableStamp
         Of that version.
     table : str or None
         Identifies the table, see `isthmus.data.table_checksums.table_identity`.
+
+    Attributes
+    ----------
+    version : int
+        Version of the catalog.
+    rows : int
+        Number of items, searchable or not.
     """
 
-    def __init__(self, dataset: Any, stamp: TableStamp, table: str | None) -> None:
-        self._dataset = dataset
+    def __init__(self, folder: Path, dataset: Any, stamp: TableStamp, table: str | None) -> None:
+        self._folder, self._table = folder, dataset
         self.stamp, self.table = stamp, table
+        self.version, self.rows = stamp.version, int(dataset.count_rows())
+
+    def keep(self) -> None:
+        """Keep the version until the end of the lease scope.
+
+        Raises
+        ------
+        VersionGone
+            If it was removed.
+        """
+        if hold(self._folder, self.version) and not self.stamp.is_there():
+            raise VersionGone(f"{self._folder} has no version {self.version} any more; try again")
 
     @property
-    def version(self) -> int:
-        """Version of the catalog."""
-        return int(self._dataset.version)
-
-    @property
-    def rows(self) -> int:
-        """Number of items, searchable or not."""
-        return int(self._dataset.count_rows())
+    def _dataset(self) -> Any:
+        self.keep()
+        return self._table
 
     @cached_property
     def attributes(self) -> Attributes:
@@ -155,7 +177,7 @@ class Snapshot:
 
         Items of which only other columns changed are not among them, see `patched_since`.
         """
-        yield from self._scan(named_vectors, f"{CONTENT_VERSION} > {version}").to_batches()
+        yield from batches_of(self._scan(named_vectors, f"{CONTENT_VERSION} > {version}"))
 
     def patched_since(self, version: int) -> RowIds:
         """Return the row ids of items that changed after a version, but not in their vectors."""
@@ -166,7 +188,7 @@ class Snapshot:
 
     def searchable(self, named_vectors: Sequence[NamedVector]) -> Iterator[pa.RecordBatch]:
         """Yield all items that have a vector, with vectors and row ids."""
-        yield from self._scan(named_vectors, f"{MODALITY_MASK} > 0").to_batches()
+        yield from batches_of(self._scan(named_vectors, f"{MODALITY_MASK} > 0"))
 
     def sample(self, named_vectors: Sequence[NamedVector], size: int) -> pa.Table:
         """Return a random sample of items, with the columns of `searchable`.
@@ -271,7 +293,7 @@ class Snapshot:
             scanner = self._dataset.scanner(
                 columns=list(columns), filter=" AND ".join(conditions) or None, batch_size=rows
             )
-            yield from scanner.to_batches()
+            yield from batches_of(scanner)
 
     def _known_domains(self, names: Sequence[str]) -> Sequence[str]:
         for name in names:
@@ -320,7 +342,8 @@ class Snapshot:
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Yield columns of every item."""
-        yield from self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS).to_batches()
+        scanner = self._dataset.scanner(columns=list(columns), batch_size=SCAN_ROWS)
+        yield from batches_of(scanner)
 
     def quarantined(self) -> pa.Table:
         """Return id, domain and failures of the items with a content that could not be embedded."""
@@ -447,11 +470,9 @@ def select_rows_from(
 
 
 def _select_in_memory(rows: pa.Table, compiled: CompiledFilter) -> RowIds:
-    import lance
-
     if not len(rows):
         return np.empty(0, np.uint64)
-    dataset = lance.write_dataset(rows, "memory://")
+    dataset = lance_library().write_dataset(rows, "memory://")
     raise_failures(dataset, compiled)
     scanner = dataset.scanner(columns=[STABLE_ROW_ID], filter=compiled.sql)
     return np.asarray(scanner.to_table().column(STABLE_ROW_ID).to_numpy(), np.uint64)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from isthmus.data.lance_library import lance_library
 from isthmus.data.lance_tables import TEXT_INDEX
 from isthmus.data.table_checksums import require_index_intact
 from isthmus.errors import CorruptTable
@@ -57,13 +58,12 @@ def match_words(dataset: Any, text: str, limit: int) -> pa.Table:
     pyarrow.Table
         At most `limit` rows of item_id, text and ``_score``.
     """
-    from lance.query import MatchQuery
-
     require_index_intact(Path(dataset.uri), int(dataset.version), TEXT_INDEX, REMEDY)
     # Arrow and Lance accept only valid Unicode; half of a surrogate pair is no word.
     words = text.encode("utf-8", "replace").decode()
+    query = lance_library().query.MatchQuery(words, TEXT)
     scanner = dataset.scanner(
-        columns=[ITEM_ID, TEXT, WORD_SCORE], full_text_query=MatchQuery(words, TEXT), limit=limit
+        columns=[ITEM_ID, TEXT, WORD_SCORE], full_text_query=query, limit=limit
     )
     return scanner.to_table()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from isthmus.data.leases import hold, removing
+from isthmus.data.leases import VersionGone, hold, removing
 from isthmus.durable import make_folder, put_folder, remove_folder, write_atomically
 from isthmus.errors import CorruptRelease, ReleaseNotFound, command_in
 from isthmus.files import (
@@ -80,6 +81,17 @@ class Release:
     def catalog_rows(self) -> int:
         """Number of items in the catalog at that version."""
         return self.manifest.catalog_rows
+
+    def keep(self) -> None:
+        """Keep the release until the end of the lease scope.
+
+        Raises
+        ------
+        VersionGone
+            If it was removed.
+        """
+        if hold(self.folder.parent, self.number) and not (self.folder / MANIFEST_FILE).exists():
+            raise VersionGone(f"{self.folder} is not there any more; try again")
 
     def verify(self) -> None:
         """Compare every file with its checksum.
@@ -165,7 +177,7 @@ class Releases:
 
     def __init__(self, space: Path) -> None:
         self._space = space
-        self._current = space / CURRENT_FILE  # to join the path costs as much as a stat
+        self._current = space / CURRENT_FILE
         self._folder = space / RELEASES_FOLDER
         self._copy = self._folder / CURRENT_COPY
 
@@ -243,15 +255,10 @@ class Releases:
             f"{self._current} names release {number}, which is not there; {self._remedy()}"
         )
 
-    def keep(self, release: Release | None) -> None:
-        """Keep a release that is open until the end of the lease scope."""
-        if release is not None:
-            hold(self._folder, release.number)
-
     def current_stamp(self) -> tuple[int, int] | None:
         """Return what changes whenever CURRENT is replaced, in some 2 µs; None before the first."""
         try:
-            stat = self._current.stat()
+            stat = os.stat(self._current)  # noqa: PTH116  # every query comes here
         except FileNotFoundError:
             return None
         return stat.st_mtime_ns, stat.st_ino

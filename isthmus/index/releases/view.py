@@ -230,6 +230,21 @@ class View:
     def __len__(self) -> int:
         return self.living.count
 
+    def keep(self) -> None:
+        """Keep the version of the catalog and the release until the end of the lease scope.
+
+        What reads the catalog or the files of the release does so itself. A verb that keeps the
+        view first can rely on it to the end.
+
+        Raises
+        ------
+        VersionGone
+            If one of them was removed since the view was made.
+        """
+        self.snapshot.keep()
+        if self.release is not None:
+            self.release.keep()
+
     @property
     def release_rows(self) -> int:
         """Number of rows of the release; later rows are of deltas, and may be renumbered."""

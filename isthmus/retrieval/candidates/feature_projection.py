@@ -19,6 +19,7 @@ from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.settings import Normalisation
 
 SAMPLE_SIZE = 20_000
+BATCH_SIZE = 8_192  # items that are projected at once
 
 
 @dataclass
@@ -67,11 +68,15 @@ class FeatureProjection:
 
     def transform(self, features: ItemFeatures, domains: Columns, columns: Columns) -> FloatArray:
         """Project the vectors of items, float32, shape (len(columns), width), unit or zero."""
-        vectors = features.take(columns)
-        nonzero = vectors.any(axis=1, keepdims=True)
-        projected = (vectors - self._means[domains[columns]]) @ self._directions
-        projected /= np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-6)
-        return np.where(nonzero, projected, 0).astype(np.float32)
+        out = np.zeros((len(columns), self.width), np.float32)
+        for start in range(0, len(columns), BATCH_SIZE):
+            part = columns[start : start + BATCH_SIZE]
+            vectors = features.take(part)
+            nonzero = vectors.any(axis=1, keepdims=True)
+            projected = (vectors - self._means[domains[part]]) @ self._directions
+            projected /= np.maximum(np.linalg.norm(projected, axis=1, keepdims=True), 1e-6)
+            out[start : start + BATCH_SIZE] = np.where(nonzero, projected, 0)
+        return out
 
     def without_components(self, components: slice) -> FeatureProjection:
         """Return the projection that ignores some components of the content vectors."""

@@ -19,6 +19,7 @@ from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.profile_regression import ProfileRegression
 from isthmus.retrieval.candidates.scorer import Scorer
 from isthmus.retrieval.candidates.segment_popularity import SegmentPopularity
 from isthmus.retrieval.candidates.tfidf_overlap import TfidfOverlap
@@ -36,6 +37,7 @@ KINDS: dict[str, type[CandidateGenerator]] = {
     "user_knn": UserKNN,
     "als": ALS,
     "factor_regression": FactorRegression,
+    "profile_regression": ProfileRegression,
     "content": Content,
     "content_smoothed_item_knn": ContentSmoothedItemKNN,
     "tfidf_overlap": TfidfOverlap,
@@ -60,6 +62,7 @@ def default_generators(seed: int = 0) -> list[CandidateGenerator]:
         UserKNN(),
         ALS(seed=seed),
         FactorRegression(seed=seed),
+        ProfileRegression(seed=seed),
         Content(),
         ContentSmoothedItemKNN(),
         TfidfOverlap(),

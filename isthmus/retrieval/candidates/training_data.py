@@ -12,6 +12,7 @@ import numpy.typing as npt
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import binarize
+from isthmus.numerics.svd import truncated_svd
 from isthmus.retrieval.candidates.content_graph import content_graph
 from isthmus.retrieval.candidates.feature_projection import FeatureProjection
 from isthmus.retrieval.candidates.item_features import ItemFeatures
@@ -19,6 +20,10 @@ from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+
+WORD_DIM = 128
+CONTENT_DIM = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,7 @@ class TrainingData:
     # Lists of one element at most: `replace` shares them between this and `without_entries`.
     _content_graph: list[csr_array] = field(default_factory=list, repr=False)
     _tfidf: list[tuple[TfidfVocabulary, csr_array]] = field(default_factory=list, repr=False)
+    _contents: list[FloatArray] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
         """Return the number of items."""
@@ -119,6 +125,34 @@ class TrainingData:
             vocabulary = TfidfVocabulary.fit(texts)
             self._tfidf.append((vocabulary, vocabulary.transform(texts)))
         return self._tfidf[0]
+
+    @property
+    def contents(self) -> FloatArray:
+        """Words and content vectors of the items side by side, float32, shape (n_items, dim).
+
+        The words are the leading components of the TF-IDF vectors, the content vectors are
+        projected (see `FeatureProjection`). Both are centred for each domain, and weigh the same.
+        Computed when first used. Data made by `without_entries` shares it.
+        """
+        if not self._contents:
+            self._contents.append(np.hstack([self._words(), self._projected()]))
+        return self._contents[0]
+
+    def _words(self) -> FloatArray:
+        """Return the words in few dimensions, at mean length 1, shape (n_items, WORD_DIM)."""
+        _, words = self.tfidf
+        vectors = np.asarray(words @ truncated_svd(words, WORD_DIM).vectors, np.float32)
+        for code in np.unique(self.domains).tolist():
+            inside = self.in_domain(code)
+            vectors[inside] -= vectors[inside].mean(axis=0)
+        length = float(np.linalg.norm(vectors, axis=1).mean()) if len(vectors) else 0.0
+        return np.asarray(vectors / max(length, 1e-9), np.float32)
+
+    def _projected(self) -> FloatArray:
+        """Return the projected content vectors, of length 1, shape (n_items, CONTENT_DIM)."""
+        projection = FeatureProjection(CONTENT_DIM)
+        projection.fit(self.features, self.domains, len(self.domain_names))
+        return projection.transform(self.features, self.domains, np.arange(len(self)))
 
     def without_entries(self, hidden: Mask) -> TrainingData:
         """Return the data without some entries of the interaction matrix, shape (n_entries,)."""

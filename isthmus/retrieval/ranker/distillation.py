@@ -15,13 +15,13 @@ from typing import Final
 import numpy as np
 
 from isthmus.numerics.statistics import estimate
+from isthmus.retrieval.ranker.cross_validation import GROUPS
 from isthmus.retrieval.ranker.distillation_report import RankerDistillation, RankerFigures
 from isthmus.retrieval.ranker.examples import Examples
-from isthmus.retrieval.ranker.models.linear import Linear
 from isthmus.retrieval.ranker.models.merging import merged
 from isthmus.retrieval.ranker.models.model import RankerModel
 from isthmus.retrieval.ranker.models.network import Network
-from isthmus.retrieval.ranker.selection import GROUPS, Scored, SituationTraining
+from isthmus.retrieval.ranker.selection import Scored, SituationTraining
 
 EPOCH_FACTOR: Final = 2  # a student does not overfit the scores of a teacher
 TIMED_USERS: Final = 50
@@ -41,13 +41,16 @@ def distil(training: SituationTraining, teacher: Scored) -> Scored:
         dropout=0.0,
         epochs=EPOCH_FACTOR * training.settings.epochs,
     )
+    validation, columns = training.validation, training.examples.columns
+    start, learned = (
+        validation.prior(training.situation),
+        validation.learned_from(training.situation),
+    )
     students: list[RankerModel] = []
-    start = Linear.prior(training.examples.columns, training.scaling)
     for group in range(GROUPS):
-        examples = training.without(group)
+        examples = validation.without(group, learned)
         targets = teacher.members[group].score(examples.features, examples.starts)
-        network = Network(examples.columns, settings)
-        students.append(network.fit(examples, start, targets=targets))
+        students.append(Network(columns, settings).fit(examples, start, targets=targets))
     return training.scored(students)
 
 

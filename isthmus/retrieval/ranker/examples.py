@@ -89,6 +89,16 @@ class Examples:
             n_relevant=self.n_relevant[examples],
         )
 
+    def unlabelled(self, hidden: Mask) -> Examples:
+        """Return the same examples without the labels of some, so that these are not informative.
+
+        Parameters
+        ----------
+        hidden : numpy.ndarray
+            bool, shape (n_examples,).
+        """
+        return replace(self, labels=self.labels & ~hidden[self.owners])
+
     @property
     def informative(self) -> Columns:
         """The examples with a relevant candidate, int64: only these can be learned from."""

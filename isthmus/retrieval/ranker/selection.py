@@ -1,9 +1,8 @@
 """Choice of the ranker model of a situation, by cross-validation over its users.
 
-The users are divided into three groups. Each model is trained three times, each time without one
-of the groups, and scores the candidates of the users that it was not trained on. These scores
-decide between the models, calibrate the chosen one, and compare it with the candidate generators.
-In use the three are averaged.
+Each model is trained three times, see `CrossValidation`. The scores of users that it was not
+trained on decide between the models, calibrate the chosen one, and compare it with the candidate
+generators. In use the three are averaged.
 """
 
 from __future__ import annotations
@@ -27,27 +26,22 @@ from isthmus.retrieval.ranker.calibration import (
     log_shares,
     reliability,
 )
-from isthmus.retrieval.ranker.examples import Examples, join_examples
+from isthmus.retrieval.ranker.cross_validation import GROUPS, SHARED, CrossValidation
 from isthmus.retrieval.ranker.features import GENERATOR_RANK, column_name
 from isthmus.retrieval.ranker.models.average import SingleGenerator
 from isthmus.retrieval.ranker.models.blend import Blend, stack_weights
 from isthmus.retrieval.ranker.models.linear import Linear
 from isthmus.retrieval.ranker.models.merging import merged
-from isthmus.retrieval.ranker.models.model import RankerModel, Scaling
+from isthmus.retrieval.ranker.models.model import RankerModel
 from isthmus.retrieval.ranker.models.network import Network
 from isthmus.retrieval.ranker.models.registry import MODELS
-from isthmus.retrieval.ranker.settings import STACK, TrainingSettings
+from isthmus.retrieval.ranker.settings import STACK
 from isthmus.retrieval.ranker.situation_report import SituationReport
 from isthmus.retrieval.ranker.situations import UNKNOWN
 
-GROUPS = 3
 IMPERSONAL = (Popularity.name, Trend.name)
-ENOUGH_USERS = 40  # below it, users in other situations are learned from too
 RESAMPLES = 2_000
 LISTED = 20
-
-Starts = Mapping[str, RankerModel]
-"""By name, trained models to go on from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,38 +98,24 @@ class SituationTraining:
     ----------
     situation : str
         The situation.
-    examples : Examples
-        The examples of the situation.
-    others : sequence of Examples
-        Examples of other situations, learned from too where there are few of this one.
+    validation : CrossValidation
+        The examples of all situations, and the groups of their users.
     generators : sequence of str
         Names of the candidate generators.
-    settings : TrainingSettings
-        How to train.
     """
 
     def __init__(
-        self,
-        situation: str,
-        examples: Examples,
-        others: Sequence[Examples],
-        generators: Sequence[str],
-        settings: TrainingSettings,
+        self, situation: str, validation: CrossValidation, generators: Sequence[str]
     ) -> None:
-        self.situation, self.examples, self.generators = situation, examples, generators
-        self.others = [] if len(examples) >= ENOUGH_USERS else list(others)
-        self.settings = settings
-        n_users = 1 + max(int(some.users.max(initial=0)) for some in (examples, *others))
-        order = np.random.default_rng(settings.seed).permutation(n_users)
-        self.scaling = Scaling.of(examples.features)
-        self._group_of = order % GROUPS  # (n_users,): the same in every situation
+        self.situation, self.validation, self.generators = situation, validation, generators
+        self.examples, self.settings = validation.examples[situation], validation.settings
 
-    def run(self, start: Starts) -> tuple[Scored, SituationReport]:
+    def run(self) -> tuple[Scored, SituationReport]:
         """Train all models, and return the simplest that is as good as the best.
 
         If it is worse than the best generator beyond chance, the list of that is returned.
         """
-        scored = self.cross_validated_models(start)
+        scored = self.cross_validated_models()
         chosen = _simplest_of_the_best(scored)
         alone = {name: self._ndcg_alone(name) for name in self.generators}
         best = max(alone, key=lambda name: float(alone[name].mean()))
@@ -172,7 +152,7 @@ class SituationTraining:
         shares = log_shares(taken.scores, self.examples.starts)
         return SituationModel(model, Calibration.fit(shares, self.examples.labels))
 
-    def cross_validated_models(self, start: Starts) -> dict[str, Scored]:
+    def cross_validated_models(self) -> dict[str, Scored]:
         """Train all models that the settings name, from simple to rich.
 
         Of users without history and attributes nothing can be learned but what is liked most: one
@@ -191,14 +171,9 @@ class SituationTraining:
                 for name in IMPERSONAL
                 if name in self.generators
             }
-        for name, make in MODELS.items():
+        for name in MODELS:
             if name in self.settings.models:
-                before = self._starts(name, scored, start)
-                members = [
-                    make(columns, self.settings).fit(self.without(group), before[group])
-                    for group in range(GROUPS)
-                ]
-                scored[name] = self.scored(members)
+                scored[name] = self.scored(self._members(name, scored))
         if STACK in self.settings.models and len(scored) > 1:
             parts = list(scored.values())
             weights = stack_weights([part.scores for part in parts], self.examples)
@@ -207,40 +182,37 @@ class SituationTraining:
             scored[STACK] = self._scored([Blend(members, weights) for members in by_group], scores)
         return scored
 
-    def _starts(
-        self, name: str, scored: Mapping[str, Scored], start: Starts
-    ) -> Sequence[RankerModel]:
-        """Return what each member goes on from.
+    def _members(self, name: str, scored: Mapping[str, Scored]) -> Sequence[RankerModel]:
+        """Train a model without each group of users.
 
-        A network goes on from the linear model of the same users, others from the average. All
-        standardise the features alike, so that they can be merged.
+        Users with a history share a network. Another network goes on from the linear model of the
+        same users, and other models from the average. All models of a situation standardise the
+        features alike, so that they can be merged.
         """
-        if name in start:
-            return [start[name]] * GROUPS
-        if name == Network.name and Linear.name in scored:
-            return scored[Linear.name].members
-        return [Linear.prior(self.examples.columns, self.scaling)] * GROUPS
+        validation = self.validation
+        if name == Network.name and self.situation in SHARED:
+            return validation.shared_network
+        start = validation.start.get(self.situation, {}).get(name)
+        starts: Sequence[RankerModel] = [start or validation.prior(self.situation)] * GROUPS
+        if start is None and name == Network.name and Linear.name in scored:
+            starts = scored[Linear.name].members
+        return validation.members(
+            lambda: MODELS[name](self.examples.columns, self.settings),
+            validation.learned_from(self.situation),
+            starts,
+        )
 
     def scored(self, members: Sequence[RankerModel]) -> Scored:
         """Score each group of users by the member that was trained without it."""
         scores = np.zeros(len(self.examples.items), np.float32)
         for group, member in enumerate(members):
-            held_out = np.flatnonzero(self._group_of[self.examples.users] == group)
+            held_out = np.flatnonzero(self.validation.group_of[self.examples.users] == group)
             part = self.examples.take(held_out)
             scores[self.examples.rows_of(held_out)] = member.score(part.features, part.starts)
         return self._scored(members, scores)
 
     def _scored(self, members: Sequence[RankerModel], scores: FloatArray) -> Scored:
         return Scored(tuple(members), scores, *self.examples.metrics(scores))
-
-    def without(self, group: int) -> Examples:
-        """Return the examples of users outside a group."""
-        return join_examples(
-            [
-                some.take(np.flatnonzero(self._group_of[some.users] != group))
-                for some in (self.examples, *self.others)
-            ]
-        )
 
     def _ndcg_alone(self, generator: str) -> PerUser:
         return self.examples.metrics(self._ranks(generator))[0]
@@ -265,7 +237,7 @@ class SituationTraining:
 
     def _reliability(self, scores: FloatArray) -> list[ReliabilityBin]:
         """Return the bins of the first 20 candidates of users that a calibration did not see."""
-        examples, groups = self.examples, self._group_of[self.examples.users]
+        examples, groups = self.examples, self.validation.group_of[self.examples.users]
         scores = log_shares(scores, examples.starts)
         probabilities = np.zeros(len(scores))
         for group in range(GROUPS):

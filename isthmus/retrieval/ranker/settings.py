@@ -78,9 +78,9 @@ class TrainingSettings(RankerSettings):
     models: tuple[str, ...] = DEFAULT_MODELS
     l2: float = 1e-1
     batch_size: int = 32
-    sampled_candidates: int = 150
+    sampled_candidates: int = 80
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     dropout: float = 0.1
-    members: int = 1
+    members: int = 3
     hidden: int = 32

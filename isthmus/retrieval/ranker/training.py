@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from isthmus.progress import progress_bar
+from isthmus.retrieval.ranker.cross_validation import CrossValidation
 from isthmus.retrieval.ranker.distillation import compare, distil
 from isthmus.retrieval.ranker.distillation_report import RankerDistillation
 from isthmus.retrieval.ranker.examples import Examples, ExamplesBySituation
@@ -61,20 +62,23 @@ def train_ranker(
     models: dict[str, SituationModel] = {}
     reports: dict[str, SituationReport] = {}
     distilled: list[tuple[Scored, Scored, Examples]] = []
+    before = (
+        {}
+        if start is None
+        else {situation: models_by_name(start.model_of(situation).model) for situation in examples}
+    )
+    validation = CrossValidation(examples, settings, before)
     with progress_bar("training the ranker", len(examples), show=show) as advance:
         for situation, some in examples.items():
-            others = [other for name, other in examples.items() if name != situation]
-            before = {} if start is None else models_by_name(start.model_of(situation).model)
-            training = SituationTraining(situation, some, others, generators, settings)
-            taken, reports[situation] = training.run(before)
+            training = SituationTraining(situation, validation, generators)
+            taken, reports[situation] = training.run()
             if settings.distilled_units:
                 student = distil(training, taken)
                 distilled.append((taken, student, some))
                 taken = student
             models[situation] = training.calibrated(taken)
             advance(1)
-    columns = next(iter(examples.values())).columns
-    ranker = Ranker(columns, tuple(generators), models)
+    ranker = Ranker(validation.columns, tuple(generators), models)
     comparison = compare(*zip(*distilled, strict=True)) if distilled else None
     return TrainedRanker(ranker, reports, comparison)
 

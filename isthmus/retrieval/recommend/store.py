@@ -307,6 +307,8 @@ def load_recommender(folder: Path) -> Recommender:
         statistics = settings.make_statistics().restore(state)
         graph = sparse_from_arrays(CONTENT_GRAPH, state)
         rankers = _load_rankers(folder, description, generators.names)
+    except CorruptRelease:  # which says what to do
+        raise
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, IsthmusError) as error:
         raise CorruptRelease(
             f"the recommender in {folder} is damaged ({error}); {_remedy(folder)}"
@@ -464,6 +466,7 @@ def _published_folder(release: Release | None) -> Path | None:
     within = f"{RECOMMENDER_FOLDER}/"
     if release is None or not any(name.startswith(within) for name in release.manifest.files):
         return None
+    release.keep()
     folder = release.folder / RECOMMENDER_FOLDER
     for name in release.damaged_files(within=within):
         raise CorruptRelease(f"{release.folder / name} is missing or damaged; {_remedy(folder)}")

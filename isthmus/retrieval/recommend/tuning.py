@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import MissingDependency
 from isthmus.progress import progress_bar
+from isthmus.retrieval.ranker.cross_validation import CrossValidation
 from isthmus.retrieval.ranker.examples import ExamplesBySituation
 from isthmus.retrieval.ranker.selection import SituationTraining
 from isthmus.retrieval.ranker.settings import TrainingSettings
@@ -95,10 +96,10 @@ class _Objective:
 
         settings = replace(self.settings, **_suggest(trial))
         scores: list[float] = []
-        for number, (situation, some) in enumerate(self.examples.items()):
-            others = [other for name, other in self.examples.items() if name != situation]
-            training = SituationTraining(situation, some, others, self.generators, settings)
-            models = training.cross_validated_models({})
+        validation = CrossValidation(self.examples, settings)
+        for number, situation in enumerate(self.examples):
+            training = SituationTraining(situation, validation, self.generators)
+            models = training.cross_validated_models()
             scores.append(max(float(scored.ndcg.mean()) for scored in models.values()))
             trial.report(sum(scores) / len(scores), number)
             if trial.should_prune():

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Positions
-from isthmus.retrieval.search.query import Query
+from isthmus.retrieval.search.query import NO_ROWS, Query
 from isthmus.schema import ITEM_ID
 
 MAX_HISTORY: Final = 200
@@ -44,9 +44,9 @@ def example_rows(view: View, like: Items, unlike: Items) -> tuple[Positions, Pos
     ItemNotFound
         If there is no such item, or it has no vector.
     """
+    if not like and not unlike:  # view.find reads all ids, even for none
+        return NO_ROWS[0], NO_ROWS[0]
     liked, unliked = unique_item_ids(like), unique_item_ids(unlike)
-    if not liked and not unliked:  # view.find reads all ids, even for none
-        return np.empty(0, np.int64), np.empty(0, np.int64)
     if both := set(liked) & set(unliked):
         raise InvalidInput(f"item {min(both)!r} is to be like and to be unlike; choose one")
     rows = view.find([*liked, *unliked])

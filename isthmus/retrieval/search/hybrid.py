@@ -1,13 +1,14 @@
-"""Hybrid search: the ranking by vectors and the ranking by words (BM25), fused.
+"""Hybrid search: the ranking by vectors and the ranking by words, fused.
 
 Words are scored by BM25 (Robertson & Zaragoza, The Probabilistic Relevance Framework, 2009), in
-the text index of the catalog. The rankings are fused by reciprocal rank fusion (Cormack, Clarke &
-Buettcher, SIGIR 2009), which needs no comparable scores.
+the text index of the catalog, or by learned sparse vectors (`second_stage`). The rankings are
+fused by reciprocal rank fusion (Cormack, Clarke & Buettcher, SIGIR 2009), which needs no
+comparable scores.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ RRF_CONSTANT: Final = 60
 OVERSAMPLING: Final = 4
 MIN_CANDIDATES: Final = 100
 WIDENING: Final = 8
+RankWords = Callable[[int, Selection | None], ScoredRows]
 FUSED: Final = "hybrid search gives the best k by fused ranks"
 
 
@@ -96,11 +98,11 @@ def require_plain(options: RankingOptions, examples: bool, why: str) -> None:
 def search_hybrid(
     view: View,
     query: Query,
-    text: str,
+    rank_words: RankWords,
     k: int,
     selection: Selection | None,
     weights: Mapping[str, float],
-    bm25_weight: float,
+    words_weight: float,
 ) -> ScoredRows:
     """Rank items by vectors and by words, and fuse the two rankings.
 
@@ -110,15 +112,15 @@ def search_hybrid(
         What is searched.
     query : Query
         The query as vectors.
-    text : str
-        The query as words.
+    rank_words : callable
+        Returns the best rows by words, given how many and which rows may be among them.
     k : int
         How many items.
     selection : Selection, optional
         The rows that may be returned by both rankings.
     weights : mapping of str to float
         Weight of each named vector.
-    bm25_weight : float
+    words_weight : float
         Weight of the ranking by words; that of the ranking by vectors is 1.
 
     Returns
@@ -128,8 +130,8 @@ def search_hybrid(
     """
     depth = max(OVERSAMPLING * k, MIN_CANDIDATES)
     rankings = [(1.0, *search_top_k(view, [query], depth, selection, weights)[0])]
-    if bm25_weight:
-        rankings.append((bm25_weight, *search_bm25(view, text, depth, selection)))
+    if words_weight:
+        rankings.append((words_weight, *rank_words(depth, selection)))
     rows, scores = reciprocal_rank_fusion(rankings)
     order = order_of(view, rows, scores)[:k]
     return rows[order], scores[order]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from importlib.util import find_spec
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,10 +57,12 @@ def lay_out(vectors: FloatArray, modalities: Sequence[str], seed: int) -> FloatA
     MissingDependency
         If umap-learn is not installed.
     """
-    umap = _require_umap()
+    _require_umap()
     start = _principal_components(_center(vectors, np.array(modalities)))
     if len(vectors) < MIN_POINTS or np.ptp(start) == 0:
         return start
+    import umap
+
     neighbours = find_neighbours(vectors, modalities)
     layout = umap.UMAP(
         n_neighbors=min(neighbours.indices.shape[1], len(vectors) - 1),
@@ -155,12 +158,10 @@ def _principal_components(vectors: FloatArray) -> FloatArray:
     return points * np.float32(SPREAD / max(float(np.abs(points).max(initial=0)), 1e-6))
 
 
-def _require_umap() -> Any:
-    try:
-        import umap
-    except ImportError as error:
+def _require_umap() -> None:
+    """Raise unless UMAP is installed; it is imported where needed, which takes seconds."""
+    if find_spec("umap") is None:
         raise MissingDependency(
             "umap-learn, which lays maps out, is not installed; install it with: "
             "pip install 'isthmus[map]'"
-        ) from error
-    return umap
+        )

@@ -23,9 +23,9 @@ def filter_notes(view: View, options: FilterOptions, groups: Sequence[DomainGrou
         return ["the space holds no searchable items yet; add some with: isthmus add"]
     empty = [name for name in options.domain or () if not view.domains.get(name)]
     notes = [f"the domain {' and '.join(empty)} has no items"] if empty else []
-    if any(group.selection is None or group.selection.count for group in groups):
+    if options.where is None or any(g.selection is None or g.selection.count for g in groups):
         return notes
-    if options.where is None or len(empty) == len(options.domain or ()) > 0:
+    if len(empty) == len(options.domain or ()) > 0:
         return notes
     domains = "" if options.domain is None else f" of {' and '.join(options.domain)}"
     return [*notes, f"the filter matches no item{domains}: {options.where}"]

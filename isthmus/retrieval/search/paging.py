@@ -15,8 +15,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -24,17 +23,23 @@ import numpy as np
 from isthmus.digests import digest
 from isthmus.errors import InvalidInput
 from isthmus.ids import is_whole
+from isthmus.index.ann.exact import empty_result
 from isthmus.index.releases.view import View
+from isthmus.numerics.arrays import FloatArray, Positions
+from isthmus.requests import PLAIN, defaults_of, is_default
 from isthmus.retrieval.search.query import NO_ROWS, ScoredRows, carry_scores
 from isthmus.retrieval.search.request import PageOptions
 from isthmus.retrieval.search.results import Hit, Hits
 
 FIRST_WINDOW: Final = 10
 GROWTH: Final = 10
-NOT_IN_CURSOR: Final = ("k", "offset", "cursor", "attributes", "explain")
+NOT_IN_CURSOR: Final = frozenset({"k", "offset", "cursor", "attributes", "explain"})
 
 MakeLists = Callable[[int, Sequence[ScoredRows]], Sequence[ScoredRows]]
 """Returns for each query the rows and scores of a list of a length, given the shorter lists."""
+
+MakeBlock = Callable[[int], tuple[Positions, FloatArray]]
+"""Returns the rows and scores of a list of a length for each query, shape (n_queries, length)."""
 
 
 def windows(n: int, first: int = FIRST_WINDOW) -> Iterator[int]:
@@ -55,6 +60,8 @@ def windows(n: int, first: int = FIRST_WINDOW) -> Iterator[int]:
 def lists_in_windows(n: int, make_lists: MakeLists, first: int = FIRST_WINDOW) -> list[ScoredRows]:
     """Return the first n places of a list for each query, made window by window."""
     lists: list[ScoredRows] = []
+    if n <= first:
+        return [(rows[:n], scores[:n]) for rows, scores in make_lists(first, lists)]
     for window in windows(n, first):
         longer = make_lists(window, lists)
         before = lists or [NO_ROWS] * len(longer)
@@ -62,6 +69,31 @@ def lists_in_windows(n: int, make_lists: MakeLists, first: int = FIRST_WINDOW) -
         if all(len(rows) < window for rows, _ in longer):
             break
     return [(rows[:n], scores[:n]) for rows, scores in lists]
+
+
+def block_in_windows(
+    n: int, make_block: MakeBlock, first: int = FIRST_WINDOW
+) -> tuple[Positions, FloatArray]:
+    """Return the first n places of a list for each query, as `lists_in_windows` does, in arrays.
+
+    Returns
+    -------
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (n_queries, at most n); -1 and -inf where there are no more items.
+    """
+    if n <= first:
+        rows, scores = make_block(first)
+        return rows[:, :n], scores[:, :n]
+    lists = lists_in_windows(n, lambda window, _: _as_lists(*make_block(window)), first)
+    rows, scores = empty_result(len(lists), n)[::-1]
+    for at, (of_query, found) in enumerate(lists):
+        rows[at, : len(of_query)], scores[at, : len(of_query)] = of_query, found
+    return rows, scores
+
+
+def _as_lists(rows: Positions, scores: FloatArray) -> list[ScoredRows]:
+    lengths = (rows >= 0).sum(axis=1).tolist()
+    return [(r[:n], s[:n]) for r, s, n in zip(rows, scores, lengths, strict=True)]
 
 
 def _extended(before: ScoredRows, longer: ScoredRows, window: int) -> ScoredRows:
@@ -194,12 +226,13 @@ class Pager:
 
 def arguments_of(request: PageOptions, extra: object = None) -> list[Any]:
     """Return what a request asks, whatever the page: its arguments that are not the defaults."""
+    defaults = defaults_of(type(request))
     arguments = {
         name: _plain(value)
-        for name, default in _defaults(type(request)).items()
-        if not _is_equal(value := getattr(request, name), default)
+        for name in request.model_fields_set - NOT_IN_CURSOR
+        if not is_default(value := getattr(request, name), defaults[name])
     }
-    if any(is_whole(quota) for quota in (request.quotas or {}).values()):
+    if request.quotas and any(map(is_whole, request.quotas.values())):
         arguments["page"] = request.k  # a number of places is that of a page
     return [arguments, None if extra is None else repr(extra)]
 
@@ -216,27 +249,8 @@ def _cursor_text(release: int, arguments: list[Any], offset: int, item_id: str) 
     return str(Cursor(release, _digest_of(arguments), offset, item_id))
 
 
-@cache
-def _defaults(kind: type[PageOptions]) -> dict[str, Any]:
-    """Return the default of each argument that a cursor depends on."""
-    return {
-        name: field.get_default(call_default_factory=True)
-        for name, field in kind.model_fields.items()
-        if name not in NOT_IN_CURSOR
-    }
-
-
-def _is_equal(value: Any, default: Any) -> bool:
-    return value is default or (
-        type(value) is type(default) and isinstance(value, _PLAIN) and value == default
-    )
-
-
-_PLAIN: Final = str | int | float | bool | Path | tuple | list | dict
-
-
 def _plain(value: Any) -> Any:
     """Return a value that is equal for equal contents; other objects count by their type."""
     if hasattr(value, "tobytes"):
         return [type(value).__name__, value.tobytes()]
-    return value if isinstance(value, _PLAIN | bytes) else type(value).__name__
+    return value if isinstance(value, (*PLAIN, bytes)) else type(value).__name__

@@ -49,7 +49,7 @@ class Query:
     """
 
     vectors: Mapping[str, FloatArray]
-    exclude: Positions = field(default_factory=lambda: np.empty(0, np.int64))
+    exclude: Positions = field(default_factory=lambda: NO_ROWS[0])
 
     def vector_weights(self, weights: Mapping[str, float]) -> dict[str, float]:
         """Return the weights of the query's named vectors."""
@@ -88,18 +88,15 @@ def search_top_k(
     list of (rows, scores)
         For each query, best first, at most k.
     """
-    lists = []
     # One item more than asked for: if its score is that of the last, more may have it.
-    for query, found in zip(
-        queries, nearest(view, queries, k + 1, selection, weights, search_scale), strict=True
-    ):
-        rows, scores = _with_ties(view, query, found, k, selection, weights)
-        order = order_of(view, rows, scores)[:k]
-        lists.append((rows[order], scores[order]))
-    return lists
+    found = nearest(view, queries, k + 1, selection, weights, search_scale)
+    return [
+        _ordered(view, query, one, k, selection, weights)
+        for query, one in zip(queries, found, strict=True)
+    ]
 
 
-def _with_ties(
+def _ordered(
     view: View,
     query: Query,
     found: ScoredRows,
@@ -107,36 +104,49 @@ def _with_ties(
     selection: Selection | None,
     weights: Mapping[str, float],
 ) -> ScoredRows:
-    """Search again, for more, while the score of place k may go on beyond the last place."""
-    depth, (rows, scores) = k + 1, found
+    """Return the best k of a list of k + 1, in their order.
+
+    While the score of place k may go on beyond the last place, more are searched for.
+    """
+    rows, scores = found
+    if (scores[:-1] - scores[1:]).min(initial=1.0) > ROUNDING:  # no two are equal
+        return rows[:k], scores[:k]
+    depth = k + 1
     while len(rows) == depth and scores[-1] > scores[k - 1] - ROUNDING and depth < MAX_TIES:
         depth *= WIDENING
         rows, scores = nearest(view, [query], depth, selection, weights)[0]
-    return rows, scores
+    rows, scores = in_order(view, rows, scores)
+    return rows[:k], scores[:k]
 
 
 def search_batch(
     view: View, vector_name: str, queries: FloatArray, k: int, selection: Selection | None
-) -> list[ScoredRows]:
-    """Rank items for queries, (n_queries, dim), in one named vector, as `search_top_k` does."""
+) -> tuple[Positions, FloatArray]:
+    """Rank items for queries, (n_queries, dim), in one named vector, as `search_top_k` does.
+
+    Returns
+    -------
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (n_queries, k), or fewer columns where there are fewer items; -1
+        and -inf where there are no more items.
+    """
     scores, rows = view.search(vector_name, queries, min(k + 1, max(len(view), 1)), selection)
-    lengths = np.minimum((rows >= 0).sum(axis=1), k).tolist()
-    lists = [
-        (of_query[:n], found[:n]) for of_query, found, n in zip(rows, scores, lengths, strict=True)
-    ]
-    for at in np.flatnonzero((scores[:, :-1] == scores[:, 1:]).any(axis=1)).tolist():
-        order = order_of(view, *lists[at])
-        lists[at] = lists[at][0][order], lists[at][1][order]
-    tied, depth = _tied(scores, k), k + 1
+    best_rows, best_scores = rows[:, :k].copy(), scores[:, :k].copy()
+    tied = _tied(scores, k)
+    for at in np.flatnonzero((best_scores[:, :-1] == best_scores[:, 1:]).any(axis=1)).tolist():
+        n = int((best_rows[at] >= 0).sum())
+        ordered = in_order(view, best_rows[at, :n], best_scores[at, :n])
+        best_rows[at, :n], best_scores[at, :n] = ordered
+    depth = k + 1
     while len(tied) and depth < MAX_TIES:
         depth *= WIDENING
         scores, rows = view.search(vector_name, queries[tied], min(depth, len(view)), selection)
         for at, of_query, found in zip(tied.tolist(), rows, scores, strict=True):
             n = int((of_query >= 0).sum())
-            order = order_of(view, of_query[:n], found[:n])[:k]
-            lists[at] = of_query[order], found[order]
+            ordered = in_order(view, of_query[:n], found[:n])
+            best_rows[at], best_scores[at] = ordered[0][:k], ordered[1][:k]
         tied = tied[_tied(scores, k)]
-    return lists
+    return best_rows, best_scores
 
 
 def _tied(scores: FloatArray, k: int) -> Positions:
@@ -157,6 +167,14 @@ def finds_exactly(view: View, query: Query) -> bool:
     ]
     exact = all(index is None or getattr(index, "is_exact", False) for index in indexes)
     return len(query.vectors) == 1 and exact
+
+
+def in_order(view: View, rows: Positions, scores: FloatArray) -> ScoredRows:
+    """Return a list by falling score, equal ones by domain, then item id."""
+    if (scores[1:] < scores[:-1]).all():
+        return rows, scores
+    order = order_of(view, rows, scores)
+    return rows[order], scores[order]
 
 
 def order_of(view: View, rows: Positions, scores: FloatArray) -> Positions:
@@ -232,7 +250,7 @@ def nearest(
     search_scale: float = 1.0,
 ) -> list[ScoredRows]:
     """Rank items for each query as `search_top_k`, but in any order among equal scores."""
-    n_excluded = max((len(query.exclude) for query in queries), default=0)
+    n_excluded = max([len(query.exclude) for query in queries], default=0)
     several_vectors = any(len(query.vectors) > 1 for query in queries)
     depth = max(OVERSAMPLING * k, MIN_CANDIDATES) if several_vectors else k
     lists = search_vectors(view, queries, depth + n_excluded, selection, search_scale)
@@ -280,8 +298,7 @@ def search_range(
         parts = search_vectors(view, [query], depth, selection)[0]
         if depth == n_reachable or _best_unseen(view, query, parts, weights) < min_score:
             rows, scores = merge_vectors(view, query, parts, n_reachable, weights)
-            order = order_of(view, rows, scores)
-            return filter_min_score((rows[order], scores[order]), min_score)
+            return filter_min_score(in_order(view, rows, scores), min_score)
         depth = min(depth * WIDENING, n_reachable)
     return np.empty(0, np.int64), np.empty(0, np.float32)
 
@@ -309,12 +326,14 @@ def search_vectors(
         and -inf where there are no more rows; excluded rows are still among them.
     """
     lists: list[list[ScoredRows]] = [[] for _ in queries]
+    k = min(depth, max(len(view), 1))
     for named_vector in view.named_vectors:
-        places = [at for at, query in enumerate(queries) if named_vector.name in query.vectors]
+        name = named_vector.name
+        places = [at for at, query in enumerate(queries) if name in query.vectors]
         if places:
-            vectors = np.stack([queries[at].vectors[named_vector.name] for at in places])
-            k = min(depth, max(len(view), 1))
-            scores, rows = view.search(named_vector.name, vectors, k, selection, search_scale)
+            vectors = [queries[at].vectors[name] for at in places]
+            stacked = np.stack(vectors) if len(vectors) > 1 else vectors[0][None]
+            scores, rows = view.search(name, stacked, k, selection, search_scale)
             for row, at in enumerate(places):
                 lists[at].append((rows[row], scores[row]))
     return lists
@@ -328,6 +347,8 @@ def merge_vectors(
         return np.empty(0, np.int64), np.empty(0, np.float32)
     if len(query.vectors) == 1:
         rows, scores = parts[0]
+        if rows[-1] >= 0 and not len(query.exclude):
+            return rows[:k], scores[:k]
     else:
         rows = np.unique(np.concatenate([part[0] for part in parts]))
         rows = rows[rows >= 0]

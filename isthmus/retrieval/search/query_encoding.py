@@ -7,6 +7,7 @@ with its reason and stops no other.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -131,8 +132,8 @@ def vector_query(named_vectors: tuple[NamedVector, ...], vector: Any) -> QueryVe
             f"vectors of {names} have {len(values)} numbers alike; say which this is: "
             f"vector={{{fitting[0].name!r}: [...]}}"
         )
-    norm = float(np.linalg.norm(values))
-    if len(fitting) != 1 or not np.isfinite(norm) or norm == 0:
+    norm = math.sqrt(values @ values) if fitting else float(np.linalg.norm(values))
+    if not fitting or not math.isfinite(norm) or norm == 0:
         shapes = " or ".join(f"({b.dim},) for {b.name}" for b in named_vectors)
         raise InvalidInput(
             f"vector of shape {values.shape} and norm {norm:g}; give a finite one of {shapes}"

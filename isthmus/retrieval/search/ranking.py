@@ -23,6 +23,7 @@ from isthmus.retrieval.search.query import (
     carry_scores,
     filter_min_score,
     merge_lists,
+    search_top_k,
 )
 from isthmus.retrieval.search.quotas import Turns, quota_turns
 from isthmus.retrieval.search.request import ListOptions, RankingOptions
@@ -128,6 +129,8 @@ def rank(
         `isthmus.retrieval.search.query.search_top_k`, less the penalty, standardized or centered;
         with diversity they need not fall.
     """
+    if options.plain and n is not None:
+        return search_top_k(view, [query], n, groups[0].selection, weights)[0]
     distributions: dict[str, ScoreDistribution] = {}
     if options.by_domain:
         names = [name for group in groups for name in group.domains]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, SkipValidation, model_validator
+from pydantic import Field, SkipValidation
 
 from isthmus.errors import InvalidInput
 from isthmus.ids import Id, Ids
@@ -16,6 +16,7 @@ from isthmus.retrieval.search.quota_request import Quotas, check_quotas
 
 OVERSAMPLING = 5
 MIN_CANDIDATES = 100
+SHIFTS = ("center_scores", "hubness_correction", "normalize_scores")
 RERANK_DEPTH = 50
 
 
@@ -59,8 +60,9 @@ class ListOptions(FilterOptions):
         "(films=0.5).",
     )
 
-    @model_validator(mode="after")
-    def _check_list(self) -> ListOptions:
+    def check(self) -> None:
+        """Raise `InvalidInput` if the length does not go with candidates or quotas."""
+        super().check()
         if self.k is None:
             self._check_unlimited()
         elif self.num_candidates is not None and self.num_candidates < self.k:
@@ -68,9 +70,8 @@ class ListOptions(FilterOptions):
                 f"num_candidates is {self.num_candidates}, but k is {self.k}; a diverse list is "
                 "chosen from at least as many as it holds"
             )
-        if self.k is not None:
-            check_quotas(self.quotas or {}, self.k)
-        return self
+        if self.quotas and self.k is not None:
+            check_quotas(self.quotas, self.k)
 
     def _check_unlimited(self) -> None:
         raise InvalidInput("k is None; give a k")
@@ -102,13 +103,13 @@ class PageOptions(ListOptions):
         "twice or is passed over while one release is current.",
     )
 
-    @model_validator(mode="after")
-    def _check_page(self) -> PageOptions:
+    def check(self) -> None:
+        """Raise `InvalidInput` if it is not clear where the page begins."""
+        super().check()
         if self.cursor is not None and self.offset:
             raise InvalidInput("a cursor says where the page begins; give it without an offset")
         if self.cursor is not None and self.k is None:
             raise InvalidInput("k is None; give the k of each page beside a cursor")
-        return self
 
 
 class RankingOptions(PageOptions):
@@ -131,19 +132,14 @@ class RankingOptions(PageOptions):
         default=False, description="Subtract the mean score of the query in the item's domain."
     )
 
-    @model_validator(mode="after")
-    def _check_scores(self) -> RankingOptions:
-        shifts = {
-            "center_scores": self.center_scores,
-            "hubness_correction": self.hubness_correction,
-            "normalize_scores": self.normalize_scores,
-        }
-        given = [name for name, value in shifts.items() if value]
+    def check(self) -> None:
+        """Raise `InvalidInput` if scores would be shifted twice, or have no finite minimum."""
+        super().check()
+        given = [name for name in SHIFTS if getattr(self, name)]
         if len(given) > 1:
             raise InvalidInput(f"{' and '.join(given)} shift the scores; give one of them")
         if self.min_score is not None and not math.isfinite(self.min_score):
             raise InvalidInput(f"min_score is {self.min_score}; give a finite number")
-        return self
 
     def _check_unlimited(self) -> None:
         if self.min_score is None:
@@ -211,7 +207,13 @@ class SearchRequest(RankingOptions, FusionOptions):
         default=False, description="Rank by shared words too (BM25), and fuse both rankings."
     )
     bm25_weight: float = Field(
-        default=1.0, description="Weight of the BM25 ranking in hybrid search; vectors have 1."
+        default=1.0,
+        description="Weight of the ranking by words in hybrid search; vectors have 1.",
+    )
+    words: Literal["bm25", "sparse"] = Field(
+        default="bm25",
+        description="How hybrid search ranks by words: bm25, or sparse, the terms that a "
+        "precomputed sparse model gives.",
     )
     instruction: str | None = Field(
         default=None,
@@ -220,7 +222,8 @@ class SearchRequest(RankingOptions, FusionOptions):
     rerank: str | None = Field(
         default=None,
         description="Model that orders the first candidates anew by their text: "
-        "cross-encoder/NAME_OR_FOLDER.",
+        "cross-encoder/NAME_OR_FOLDER, late-interaction (the model that was precomputed), or a "
+        "chat model, openai/NAME?base_url=http://host:8000/v1.",
     )
     rerank_depth: int = Field(
         default=RERANK_DEPTH,
@@ -228,10 +231,13 @@ class SearchRequest(RankingOptions, FusionOptions):
         description="How many candidates are ordered anew; the list ends with them.",
     )
 
-    @model_validator(mode="after")
-    def _check_rerank(self) -> SearchRequest:
+    def check(self) -> None:
+        """Raise `InvalidInput` if there is nothing to rerank by, or the page goes beyond it."""
+        super().check()
+        if self.words != "bm25" and not self.hybrid:
+            raise InvalidInput(f"words={self.words!r} is for hybrid search; give hybrid=True too")
         if self.rerank is None:
-            return self
+            return
         if self.text is None or not self.text.strip():
             raise InvalidInput("rerank compares a text with those of items; give a text")
         if self.k is not None and self.offset + self.k > self.rerank_depth:
@@ -240,7 +246,6 @@ class SearchRequest(RankingOptions, FusionOptions):
                 f"them, so there are no places up to {self.offset + self.k}; give a rerank_depth "
                 "of at least as many, or a smaller k"
             )
-        return self
 
 
 class SearchBatchRequest(FilterOptions):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial, wraps
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from isthmus.data.leases import VersionGone
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.stack import named_vector_of
 from isthmus.errors import InvalidInput
@@ -24,10 +26,16 @@ from isthmus.retrieval.search.hybrid import (
     index_text_if_free,
     require_hybrid,
     require_plain,
+    search_bm25,
     search_hybrid,
 )
 from isthmus.retrieval.search.notes import filter_notes, warn_of
-from isthmus.retrieval.search.paging import FIRST_WINDOW, Pager, lists_in_windows
+from isthmus.retrieval.search.paging import (
+    FIRST_WINDOW,
+    Pager,
+    block_in_windows,
+    lists_in_windows,
+)
 from isthmus.retrieval.search.query import (
     NO_ROWS,
     Query,
@@ -70,6 +78,31 @@ from isthmus.retrieval.search.results import (
 from isthmus.retrieval.search.second_stage import RERANKED, SecondStage
 from isthmus.schema import QUERY_ID, Modality
 
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
+
+
+def _from_one_view(
+    answer: Callable[[Searcher, Asked], Answer],
+) -> Callable[[Searcher, Asked], Answer]:
+    """Make a method answer a request from a view that it does not keep.
+
+    Most queries read nothing but the vectors of a view, which nobody can take away; to keep the
+    view would cost them more than all else that they do before the search. Where one reads more,
+    and another process removed that version meanwhile, it is answered anew from a view that is
+    opened, and so kept, in its lease scope.
+    """
+
+    @wraps(answer)
+    def run(self: Searcher, request: Asked) -> Answer:
+        try:
+            return answer(self, request)
+        except VersionGone:
+            self._space.live.reopened()
+            return answer(self, request)
+
+    return run
+
 
 class Searcher:
     """Answers search requests on an open space, and keeps what queries share.
@@ -100,22 +133,23 @@ class Searcher:
             self._of = space.settings
 
     def _weighted_view(self, weights: ModalityWeights | None, kind: str) -> WeightedView:
-        """Return the view under some weights; without any, as was learned for this kind."""
-        weighted = self._space.weighted_view(weights)
-        return weighted._replace(vector_weights=self._vector_weights(weighted, weights, kind))
+        """Return the view under some weights; without any, as was learned for this kind.
 
-    def _vector_weights(
-        self, weighted: WeightedView, weights: ModalityWeights | None, kind: str
-    ) -> dict[str, float]:
-        if weights is not None:
-            return weighted.vector_weights
-        return self.fusion_weights.of(kind, weighted.vector_weights)
+        It is not kept, see `_from_one_view`.
+        """
+        weighted = self._space.weighted_view(weights, keep=False)
+        if weights is not None or len(weighted.vector_weights) == 1:
+            return weighted
+        learned = self.fusion_weights.of(kind, weighted.vector_weights)
+        return weighted._replace(vector_weights=learned)
 
+    @_from_one_view
     def search(self, request: SearchRequest) -> Hits:
         """Find the items nearest to contents, a vector, or examples, see `Space.search`."""
         space = self._space
         words = require_hybrid(request.text, request.bm25_weight) if request.hybrid else None
-        if words is not None and not space.view().snapshot.has_text_index:
+        by_bm25 = words is not None and request.words == "bm25"
+        if by_bm25 and not space.view().snapshot.has_text_index:
             index_text_if_free(space.path, space.catalog)
         given = {"text": request.text, "image": request.image, "audio": request.audio}
         kind = query_kind(given)
@@ -138,9 +172,13 @@ class Searcher:
             if words is None:
                 return [self._rank(weighted, query, kind, request, groups, n, before)]
             options = groups[0].selection, weighted.vector_weights, request.bm25_weight
-            return [search_hybrid(view, query, words, n, *options)]
+            search_words = search_bm25 if by_bm25 else self._second_stage.search_sparse
+            return [search_hybrid(view, query, partial(search_words, view, words), n, *options)]
 
         notes: list[str] = []
+        reasons: dict[int, str] = {}
+        if words is not None and not by_bm25:
+            notes = self._second_stage.sparse_notes(view, groups[0].selection)
         whole = words is None and _is_whole(view, query, request)
         if request.rerank is None:
             offset, (rows, scores) = pager.page(make_lists, whole=whole)
@@ -148,8 +186,9 @@ class Searcher:
             depth = request.rerank_depth
             first = depth if whole else FIRST_WINDOW
             candidates, _ = lists_in_windows(depth, make_lists, first)[0]
-            reranked, notes = self._second_stage.rerank(view, request, candidates)
-            offset, (rows, scores) = pager.page(lambda *_: [reranked], whole=True)
+            reranked = self._second_stage.rerank(view, request, candidates)
+            notes, reasons = notes + reranked.notes, reranked.reasons
+            offset, (rows, scores) = pager.page(lambda *_: [reranked[:2]], whole=True)
         similar: list[float | None] | None = None
         if words is not None or request.rerank is not None:
             similar = hybrid_similarities(view, query, rows, weighted.vector_weights)
@@ -157,8 +196,14 @@ class Searcher:
             allowed = [group.selection for group in groups]
             require_comparable(view, query.vectors, allowed, space.path)
         hits = make_hits(view, rows, scores, similar, attributes=request.attributes, offset=offset)
+        if reasons:
+            hits = [
+                replace(hit, reason=reasons.get(row))
+                for row, hit in zip(rows.tolist(), hits, strict=True)
+            ]
         return pager.hits(hits, offset, warn_of([*notes, *filter_notes(view, request, groups)]))
 
+    @_from_one_view
     def similar(self, request: SimilarRequest) -> Hits:
         """Find the items most like an item, see `Space.similar`."""
         kind = query_kind({})
@@ -175,21 +220,22 @@ class Searcher:
         hits = make_hits(view, rows, scores, attributes=request.attributes, offset=offset)
         return pager.hits(hits, offset, warn_of(filter_notes(view, request, groups)))
 
+    @_from_one_view
     def search_batch(self, request: SearchBatchRequest) -> BatchResults:
         """Find the items nearest to each of many vectors, see `Space.search_batch`."""
         space = self._space
-        view = space.weighted_view(request.weights).view
+        view = space.weighted_view(request.weights, keep=False).view
         allowed = view.select(request.domains, request.where)
         space.require_fingerprint(request.fingerprint)
         vector_name, queries = batch_queries(space.named_vectors, request.vectors)
         exact = finds_exactly(view, Query({vector_name: queries}))
-        lists = lists_in_windows(
+        rows, scores = block_in_windows(
             request.k,
-            lambda n, _: search_batch(view, vector_name, queries, n, allowed),
+            lambda n: search_batch(view, vector_name, queries, n, allowed),
             request.k if exact else FIRST_WINDOW,
         )
         warn_of(filter_notes(view, request, [DomainGroup([], allowed)]))
-        return make_batch_results(view, lists, request.k)
+        return make_batch_results(view, rows, scores, request.k)
 
     def search_file(self, request: SearchFileRequest, *, progress: bool = False) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, see `Space.search_file`."""
@@ -210,12 +256,12 @@ class Searcher:
         def answer_all(ids: Sequence[str], listed: Sequence[FileQuery]) -> pa.Table:
             kinds = [query_kind(query.contents) for query in listed]
             lists: dict[int, ScoredRows] = {}
-            for kind in dict.fromkeys(
-                kinds
-            ):  # queries of a kind share the weights of named vectors
+            for kind in dict.fromkeys(kinds):  # they share the weights of named vectors
                 places = [at for at, other in enumerate(kinds) if other == kind]
                 queries = [Query(listed[at].vectors) for at in places]
-                vector_weights = self._vector_weights(weighted, request.weights, kind)
+                vector_weights = weighted.vector_weights
+                if request.weights is None:
+                    vector_weights = self.fusion_weights.of(kind, vector_weights)
                 answers = lists_in_windows(
                     request.k,
                     partial(_best, view, queries, allowed, vector_weights),
@@ -251,6 +297,7 @@ class Searcher:
         view, penalty = weighted.view, None
         if options.hubness_correction:
             vector_weights = query.vector_weights(weighted.vector_weights)
+            self._refresh()
             hubs = self._hubs.penalty(view, list(query.vectors), kind, vector_weights)
             penalty = np.asarray(options.hubness_correction * hubs, np.float32)
         length = None if options.k is None else n

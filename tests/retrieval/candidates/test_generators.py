@@ -21,6 +21,7 @@ from isthmus.retrieval.candidates.generators import (
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.profile_regression import ProfileRegression
 from isthmus.retrieval.candidates.tfidf_overlap import TfidfOverlap
 from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -130,6 +131,13 @@ class TestFactorRegression(CandidateGeneratorContract):
 
     def make(self):
         return FactorRegression(factors=8, iterations=3, regularization=1.0, min_shared=10)
+
+
+class TestProfileRegression(CandidateGeneratorContract):
+    ignores_new_items = True
+
+    def make(self):
+        return ProfileRegression(factors=8, iterations=3, regularization=1.0)
 
 
 class TestContent(CandidateGeneratorContract):

@@ -16,6 +16,7 @@ from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity
+from isthmus.retrieval.candidates.profile_regression import ProfileRegression
 from isthmus.retrieval.candidates.simulated_users import COLD, FEW, Simulation
 from isthmus.retrieval.candidates.tuning import tune_generators
 from isthmus.retrieval.candidates.user_knn import UserKNN
@@ -143,6 +144,7 @@ GRIDS: list[CandidateGenerator] = [
     EASE(rank=None),
     ALS(factors=8, iterations=3),
     FactorRegression(factors=8, iterations=3),
+    ProfileRegression(factors=8, iterations=3),
     ItemKNN(),
     UserKNN(),
     Popularity(),

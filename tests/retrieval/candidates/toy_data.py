@@ -12,6 +12,7 @@ from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import default_generators
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
+from isthmus.retrieval.candidates.profile_regression import ProfileRegression
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
@@ -93,6 +94,8 @@ def quick_generators(seed: int = 0) -> list[CandidateGenerator]:
     generators = default_generators(seed)
     for generator in generators:
         if isinstance(generator, ALS):
+            generator.factors, generator.iterations, generator.regularization = 8, 3, 1.0
+        if isinstance(generator, ProfileRegression):
             generator.factors, generator.iterations, generator.regularization = 8, 3, 1.0
         if isinstance(generator, FactorRegression):
             generator.factors, generator.iterations, generator.min_shared = 8, 3, 10

@@ -10,6 +10,7 @@ import torch
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.ranker.calibration import Calibration, calibration_error, expit, reliability
+from isthmus.retrieval.ranker.cross_validation import CrossValidation
 from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.models.average import Average, SingleGenerator
 from isthmus.retrieval.ranker.models.blend import Blend, stack_weights
@@ -207,11 +208,16 @@ def test_probabilities_are_calibrated():
     assert Calibration.fit(scores, np.zeros(20_000, bool)) == Calibration()
 
 
+def trained(situation, examples, settings):
+    return SituationTraining(situation, CrossValidation(examples, settings), GENERATORS).run()
+
+
 def test_users_are_scored_by_models_that_were_not_trained_on_them(examples):
-    training = SituationTraining("few", examples, [], GENERATORS, SETTINGS)
-    scored = training.cross_validated_models({})["linear"]
+    validation = CrossValidation({"few": examples}, SETTINGS)
+    scored = SituationTraining("few", validation, GENERATORS).cross_validated_models()["linear"]
     for group, member in enumerate(scored.members):
-        trained_on = set(training.without(group).users.tolist())
+        left = validation.without(group, examples)
+        trained_on = set(left.users[left.informative].tolist())
         held_out = np.array(sorted(set(examples.users.tolist()) - trained_on))
         assert len(held_out) == 20
         part = examples.take(held_out)
@@ -221,7 +227,7 @@ def test_users_are_scored_by_models_that_were_not_trained_on_them(examples):
 
 
 def test_the_simplest_model_that_is_as_good_is_taken(examples):
-    scored, report = SituationTraining("few", examples, [], GENERATORS, SETTINGS).run({})
+    scored, report = trained("few", {"few": examples}, SETTINGS)
     assert list(report.models) == ["linear", "network", "stack"]
     assert report.model == "linear"  # the others are no better
     assert report.ranker == pytest.approx(scored.ndcg.mean())
@@ -230,7 +236,7 @@ def test_the_simplest_model_that_is_as_good_is_taken(examples):
 
 def test_a_ranker_behind_a_generator_gives_way_to_it(examples):
     only_fused = TrainingSettings(models=("average",))
-    taken, report = SituationTraining("few", examples, [], GENERATORS, only_fused).run({})
+    taken, report = trained("few", {"few": examples}, only_fused)
     assert report.high < 0
     assert report.fallback
     assert report.model == "item-KNN alone"
@@ -242,12 +248,34 @@ def test_a_ranker_behind_a_generator_gives_way_to_it(examples):
         assert first[rows].argmax() == ranks[rows].argmax()
 
 
+def test_users_with_a_history_share_a_network_and_are_held_out_in_every_situation(examples):
+    by_situation = {"few": examples, "more": make(seed=1), "unknown": make(seed=2)}
+    validation = CrossValidation(by_situation, SETTINGS)
+    members = {
+        name: SituationTraining(name, validation, GENERATORS[1:]).cross_validated_models()[
+            "network"
+        ]
+        for name in by_situation
+    }
+    assert members["few"].members == members["more"].members
+    assert members["few"].members != members["unknown"].members
+    alone = SituationTraining("few", CrossValidation({"few": examples}, SETTINGS), GENERATORS)
+    weights = alone.cross_validated_models()["network"].members[0].weights
+    shared = members["few"].members[0].weights
+    assert not np.array_equal(weights["first"], shared["first"])  # it saw the others, too
+    flipped = examples.take(np.arange(len(examples)))
+    flipped.labels[flipped.rows_of(np.flatnonzero(validation.group_of[flipped.users] == 0))] ^= True
+    other = CrossValidation({**by_situation, "few": flipped}, SETTINGS).shared_network
+    assert_same(other[0].weights, shared)  # the first saw no label of the first group
+
+
 def test_few_users_of_a_situation_learn_from_the_others(examples):
     some = examples.take(np.arange(3))
     others = make(users=90, seed=2)
-    training = SituationTraining("more", some, [others], GENERATORS, SETTINGS)
-    assert all(len(training.without(group)) == 62 for group in range(3))
-    _, report = training.run({})
+    validation = CrossValidation({"unknown": some, "few": others}, SETTINGS)
+    learned = validation.learned_from("unknown")
+    assert all(len(validation.without(group, learned).informative) == 62 for group in range(3))
+    _, report = SituationTraining("unknown", validation, GENERATORS).run()
     assert report.users == 3
 
 

@@ -160,11 +160,11 @@ def test_an_interrupted_training_leaves_what_was_there(shop, monkeypatch):
     run = SituationTraining.run
     runs = []
 
-    def interrupted(self, start):
+    def interrupted(self):
         runs.append(self.situation)
         if len(runs) == 7:  # in the second ranker
             raise KeyboardInterrupt
-        return run(self, start)
+        return run(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(SituationTraining, "run", interrupted)

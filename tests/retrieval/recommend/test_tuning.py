@@ -39,11 +39,11 @@ def test_an_interrupted_search_resumes_and_ends_the_same(board, monkeypatch):
     tried = []
     cross_validated = SituationTraining.cross_validated_models
 
-    def interrupted(self, start):
+    def interrupted(self):
         tried.append(1)
         if len(tried) == len(situations) + 1:
             raise KeyboardInterrupt
-        return cross_validated(self, start)
+        return cross_validated(self)
 
     with monkeypatch.context() as patch:
         patch.setattr(SituationTraining, "cross_validated_models", interrupted)

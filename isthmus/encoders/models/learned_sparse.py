@@ -1,0 +1,140 @@
+"""Learned sparse vectors: models that weigh the terms of a vocabulary for a text (SPLADE)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from isthmus.encoders.backends.runtime import choose_runtime
+from isthmus.encoders.hub import explain_load_errors, find_source
+from isthmus.encoders.models.sentence_parts import (
+    SPARSE,
+    SentenceModel,
+    architectures,
+    load_model,
+    readable_texts,
+    require_library,
+    require_type,
+    set_max_length,
+    type_of,
+)
+from isthmus.errors import UnknownEncoder
+from isthmus.numerics.arrays import FloatArray
+from isthmus.schema import Modality
+
+KIND: Final = "sparse"
+TERM: Final = "term"
+TERM_WEIGHT: Final = "weight"
+SIMILARITIES: Final = ("dot", "cosine")
+TEXTS_AT_ONCE: Final = 32  # the library makes them dense first: a vocabulary of floats each
+
+Records = np.ndarray[Any, Any]
+
+
+class LearnedSparse(SentenceModel):
+    """A sparse model of Sentence Transformers; see `SentenceModel`.
+
+    Attributes
+    ----------
+    modality : "text"
+        What it reads of an item.
+    dim : int
+        Number of terms.
+    """
+
+    modality: Modality = "text"
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.dim = int(self._run(self.model.encode_query, ["a"]).shape[1])
+        self.components["similarity"] = str(self.model.similarity_fn_name)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of a term with its weight."""
+        return np.dtype([(TERM, "<i4"), (TERM_WEIGHT, "<f4")])
+
+    def encode_query(self, query: str) -> Records:
+        """Return the terms of a query and their weights, as ``encode_query`` gives them."""
+        return self._sparse(self._run(self.model.encode_query, [query]))[0]
+
+    def encode_records(self, contents: Sequence[str]) -> list[Records]:
+        """Return the terms of texts and their weights, as ``encode_document`` gives them."""
+        parts = range(0, len(contents), TEXTS_AT_ONCE)
+        return [
+            records
+            for start in parts
+            for records in self._sparse(
+                self._run(self.model.encode_document, contents[start : start + TEXTS_AT_ONCE])
+            )
+        ]
+
+    def _run(self, encode: Any, texts: Sequence[str]) -> FloatArray:
+        with self.runtime.inference():
+            dense = encode(
+                readable_texts(texts),
+                convert_to_sparse_tensor=False,
+                save_to_cpu=True,
+                show_progress_bar=False,
+            )
+        return np.asarray(dense.float().numpy(), np.float32)  # (len(texts), dim)
+
+    def _sparse(self, dense: FloatArray) -> list[Records]:
+        if self.model.similarity_fn_name == "cosine":
+            dense = dense / np.maximum(np.linalg.norm(dense, axis=1, keepdims=True), 1e-12)
+        found = []
+        for row in dense:
+            terms = np.flatnonzero(row)
+            records = np.empty(len(terms), self.dtype)
+            records[TERM], records[TERM_WEIGHT] = terms, row[terms]
+            found.append(records)
+        return found
+
+
+def load_learned_sparse(
+    name: str,
+    *,
+    max_length: str | None = None,
+    revision: str | None = None,
+    trust_remote_code: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> LearnedSparse:
+    """Load a model of sparse vectors, such as SPLADE.
+
+    Parameters
+    ----------
+    name : str
+        A name on the hub, or a local folder.
+    max_length : str, optional
+        Most tokens of a text; by default what the model states.
+    revision, trust_remote_code : str, optional
+        See `find_source`.
+    device, precision
+        As for `isthmus.encoders.registry.load_encoder`.
+
+    Raises
+    ------
+    MissingDependency
+        If Sentence Transformers is not installed.
+    UnknownEncoder
+        If it cannot be loaded, or gives no sparse vectors that inner products compare.
+    """
+    spec = f"{KIND}/{name}"
+    require_library()
+    source = find_source(name, spec, revision, trust_remote_code)
+    runtime = choose_runtime(device, precision)
+    with explain_load_errors(spec):
+        words = any(one.endswith("ForMaskedLM") for one in architectures(source))
+        if not (words and type_of(source) is None):
+            require_type(source, SPARSE, spec, "weights of terms, such as SPLADE's")
+        model = load_model(SPARSE, source)
+        set_max_length(model, max_length)
+        if model.similarity_fn_name not in SIMILARITIES:
+            raise UnknownEncoder(
+                f"{spec!r} compares its vectors by {model.similarity_fn_name}; give a model of "
+                f"{' or '.join(SIMILARITIES)}"
+            )
+        return LearnedSparse(model, KIND, source, runtime)
