@@ -34,7 +34,16 @@ SECTIONS = (
 
 DECIMALS = 4
 # Of a recommender and of a release: what differs between two runs that do the same.
-UNSTEADY = ("created", "seconds", "built_s", "number", "files", "catalog_version", "plans")
+UNSTEADY = (
+    "created",
+    "seconds",
+    "stages",
+    "built_s",
+    "number",
+    "files",
+    "catalog_version",
+    "plans",
+)
 TEMPORARY = (f"{BUILDING}*", f"{REMOVING}*", VECTORS_FILE, ".never-current")
 
 
