@@ -103,9 +103,15 @@ def batches_of(source: Any, **options: Any) -> Iterator[pa.RecordBatch]:
             keep_alive(batches)
 
 
-def _look_for_threads() -> None:
-    """Note whether another user of Lance ran it; to import it starts no threads."""
+def _note_state() -> None:
+    """Note which version each table has now, and whether another user of Lance ran it.
+
+    To import Lance starts no threads.
+    """
     global _ran
+    if not _inherited:
+        for handle in list(_handles):
+            handle._opened = int(handle._dataset.version)
     if not _ran and "lance" in sys.modules and TASKS.exists():
         _ran = any(_name_of(task).startswith("lance") for task in TASKS.iterdir())
 
@@ -128,4 +134,4 @@ def _forget_parent() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_look_for_threads, after_in_child=_forget_parent)
+    os.register_at_fork(before=_note_state, after_in_child=_forget_parent)

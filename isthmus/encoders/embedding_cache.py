@@ -21,6 +21,7 @@ from isthmus.data.lance_tables import compact_if_fragmented, digest_predicates_i
 from isthmus.data.leases import hold
 from isthmus.data.table_checksums import newest_version
 from isthmus.digests import DIGEST_BYTES, DigestIndex, keys_of
+from isthmus.forking import renew_lock
 from isthmus.numerics.arrays import FloatArray
 
 CONTENT = "content_hash"
@@ -69,6 +70,7 @@ class ContentCache:
         # A key's position in the index: rows of the table first, then rows in memory.
         self._index = DigestIndex(np.empty(0, np.uint64) if lazy else self._stored_keys())
         self._lock = threading.Lock()
+        renew_lock(self)
         self._n_on_disk = len(self._index)
         self._in_memory: list[pa.Array] = []
         self._unwritten: list[bytes] = []  # hashes of the last positions

@@ -9,9 +9,11 @@ from contextlib import suppress
 
 import faiss
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from isthmus import Space, User
+from isthmus.data.lance_tables import open_or_create
 from isthmus.encoders.stack import LazyEncoders
 from isthmus.errors import UnsupportedOperation
 from isthmus.index.ann.exact import exact_search
@@ -75,6 +77,13 @@ def test_a_forked_process_writes_and_its_parent_sees_it(served):
     assert served.get("new")["attributes"]["n"] == 7
 
 
+def test_a_table_that_was_changed_since_it_was_opened_is_read_as_it_is(tmp_path):
+    rows = pa.table({"n": [1, 2, 3]})
+    table = open_or_create(tmp_path / "t", rows.schema)
+    table.insert(rows)
+    assert in_child(lambda: table.to_table().column("n").to_pylist()) == "[1, 2, 3]"
+
+
 def test_a_process_forked_from_a_forked_one_answers(served):
     expected = served.get("f03")
 
@@ -104,7 +113,8 @@ def test_a_lock_that_another_thread_held_at_the_fork_is_free(served):
     entered, leave = threading.Barrier(3), threading.Event()
 
     class Waiting:
-        schema = None
+        def count_rows(self):
+            return 0
 
         def config(self):
             entered.wait()
@@ -117,7 +127,9 @@ def test_a_lock_that_another_thread_held_at_the_fork_is_free(served):
 
     lazy = LazyEncoders({"text": "waiting"}, {})
     lazy._load = lambda modality: Waiting().config()
-    waits = (lambda: lazy("text"), lambda: Snapshot(Waiting(), None, None).attributes)
+    known = served.opened.catalog.snapshot()
+    snapshot = Snapshot(served.path, Waiting(), known.stamp, known.table)
+    waits = (lambda: lazy("text"), lambda: snapshot.attributes)
     readers = [threading.Thread(target=read, args=(call,), daemon=True) for call in waits]
     for reader in readers:
         reader.start()
