@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,6 +61,8 @@ IsKnown = Callable[[pa.Array], Mask]
 Types = Mapping[str, pa.DataType]  # of attributes, by name
 RowMisfits = dict[int, dict[str, str]]  # by row and attribute, what is wrong with a value
 Placement = Mapping[str, Mapping[str, pa.Field]]  # by domain and attribute: the column it goes to
+
+MAX_SWAPS = 4  # rounds in which a row that misfits may fit again
 
 _MEDIA_KINDS = {"image": "an image", "audio": "audio"}
 _ANY_TEXT = pa.string()
@@ -200,12 +203,22 @@ class ItemReader(TableReader[ResolvedMapping]):
         return rows
 
     def _final_misfits(self, misfits: RowMisfits) -> RowMisfits:
-        """Find the types again without the rows that are invalid; return what misfits those."""
-        before = self.types
-        if self.problems or misfits:
-            self._find_types(misfits)
-        if self.types == before:
-            return misfits
+        """Find the types again without the rows that are invalid, until types and rows agree.
+
+        A row that misfits at first may fit other types; then its values count for those. Types and
+        rows may swap for ever, so after some rounds what was a misfit stays one.
+        """
+        for number in count():
+            before = self.types
+            if number or self.problems or misfits:
+                self._find_types(misfits)
+            if self.types == before:
+                break
+            found = self._find_misfits()
+            misfits = found if number < MAX_SWAPS else _joined(misfits, found)
+        return misfits
+
+    def _find_misfits(self) -> RowMisfits:
         found: RowMisfits = {}
         start = 0
         for source, mapping in self._sources:
@@ -310,7 +323,7 @@ class ItemReader(TableReader[ResolvedMapping]):
             for chunk in source.read():
                 domains, _ = self._domains(chunk, mapping)
                 first, end = np.searchsorted(invalid, [start, start + len(chunk)])
-                bad = invalid[first:end].tolist()
+                bad = (invalid[first:end] - start).tolist()
                 for domain, rows, part in _grouped(chunk, domains, names):
                     places = range(len(chunk)) if rows is None else rows
                     for name in names:
@@ -560,10 +573,17 @@ def _grouped(
     if len(present) == 1 and not coded.null_count:
         yield present[0], None, columns
         return
-    codes = coded.indices.to_pylist()
-    for code, domain in enumerate(present):
-        rows = [row for row, other in enumerate(codes) if other == code]
+    codes = coded.indices.fill_null(len(present)).to_numpy()
+    order = np.argsort(codes, kind="stable")
+    ends = np.searchsorted(codes[order], range(len(present)), side="right")
+    for domain, group in zip(present, np.split(order, ends), strict=False):
+        rows = group.tolist()
         yield domain, rows, Chunk(columns, len(chunk)).take(rows).columns
+
+
+def _joined(before: RowMisfits, found: RowMisfits) -> RowMisfits:
+    """Return all misfits of both; where both have one, the former."""
+    return {row: found.get(row, {}) | before.get(row, {}) for row in {**before, **found}}
 
 
 def _unstorable(values: Values) -> Problems:

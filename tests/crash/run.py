@@ -12,7 +12,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.crash.children import build, decode_here, in_child_with_imports
@@ -21,6 +21,7 @@ from tests.crash.trial import Trial
 from tests.crash.verbs import VERBS, published
 
 SHOWN = 400  # characters of a problem
+OFTEN = 50  # stops after which a line is printed
 MEMORY = Path("/dev/shm")
 
 
@@ -98,30 +99,36 @@ def start(
 
 
 def tried(name: str, library: Path, work: Path, options: argparse.Namespace) -> int:
-    """Try one verb and print what came out; return the number of divergences."""
+    """Try one verb and print what comes out; return the number of divergences."""
     began = time.monotonic()
     work.mkdir()
     trial = Trial(VERBS[name], library, work)
-    counts, wrong = Counter[str](), []
-    if options.at:
-        counts["kill"] = 1
-        problems = trial.killed_at(options.at)
-        wrong += [(f"killed at {options.at}", problems)] if problems else []
-    else:
-        for stop, problems in trial.all_stops(options.first, options.every):
-            counts[stop.kind] += 1
-            wrong += [(f"{stop.kind} after {stop.call}", problems)] if problems else []
-    for what, problems in wrong:
-        print(f"  {name}, {what}: {len(problems)} problems: {problems[0][-SHOWN:]}")
+    counts, diverged = Counter[str](), 0
+    for what, kind, problems in tries(trial, options):
+        counts[kind] += 1
+        if problems:
+            diverged += 1
+            print(f"  {name}, {what}: {len(problems)} problems: {problems[0][-SHOWN:]}", flush=True)
+        if counts.total() % OFTEN == 0:
+            print(f"  {name}: {counts.total()} stops, {diverged} divergences so far", flush=True)
     losses = sum(counts.values()) - counts["kill"]
     print(
         f"{name}: {trial.undisturbed.calls} calls, {counts['kill']} kills, "
-        f"{losses} losses of power, {len(wrong)} divergences, "
+        f"{losses} losses of power, {diverged} divergences, "
         f"{time.monotonic() - began:.0f} s",
         flush=True,
     )
     shutil.rmtree(work)
-    return len(wrong)
+    return diverged
+
+
+def tries(trial: Trial, options: argparse.Namespace) -> Iterator[tuple[str, str, list[str]]]:
+    """Yield what was tried, its kind, and what is wrong."""
+    if options.at:
+        yield f"killed at {options.at}", "kill", trial.killed_at(options.at) or []
+        return
+    for stop, problems in trial.all_stops(options.first, options.every):
+        yield f"{stop.kind} after {stop.call}", stop.kind, problems
 
 
 if __name__ == "__main__":

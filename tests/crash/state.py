@@ -179,9 +179,8 @@ def _release(folder: Path) -> Any:
     return _steady(manifest), rows, _recommender(folder / "recommender")
 
 
-def _steady(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: _steady(value) if isinstance(value, dict) else value
-        for name, value in values.items()
-        if name not in UNSTEADY
-    }
+def _steady(value: Any) -> Any:
+    """Leave out what differs between two runs, in mappings and in lists of them."""
+    if isinstance(value, dict):
+        return {name: _steady(one) for name, one in value.items() if name not in UNSTEADY}
+    return [_steady(one) for one in value] if isinstance(value, list | tuple) else value

@@ -228,15 +228,15 @@ def _plain(arrow: pa.Table) -> pa.Table:
     return arrow
 
 
-def same(given: Any, got: Any, route: str) -> bool:
-    """Return whether a value came out as it went in."""
+def same(given: Any, got: Any, route: str, *, mixed: bool = False) -> bool:
+    """Return whether a value came out as it went in; in a mixed column a text may be a number."""
     is_missing = isinstance(given, float) and given != given and route == "pandas"
     if given is None or is_missing or (given == "" and route == "csv"):
         return got is None
     if got is None and isinstance(given, list | dict):  # no value in it says what type it is
         values = given.values() if isinstance(given, dict) else given
         return all(value is None for value in values)
-    if route == "csv" and isinstance(given, str):
+    if (route == "csv" or mixed) and isinstance(given, str):
         return _reads_as(given, got)
     if isinstance(given, dict):
         there = {name: value for name, value in (got or {}).items() if value is not None}

@@ -310,3 +310,50 @@ def test_invalid_rows_are_left_out_of_batches():
     assert reader.problems == {1: "no item id in 'item_id'"}
     (table,) = reader.batches(10, by_name(reader))
     assert table.column("item_id").to_pylist() == ["a", "c"]
+
+
+def valid(rows):
+    """Return the items of the valid rows, and the problems."""
+    reader = ItemReader([{"domain": "d", "text": "t", **row} for row in rows])
+    reader.check()
+    tables = reader.batches(10, by_name(reader))
+    return plain(row for table in tables for row in table.to_pylist()), reader.problems
+
+
+def test_a_row_that_fits_after_others_were_left_out_keeps_its_other_values():
+    """Text has the majority until the row without an id is left out; then the number fits."""
+    items, problems = valid(
+        [
+            {"item_id": "a", "p": 29, "sold": True},
+            {"item_id": "b", "p": "nan"},
+            {"item_id": None, "p": "x", "sold": True},
+        ]
+    )
+    assert items == [{"item_id": "a", "domain": "d", "text": "t", "p": 29, "sold": True}]
+    assert problems[2] == "no item id in 'item_id'"
+    assert problems[1].startswith("column 'p' holds 'nan', which is no int64 as in other rows")
+
+
+@pytest.mark.parametrize("rows_a_chunk", [1, 2, 10])
+def test_invalid_rows_have_no_say_in_types_in_whatever_chunk_they_are(monkeypatch, rows_a_chunk):
+    monkeypatch.setattr("isthmus.data.sources.BATCH_ROWS", rows_a_chunk)
+    items, problems = valid(
+        [{"item_id": "a", "p": 1}, *[{"item_id": None, "p": "x"}] * 3, {"item_id": "b", "p": 2}]
+    )
+    assert [item["p"] for item in items] == [1, 2]
+    assert sorted(problems) == [1, 2, 3]
+
+
+def test_types_and_rows_that_swap_for_ever_end():
+    """Whichever of two rows is left out makes the other one fit: both are named."""
+    items, problems = valid(
+        [
+            {"item_id": "a", "p": 1, "q": "x"},
+            {"item_id": "b", "p": "x", "q": 1},
+            {"item_id": "c", "p": 1, "q": 1},
+            {"item_id": "d", "p": "x", "q": "x"},
+        ]
+    )
+    assert sorted([item["item_id"] for item in items] + ["abcd"[row] for row in problems]) == [
+        *"abcd"
+    ]
