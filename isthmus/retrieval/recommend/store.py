@@ -307,8 +307,6 @@ def load_recommender(folder: Path) -> Recommender:
         statistics = settings.make_statistics().restore(state)
         graph = sparse_from_arrays(CONTENT_GRAPH, state)
         rankers = _load_rankers(folder, description, generators.names)
-    except CorruptRelease:  # which says what to do
-        raise
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, IsthmusError) as error:
         raise CorruptRelease(
             f"the recommender in {folder} is damaged ({error}); {_remedy(folder)}"
