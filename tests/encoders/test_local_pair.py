@@ -120,3 +120,12 @@ def test_weights_in_a_file_of_pytorch_are_read_and_code_is_not(tmp_path):
     path.write_bytes(pickle.dumps(os.getcwd) * 4)
     with pytest.raises(UnknownEncoder, match=r"holds a posix.getcwd, which is no tensor"):
         read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("flags", "numeric_type"), [({"amx_bf16"}, "bf16"), ({"avx512_bf16"}, "f32"), (set(), "f32")]
+)
+def test_bf16_is_for_processors_with_a_matrix_unit(monkeypatch, tmp_path, flags, numeric_type):
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiled_encoder, "processor_flags", lambda: flags)
+    assert load_encoder("local/text", device="cpu").numeric_type == numeric_type
