@@ -49,9 +49,9 @@ def expand(records: np.ndarray[Any, Any]) -> FloatArray:
 
     Examples
     --------
-    >>> vectors = np.array([[0.5, -0.25], [0, 0]], np.float32)
+    >>> vectors = np.array([[0.5, -0.5], [0, 0]], np.float32)
     >>> expand(compress(vectors)).round(3).tolist()
-    [[0.5, -0.252], [0.0, 0.0]]
+    [[0.5, -0.5], [0.0, 0.0]]
     """
     vectors: FloatArray = records[CODES].astype(np.float32) * records[SCALE][:, None]
     return vectors
