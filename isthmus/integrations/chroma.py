@@ -77,7 +77,10 @@ def _connect(address: str) -> Any:
     settings = Settings(anonymized_telemetry=False)
     try:
         if not address.startswith(("http://", "https://")):
-            return chromadb.PersistentClient(address, settings)
+            try:
+                return chromadb.PersistentClient(address, settings)
+            except ValueError:  # this process has it open already, with the default settings
+                return chromadb.PersistentClient(address)
         url = urlsplit(address)
         secure = url.scheme == "https"
         port = url.port or (HTTPS_PORT if secure else HTTP_PORT)
