@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 import isthmus
-from isthmus.cli import encoders, integrations, items, recommend, releases, search
+from isthmus.cli import encoders, integrations, items, recommend, releases, search, service
 from isthmus.cli.attributes import app as attributes
 from isthmus.cli.interactions import app as interactions
-from isthmus.cli.options import SeveralValues
+from isthmus.cli.options import SERVER, Server, SeveralValues, without_space
 from isthmus.cli.users import app as users
 from isthmus.errors import IsthmusError, IsthmusWarning
 from isthmus.terminal import say, shortened, tolerate_encodings
@@ -34,6 +34,7 @@ COMMANDS = (
     items.delete,
     items.get,
     items.ids,
+    items.scroll,
     items.count,
     items.export,
     items.quarantine,
@@ -45,6 +46,8 @@ COMMANDS = (
     releases.verify,
     releases.status,
     search.search,
+    search.search_groups,
+    search.facets,
     search.search_file,
     search.similar,
     search.duplicates,
@@ -60,6 +63,7 @@ COMMANDS = (
     integrations.enrich,
     integrations.unenrich,
     integrations.profile,
+    service.serve,
 )
 WITH_SEVERAL_VALUES = (
     releases.plan,
@@ -80,6 +84,7 @@ app.command(name="add", hidden=True)(items.upsert)
 app.add_typer(interactions)
 app.add_typer(attributes)
 app.add_typer(users)
+app.add_typer(service.app)
 
 INTERRUPTED = 130
 _show_other = warnings.showwarning
@@ -93,7 +98,24 @@ def _show_version(version_requested: bool) -> None:
 
 @app.callback()
 def isthmus_command(
-    version: Annotated[
+    context: typer.Context,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ISTHMUS_SERVER",
+            metavar="URL",
+            help="Address of a service to ask in the place of a folder; --space is then the name "
+            "of the space, where it has several.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ISTHMUS_KEY",
+            help="Key of the service; better in the environment.",
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001  # its callback does it
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
@@ -101,6 +123,12 @@ def isthmus_command(
     ] = False,
 ) -> None:
     """Join catalogues into one vector space; search it and recommend across domains."""
+    source = context.get_parameter_source("key")
+    SERVER.set(None if server is None else Server(server, key))
+    if server is not None:
+        context.default_map = without_space(context.command)
+    elif source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("--key is for a service; give its address with --server too")
 
 
 def console() -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -174,7 +174,7 @@ class Pager:
 
     def __init__(self, view: View, request: PageOptions, extra: object = None) -> None:
         self._view, self._request = view, request
-        self._release = 0 if view.release is None else view.release.number
+        self._release = view.release_number
         self._asked = arguments_of(request, extra)
         self._cursor = None if request.cursor is None else self._valid(request.cursor)
 
@@ -221,7 +221,7 @@ class Pager:
         if hits and self._request.k is not None and len(hits) == self._request.k:
             end = offset + len(hits)
             cursor = partial(_cursor_text, self._release, self._asked, end, hits[-1].item_id)
-        return Hits(hits, notes, cursor)
+        return Hits(hits, notes, cursor, self._release)
 
 
 def arguments_of(request: PageOptions, extra: object = None) -> list[Any]:
@@ -251,6 +251,12 @@ def _cursor_text(release: int, arguments: list[Any], offset: int, item_id: str) 
 
 def _plain(value: Any) -> Any:
     """Return a value that is equal for equal contents; other objects count by their type."""
-    if hasattr(value, "tobytes"):
-        return [type(value).__name__, value.tobytes()]
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if hasattr(value, "tobytes") or _is_vector(value):  # a list of numbers is the same vector
+        return np.asarray(value, np.float32).tobytes()
     return value if isinstance(value, (*PLAIN, bytes)) else type(value).__name__
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], int | float)
