@@ -36,6 +36,7 @@ from isthmus.operations.request import (
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
+    MonitorRequest,
     PlanRequest,
     PublishRequest,
     ReembedRequest,
@@ -102,6 +103,7 @@ REQUESTS = {
     "learn_fusion": LearnFusionRequest,
     "finetune": FinetuneRequest,
     "verify": VerifyRequest,
+    "monitor": MonitorRequest,
 }
 SETTINGS = {
     "train": ("settings", TrainSettings),
