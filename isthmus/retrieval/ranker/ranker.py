@@ -80,7 +80,7 @@ class Ranker:
         InvalidInput
             If the pool has other candidate generators than those of the training.
         """
-        self._require_generators(pool.generators)
+        self.require_generators(pool.generators)
         inputs = FeatureInputs(data, histories, pool, statistics, target)
         features = compute_features(inputs, self.columns).values
         weights = self._weights(inputs)
@@ -111,15 +111,15 @@ class Ranker:
         weights[new, -1] = 1
         return weights
 
-    def _require_generators(self, generators: Sequence[str]) -> None:
+    def require_generators(self, generators: Sequence[str]) -> None:
+        """Raise `InvalidInput` unless these are the candidate generators of the training."""
         missing = [repr(name) for name in self.generators if name not in generators]
         unknown = [repr(name) for name in generators if name not in self.generators]
         if missing or unknown:
             parts = [f"there is no {', '.join(missing)}"] if missing else []
             parts += [f"it does not know {', '.join(unknown)}"] if unknown else []
             raise InvalidInput(
-                f"the ranker was trained with other candidate generators: {'; '.join(parts)}; "
-                "train again with: isthmus train"
+                f"the ranker was trained with other candidate generators: {', and '.join(parts)}"
             )
 
     def state(self) -> ArrayState:

@@ -155,7 +155,7 @@ def test_a_pool_of_other_generators_is_refused(ranker, training_data, statistics
     assert message.startswith(
         "the ranker was trained with other candidate generators: there is no 'item-KNN"
     )
-    assert message.endswith("it does not know 'trend'; train again with: isthmus train")
+    assert message.endswith(", and it does not know 'trend'")
 
 
 def test_an_empty_pool_has_no_scores(ranker, training_data, statistics, sources):
