@@ -17,12 +17,12 @@ from isthmus.numerics.top_k import top_k
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import candidate_pool
+from isthmus.retrieval.candidates.situations import SITUATIONS
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.cold_start_episodes import Episodes, make_episodes, make_folds
 from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, feature_columns
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.settings import ExampleSettings
-from isthmus.retrieval.ranker.situations import SITUATIONS
 
 USERS_PER_CHUNK = 256
 NDCG_CUTOFF = 10

@@ -17,6 +17,7 @@ from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.retrieval.candidates.generators import attribute_generators
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.situations import UNKNOWN
 from isthmus.retrieval.ranker.calibration import (
     Calibration,
     ReliabilityBin,
@@ -37,7 +38,6 @@ from isthmus.retrieval.ranker.models.network import Network
 from isthmus.retrieval.ranker.models.registry import MODELS
 from isthmus.retrieval.ranker.settings import STACK
 from isthmus.retrieval.ranker.situation_report import SituationReport
-from isthmus.retrieval.ranker.situations import UNKNOWN
 
 IMPERSONAL = (Popularity.name, Trend.name)
 RESAMPLES = 2_000
