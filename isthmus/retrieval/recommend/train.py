@@ -116,7 +116,8 @@ def train_recommender(
         _require_users(data, name)
     stages = Stages()
     with stages.timed("item statistics"):
-        statistics = settings.make_statistics().fit(data)
+        data = replace(data, normalisation=settings.feature_normalization, _projected=[])
+        statistics = ItemStatistics().fit(data)
     with stages.timed("tuning of generators"):
         tuned, tuning = tune_generators(
             settings.make_generators(attributes=data.interactions.attributes is not None),
@@ -397,7 +398,7 @@ class _RankerTraining:
             with stages.timed("candidate generators"):
                 generators.fit(visible, show=self.show)
             with stages.timed("item statistics"):
-                return generators, self.settings.make_statistics().fit(visible)
+                return generators, ItemStatistics().fit(visible)
 
         with stages.timed("examples"):
             return make_examples(
