@@ -85,14 +85,14 @@ def test_text_finds_sounds_in_one_space(folder_of, encoder_of):
 
 def test_a_window_is_refused_where_no_sounds_are_taken(folder_of):
     spec = f"sentence-transformers/{folder_of(models.sentence_folder)}?window=1"
-    with pytest.raises(InvalidInput, match="window is for audio, and .* takes none"):
+    with pytest.raises(InvalidInput, match=r"window is for audio, and .* takes none"):
         load_encoder(spec, device="cpu")
 
 
 def test_a_checkpoint_that_the_library_would_fill_with_random_weights_is_refused(folder_of):
     """Of Whisper the library loads the encoder, by names that the whole model does not have."""
     folder = folder_of(models.whisper_folder)
-    with pytest.raises(UnknownEncoder, match="lacks 37 of the model's weights, such as conv1.bias"):
+    with pytest.raises(UnknownEncoder, match=r"lacks 37 of the model's weights, such as"):
         load_encoder(f"sentence-transformers/{folder}", device="cpu")
 
 
