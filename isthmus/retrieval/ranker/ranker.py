@@ -13,14 +13,7 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import ArrayState, FloatArray, with_prefix
 from isthmus.numerics.sparse import concatenate_ranges
 from isthmus.retrieval.candidates.pool import CandidatePool
-from isthmus.retrieval.candidates.training_data import TrainingData
-from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.calibration import Calibration
-from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, require_columns
-from isthmus.retrieval.ranker.item_statistics import ItemStatistics
-from isthmus.retrieval.ranker.models.registry import restored_model
-from isthmus.retrieval.ranker.selection import SituationModel
-from isthmus.retrieval.ranker.situations import (
+from isthmus.retrieval.candidates.situations import (
     CROSS_DOMAIN,
     FEW,
     MORE,
@@ -30,6 +23,13 @@ from isthmus.retrieval.ranker.situations import (
     all_new,
     situation_weights,
 )
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
+from isthmus.retrieval.ranker.calibration import Calibration
+from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, require_columns
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
+from isthmus.retrieval.ranker.models.registry import restored_model
+from isthmus.retrieval.ranker.selection import SituationModel
 
 # What ranks where no user could be simulated in a situation: the nearest in which some could.
 NEAREST = {

@@ -28,6 +28,7 @@ from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
 from isthmus.requests import fields_of
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.tuning import GeneratorTuning
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ratings.store import DESCRIPTION as RATING_DESCRIPTION
 from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
@@ -308,14 +309,14 @@ def load_recommender(folder: Path) -> Recommender:
     codes = {name: code for code, name in enumerate(description.domains)}
     folder = parts_folder(folder)
     try:
-        settings = settings_of(description)
+        _require_settings(description)
         with pa.memory_map(str(folder / ITEMS)) as file:
             table = pa.ipc.open_file(file).read_all()
         domains = [codes[name] for name in table.column(DOMAIN).to_pylist()]
         generators = CandidateGenerators.from_description(description.generators)
         generators.restore(_read(folder / GENERATORS))
         state = _read(folder / STATISTICS)
-        statistics = settings.make_statistics().restore(state)
+        statistics = ItemStatistics().restore(state)
         graph = sparse_from_arrays(CONTENT_GRAPH, state)
         rankers = _load_rankers(folder, description, generators.names)
         rating = load_rating(folder) if description.rates else None
@@ -351,12 +352,12 @@ def _load_rankers(
     return rankers
 
 
-def settings_of(description: Description) -> RecommenderSettings:
-    """Return the settings that a recommender was trained with."""
+def _require_settings(description: Description) -> None:
+    """Refuse a recommender whose settings this version cannot read."""
     absent = fields_of(RecommenderSettings).keys() - description.settings.keys()
     if absent:  # defaults of this version would be other settings
         raise InvalidInput(f"its settings have no {', '.join(sorted(absent))}")
-    return RecommenderSettings(**description.settings)
+    RecommenderSettings(**description.settings)
 
 
 def files_of(description: Description) -> list[str]:
