@@ -259,6 +259,12 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
                 f"retrain {name}: {health['retrain']}; its recall@10 is "
                 f"{health['current_recall']:.3f} now: isthmus publish --retrain"
             )
+    for records in (stats["second_stage"] or {}).values():
+        if records["missing"]:
+            say(
+                f"{records['missing']:,} items are unknown to {records['model']}: "
+                f"isthmus precompute {records['model']}"
+            )
     if stats["delta"]:
         say(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
     recommender = stats["recommender"]

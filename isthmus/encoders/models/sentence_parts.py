@@ -14,7 +14,11 @@ from typing import Any, ClassVar, Final, Self
 from isthmus.encoders.backends.runtime import Runtime, choose_runtime
 from isthmus.encoders.encoder import digest_components
 from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source, hash_settings
-from isthmus.encoders.models.transformers_parts import hash_tokenizer, quiet_transformers
+from isthmus.encoders.models.transformers_parts import (
+    hash_tokenizer,
+    quiet_transformers,
+    requiring_weights,
+)
 from isthmus.encoders.text import check_texts, cut_text
 from isthmus.encoders.weights import hash_weights
 from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
@@ -199,11 +203,17 @@ def require_library() -> None:
 
 
 def load_model(type_name: str, source: ModelSource) -> Any:
-    """Load a model of one of the library's types, on the CPU, in float32."""
+    """Load a model of one of the library's types, on the CPU, in float32.
+
+    Raises
+    ------
+    UnknownEncoder
+        If its checkpoint lacks weights, which the library would fill with random ones.
+    """
     import sentence_transformers
     import torch
 
-    with quiet_transformers():
+    with quiet_transformers(), requiring_weights():
         return getattr(sentence_transformers, type_name)(
             source.name,
             device="cpu",
