@@ -28,6 +28,7 @@ from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.shorter_vectors import ShorterVectors
 from isthmus.index.settings import SpaceSettings
+from isthmus.monitoring.report import MonitorReport
 from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import attributes as attribute_operations
 from isthmus.operations import interactions as interaction_operations
@@ -43,6 +44,7 @@ from isthmus.operations.fusion_weights import (
     modality_weights,
     set_weights,
 )
+from isthmus.operations.monitoring import monitor_space
 from isthmus.operations.precompute import PrecomputeReport, precompute
 from isthmus.operations.publishing import measure_dims, plan, publish, rollback
 from isthmus.operations.reembedding import ReembedReport, reembed
@@ -56,6 +58,7 @@ from isthmus.operations.request import (
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
+    MonitorRequest,
     PlanRequest,
     PrecomputeRequest,
     PublishRequest,
@@ -285,6 +288,30 @@ class Space:
         ``space.compact(keep_days=0)``
         """
         return item_operations.compact_space(self.opened, keep_days, progress=progress)
+
+    def monitor(
+        self, *, on_alarm: Literal["report", "rollback"] | None = None, seed: int | None = None
+    ) -> MonitorReport:
+        """Measure what is served: recall, drift of new items, growth, ages; and find alarms.
+
+        Recall@10 of each named vector, kind of query and domain is measured against exact search,
+        with an interval. The vectors and attributes of items that came since the release are
+        compared with those of the release. Thresholds are those of ``[monitoring]`` in
+        ``space.toml``. See `MonitorRequest`.
+
+        Parameters
+        ----------
+        on_alarm : str, optional
+            ``"rollback"`` makes the previous release current if recall is too small; ``"report"``
+            does not. By default `on_alarm` of ``space.toml`` counts.
+        seed : int, optional
+            Of the samples; by default another one each time.
+
+        Examples
+        --------
+        ``space.monitor().alarms``
+        """
+        return monitor_space(self.opened, MonitorRequest.of(locals()))
 
     def verify(
         self, *, repair: bool = False, drop_damaged: bool = False, progress: bool = False

@@ -44,6 +44,7 @@ COMMANDS = (
     releases.rollback,
     releases.compact,
     releases.verify,
+    releases.monitor,
     releases.status,
     search.search,
     search.search_groups,

@@ -40,9 +40,10 @@ def serve(
 
         raise MissingDependency(
             f"this needs {error.name}, which is not installed; install it with: "
-            "pip install 'isthmus[serve]'"
+            "pip install 'isthmus[http]'"
         ) from error
-    given = {"host": host, "port": port, "workers": workers, "keys": keys, "device": device}
+    given: Values = {"host": host, "port": port, "workers": workers}
+    given |= {"keys": keys, "device": device}
     values = {name: value for name, value in given.items() if value is not None}
     if spaces:
         values["spaces"] = named_spaces(spaces)

@@ -90,6 +90,32 @@ def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
     )
 
 
+def show_monitored(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what was measured of a space, and the alarms."""
+    if as_json:
+        say_json(report)
+        return
+    table = DataTable("vector_name", "query", "domain", "queries", "recall@10", "interval")
+    for row in report["recall"]:
+        recall, span = f"{row['recall']:.4f}", f"{row['low']:.3f} to {row['high']:.3f}"
+        cells = (row["vector_name"], row["kind"], row["domain"], str(row["queries"]), recall, span)
+        table.add_row(*cells)
+    if report["recall"]:
+        print_table(table)
+    table = DataTable("domain", "compared", "name", "release", "new", "p")
+    for row in report["drift"]:
+        counts = (str(row["reference"]), str(row["sample"]))
+        table.add_row(row["domain"], row["what"], row["name"], *counts, f"{row['adjusted_p']:.4f}")
+    if report["drift"]:
+        print_table(table)
+    for alarm in report["alarms"]:
+        say(f"alarm: {alarm['name']}: {alarm['message']}", colour="red")
+    if report["rolled_back_to"] is not None:
+        say(f"rolled back to release {report['rolled_back_to']}")
+    if not report["alarms"]:
+        say("no alarm")
+
+
 def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
     """Print a new release with its measured recall."""
     if as_json:
@@ -232,6 +258,12 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
             say(
                 f"retrain {name}: {health['retrain']}; its recall@10 is "
                 f"{health['current_recall']:.3f} now: isthmus publish --retrain"
+            )
+    for records in (stats["second_stage"] or {}).values():
+        if records["missing"]:
+            say(
+                f"{records['missing']:,} items are unknown to {records['model']}: "
+                f"isthmus precompute {records['model']}"
             )
     if stats["delta"]:
         say(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")

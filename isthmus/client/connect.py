@@ -48,7 +48,7 @@ def connect(
     InvalidInput
         If a key or a name is given for a folder.
     MissingDependency
-        If httpx is not installed (extra ``serve``).
+        If httpx is not installed (extra ``http``).
 
     Examples
     --------
@@ -98,6 +98,6 @@ def _clients() -> Any:
             raise
         raise MissingDependency(
             f"a service is reached with {error.name}, which is not installed; install it with: "
-            "pip install 'isthmus[serve]'"
+            "pip install 'isthmus[http]'"
         ) from error
     return remote

@@ -39,6 +39,7 @@ from isthmus.operations.request import (
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
+    MonitorRequest,
     PlanRequest,
     PublishRequest,
     ReembedRequest,
@@ -112,6 +113,7 @@ REQUESTS = {
     "learn_fusion": LearnFusionRequest,
     "finetune": FinetuneRequest,
     "verify": VerifyRequest,
+    "monitor": MonitorRequest,
 }
 SETTINGS = {
     "train": ("settings", TrainSettings),
