@@ -102,6 +102,7 @@ from isthmus.retrieval.search.request import (
     SimilarRequest,
 )
 from isthmus.retrieval.search.results import BatchResults, Hits
+from isthmus.retrieval.search.rule_request import Boosts, Caps
 from isthmus.retrieval.search.searcher import Searcher
 from isthmus.retrieval.search.space_map import SpaceMap, map_space
 from isthmus.retrieval.source_domains.assessment import assess_sources
@@ -645,6 +646,10 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
         normalize_scores: bool = False,
         hubness_correction: float = 0.0,
         center_scores: bool = False,
@@ -711,6 +716,10 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
         normalize_scores: bool = False,
         hubness_correction: float = 0.0,
         center_scores: bool = False,
@@ -1094,6 +1103,12 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
         attributes: bool = False,
         explain: bool = False,
     ) -> Hits:
@@ -1104,8 +1119,8 @@ class Space:
         the user's next choices. The less is known of a user, the closer the list is to the
         popular items. Without one, items are found by content: the score is the share of the
         user's attention that an interest has over the item's rank in it. Items of the history are
-        left out; stored interactions of ``user.id`` are read anew each time. See
-        `RecommendRequest`.
+        left out; stored interactions of ``user.id`` are read anew each time. Business rules act
+        on the places that items have without them. See `RecommendRequest`.
 
         Raises
         ------
@@ -1128,6 +1143,12 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
         processes: int = 1,
         progress: bool = False,
     ) -> pa.Table:
@@ -1166,6 +1187,12 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
         processes: int = 1,
         progress: bool = False,
     ) -> dict[str, int]:

@@ -163,6 +163,14 @@ def test_options_of_lists(shop, run_json):
     hits = run_json(*recommend, "--quotas", "films=1", "--quotas", "books=1", "--diversity", 0.3)
     assert sorted(h["domain"] for h in hits["hits"]) == ["books", "films"]
 
+    everything = ids(search(*sea))
+    rules = ("--boost", f"item_id = '{everything[4]}'=+4", "--ban", everything[1])
+    ruled = search(*sea, *rules, "--pin", everything[3])
+    assert ids(ruled) == [everything[at] for at in (3, 4, 0, 2)]
+    assert [hit.get("rule") for hit in ruled] == ["pinned", "boosted", None, None]
+    hits = run_json(*recommend, "--boost", "domain = 'books'=0.01", "--min-relevance", 0)
+    assert [h["domain"] for h in hits["hits"]] == ["films", "films"]
+
 
 def test_a_file_of_users(shop, run_json, tmp_path):
     users = pa.table(
@@ -289,6 +297,10 @@ MISRANKED = {
     "half a quota": (
         ("search", "x", "--space", "shop", "--quotas", "films"),
         "--quotas films: write DOMAIN=3 for places or DOMAIN=0.5 for a share",
+    ),
+    "half a boost": (
+        ("search", "x", "--space", "shop", "--boost", "year > 2000"),
+        "--boost year > 2000: write PREDICATE=2 for a factor or PREDICATE=+5 for places",
     ),
     "two quotas": (
         ("search", "x", "--space", "shop", "--quotas", "films=1", "--quotas", "films=2"),
