@@ -54,7 +54,7 @@ def parse_boost(predicate: str, value: object) -> Boost:
         places = float(value.replace(" ", ""))
         if abs(places) <= MAX_PLACES:
             return Boost(places=places)
-    elif isinstance(value, Real) and type(value) is not bool:
+    elif not isinstance(value, bool) and isinstance(value, Real):
         factor = float(value)
         if math.isfinite(factor) and 1 / MAX_FACTOR <= factor <= MAX_FACTOR:
             return Boost(factor=factor)
