@@ -32,6 +32,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import attributes as attribute_operations
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
+from isthmus.operations import scenarios as scenario_operations
 from isthmus.operations import users as user_operations
 from isthmus.operations.alignment import AlignReport, align
 from isthmus.operations.evaluation import evaluation_data
@@ -78,6 +79,7 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    ScenarioRequest,
     SourceDomainsRequest,
     TrainRequest,
     TrainSettings,
@@ -650,6 +652,7 @@ class Space:
         pin: IdLike | Iterable[IdLike] = (),
         ban: IdLike | Iterable[IdLike] = (),
         caps: Caps | None = None,
+        scenario: str | None = None,
         normalize_scores: bool = False,
         hubness_correction: float = 0.0,
         center_scores: bool = False,
@@ -720,6 +723,7 @@ class Space:
         pin: IdLike | Iterable[IdLike] = (),
         ban: IdLike | Iterable[IdLike] = (),
         caps: Caps | None = None,
+        scenario: str | None = None,
         normalize_scores: bool = False,
         hubness_correction: float = 0.0,
         center_scores: bool = False,
@@ -1107,6 +1111,7 @@ class Space:
         pin: IdLike | Iterable[IdLike] = (),
         ban: IdLike | Iterable[IdLike] = (),
         caps: Caps | None = None,
+        scenario: str | None = None,
         min_relevance: float = 0.0,
         exclude_shown_for: str | None = None,
         attributes: bool = False,
@@ -1147,6 +1152,7 @@ class Space:
         pin: IdLike | Iterable[IdLike] = (),
         ban: IdLike | Iterable[IdLike] = (),
         caps: Caps | None = None,
+        scenario: str | None = None,
         min_relevance: float = 0.0,
         exclude_shown_for: str | None = None,
         processes: int = 1,
@@ -1191,6 +1197,7 @@ class Space:
         pin: IdLike | Iterable[IdLike] = (),
         ban: IdLike | Iterable[IdLike] = (),
         caps: Caps | None = None,
+        scenario: str | None = None,
         min_relevance: float = 0.0,
         exclude_shown_for: str | None = None,
         processes: int = 1,
@@ -1215,6 +1222,52 @@ class Space:
         """
         request = RecommendFileRequest.of(locals())
         return self._recommender.recommend_file(request, progress=progress)
+
+    def scenarios(self) -> dict[str, dict[str, Any]]:
+        """Return the scenarios of the space, named sets of business rules: the rules of each."""
+        return scenario_operations.list_scenarios(self.opened)
+
+    def set_scenario(
+        self,
+        name: str,
+        *,
+        domain: Names | None = None,
+        where: str | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
+    ) -> dict[str, Any]:
+        """Store a scenario, in the place of one of its name, and return its rules.
+
+        Requests name it by ``scenario=``. The rules stand in ``scenarios.toml`` of the space, which
+        may be edited by hand. See `ScenarioRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If a rule is not valid in this space; the message names the scenario and the rule.
+
+        Examples
+        --------
+        ``space.set_scenario("home", boost={"on_sale": 2}, caps={"brand": 2})``
+        """
+        return scenario_operations.set_scenario(self.opened, ScenarioRequest.of(locals()))
+
+    def delete_scenario(self, name: str) -> None:
+        """Delete a scenario.
+
+        Raises
+        ------
+        InvalidInput
+            If there is none of this name.
+        """
+        scenario_operations.delete_scenario(self.opened, name)
 
     def predict_ratings(self, user: User, item_ids: IdLike | Iterable[IdLike]) -> FloatArray:
         """Predict the ratings that a user would give items.
@@ -1320,7 +1373,9 @@ class Space:
         For each protocol and target domain, every baseline is tuned on validation users, and all
         systems rank all items of the target; nothing is sampled. The space itself takes part as
         ``"isthmus"`` (what `train` makes of the train table of the task), ``"isthmus ratings"``
-        (for values), and ``"interests"`` (recommendations without training).
+        (for values), and ``"interests"`` (recommendations without training). With
+        ``plan.scenario`` the rules of scenarios are measured: ``"isthmus + NAME"`` is compared with
+        ``"isthmus"`` on the same users, in `TaskResult.ablations`.
 
         Parameters
         ----------
@@ -1356,7 +1411,7 @@ class Space:
         from isthmus.evaluation.run import run_evaluation
 
         plan = plan or EvaluationPlan()
-        data = evaluation_data(self.opened, systems or {}, plan.systems)
+        data = evaluation_data(self.opened, systems or {}, plan.systems, plan.scenario)
         return run_evaluation(plan, data, out=None if out is None else Path(out), show=progress)
 
     # ---- Releases

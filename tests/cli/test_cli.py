@@ -467,3 +467,25 @@ def test_audio_from_the_command_line(run, run_json, tmp_path):
         "create", "--space", "t", "--text-encoder", "toy/words", "--audio-encoder", "toy/sounds"
     )
     assert list(run_json("status", "--space", "t")["named_vectors"]) == ["text", "audio"]
+
+
+def test_scenarios(shop, run, run_json):
+    rules = ("--boost", "year > 2000=2", "--ban", "f1", "--exclude-shown-for", "7d")
+    stored = run_json("scenarios", "set", "home", "--space", "shop", *rules)
+    assert stored == {
+        "scenario": "home",
+        "ban": ["f1"],
+        "boost": {"year > 2000": 2},
+        "exclude_shown_for": "7d",
+    }
+    assert run_json("scenarios", "list", "--space", "shop") == {
+        "home": {name: value for name, value in stored.items() if name != "scenario"}
+    }
+    shown = run("scenarios", "list", "--space", "shop")
+    assert shown.stdout.startswith("home: ban = ['f1'], boost = {'year > 2000': 2}")
+    hits = run_json("recommend", "--space", "shop", "--scenario", "home")["hits"]
+    assert "f1" not in ids(hits)
+    assert len(hits) == 4
+    assert run_json("scenarios", "delete", "home", "--space", "shop") == {"deleted": "home"}
+    failed = run("recommend", "--space", "shop", "--scenario", "home")
+    assert (failed.returncode, "no scenario 'home'" in failed.stderr) == (1, True)

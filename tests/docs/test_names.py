@@ -53,6 +53,7 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    ScenarioRequest,
     SourceDomainsRequest,
     TrainRequest,
 )
@@ -92,6 +93,7 @@ REQUESTS = {
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
     "recommend_file": RecommendFileRequest,
+    "set_scenario": ScenarioRequest,
     "predict_ratings": PredictRatingsRequest,
     "source_domains": SourceDomainsRequest,
     "train": TrainRequest,
@@ -134,10 +136,13 @@ GROUPED = {
     "user_ids": "users list",
     "delete_users": "users delete",
     "user_attributes": "users attributes",
+    "scenarios": "scenarios list",
+    "set_scenario": "scenarios set",
+    "delete_scenario": "scenarios delete",
 }
 PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
 # Functions, groups, an alias, a property.
-CLI_ONLY = {*FUNCTIONS, "export", "interactions", "users", "add", "weights"}
+CLI_ONLY = {*FUNCTIONS, "export", "interactions", "users", "scenarios", "add", "weights"}
 
 
 def verbs() -> list[str]:

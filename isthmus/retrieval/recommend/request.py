@@ -12,13 +12,18 @@ from isthmus.ids import Ids
 from isthmus.requests import Names, Request, validated_settings
 from isthmus.retrieval.candidates.settings import GeneratorSettings
 from isthmus.retrieval.ranker.settings import RankerSettings
-from isthmus.retrieval.search.request import ListOptions, PageOptions
+from isthmus.retrieval.search.request import (
+    ListOptions,
+    PageOptions,
+    RuleOptions,
+    ShapeOptions,
+)
 from isthmus.retrieval.search.rule_request import to_seconds
 
 PROCESSES = "How many processes answer, each on one core (forked, on Linux)."
 
 
-class UserListOptions(ListOptions):
+class UserRules(RuleOptions):
     """Business rules of a list for a user, beside those of any list."""
 
     min_relevance: float = Field(
@@ -45,7 +50,17 @@ class UserListOptions(ListOptions):
         return super().ruled or bool(self.min_relevance or self.exclude_shown_for)
 
 
-class RecommendRequest(PageOptions, UserListOptions):
+class UserListOptions(UserRules, ListOptions):
+    """What a list for a user is to be like."""
+
+
+class ScenarioRequest(UserRules, ShapeOptions):
+    """A named set of rules, stored with the space."""
+
+    name: str = Field(description="Name of the scenario, such as home.")
+
+
+class RecommendRequest(UserListOptions, PageOptions):
     """Items of a domain for one user."""
 
     user: SkipValidation[Any] = Field(description="The user (`isthmus.User`) to recommend to.")

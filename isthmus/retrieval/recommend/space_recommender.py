@@ -55,6 +55,7 @@ from isthmus.retrieval.search.ranking import (
 from isthmus.retrieval.search.results import Hits, make_hits, make_lists
 from isthmus.retrieval.search.rule_request import to_seconds
 from isthmus.retrieval.search.rules import MAX_CANDIDATES, Rules
+from isthmus.retrieval.search.scenarios import Scenarios
 from isthmus.retrieval.search.searcher import encode_contents
 from isthmus.schema import USER_ID
 
@@ -83,11 +84,13 @@ class SpaceRecommender:
 
     def __init__(self, space: OpenSpace) -> None:
         self._space = space
+        self._scenarios = Scenarios(space.path)
         self._served: tuple[View, Release | None, Serving | None] | None = None
 
     def recommend(self, request: RecommendRequest) -> Hits:
         """Recommend items to one user, see `Space.recommend`."""
         view = self._space.view()
+        request = self._scenarios.resolve(request)
         groups = group_domains(view, request)
         events = self._stored_events([request.user])
         (user,) = self._with_stored(view, [request.user], events)
@@ -136,6 +139,7 @@ class SpaceRecommender:
         # A CUDA context does not survive forking.
         processes = 1 if choose_devices(self._space.device) else request.processes
         view = self._space.view()
+        request = self._scenarios.resolve(request)
         groups = group_domains(view, request)
         users = [_named(user, at) for at, user in enumerate(request.users)]
         batches = [users[at : at + USERS_A_BATCH] for at in range(0, len(users), USERS_A_BATCH)]

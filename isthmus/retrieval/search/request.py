@@ -74,12 +74,9 @@ class RuleOptions(FilterOptions):
         return bool(self.boost or self.pin or self.ban or self.caps)
 
 
-class ListOptions(RuleOptions):
-    """How long and how diverse a ranked list is."""
+class ShapeOptions(RuleOptions):
+    """How diverse a ranked list is, and what share of it each domain has."""
 
-    k: int | None = Field(
-        default=10, ge=1, description="How many items; None for all that reach min_score."
-    )
     diversity: float = Field(
         default=0.0,
         ge=0,
@@ -96,6 +93,19 @@ class ListOptions(RuleOptions):
         default=None,
         description="Places of each domain: a number on each page of k (films=3) or a share "
         "(films=0.5).",
+    )
+
+
+class ListOptions(ShapeOptions):
+    """How long a ranked list is, and which scenario it belongs to."""
+
+    k: int | None = Field(
+        default=10, ge=1, description="How many items; None for all that reach min_score."
+    )
+    scenario: str | None = Field(
+        default=None,
+        description="Named set of rules of the space; an argument that is given beside it takes "
+        "the place of the scenario's, except where and ban, of which both hold.",
     )
 
     def check(self) -> None:

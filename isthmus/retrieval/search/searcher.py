@@ -76,6 +76,7 @@ from isthmus.retrieval.search.results import (
     make_lists,
 )
 from isthmus.retrieval.search.rules import Rules
+from isthmus.retrieval.search.scenarios import Scenarios
 from isthmus.retrieval.search.second_stage import RERANKED, SecondStage
 from isthmus.schema import QUERY_ID, Modality
 
@@ -117,6 +118,7 @@ class Searcher:
     def __init__(self, space: OpenSpace) -> None:
         self._space = space
         self._second_stage = SecondStage(space)
+        self._scenarios = Scenarios(space.path)
         self._of: SpaceSettings | None = None
 
     @property
@@ -148,6 +150,7 @@ class Searcher:
     def search(self, request: SearchRequest) -> Hits:
         """Find the items nearest to contents, a vector, or examples, see `Space.search`."""
         space = self._space
+        request = self._scenarios.resolve(request)
         words = require_hybrid(request.text, request.bm25_weight) if request.hybrid else None
         by_bm25 = words is not None and request.words == "bm25"
         if by_bm25 and not space.view().snapshot.has_text_index:
@@ -226,6 +229,7 @@ class Searcher:
     def similar(self, request: SimilarRequest) -> Hits:
         """Find the items most like an item, see `Space.similar`."""
         kind = query_kind({})
+        request = self._scenarios.resolve(request)
         weighted = self._weighted_view(request.weights, kind)
         view = weighted.view
         groups = group_domains(view, request)
