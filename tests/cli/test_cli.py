@@ -482,7 +482,9 @@ def test_scenarios(shop, run, run_json):
         "home": {name: value for name, value in stored.items() if name != "scenario"}
     }
     shown = run("scenarios", "list", "--space", "shop")
-    assert shown.stdout.startswith("home: ban = ['f1'], boost = {'year > 2000': 2}")
+    assert shown.stdout.splitlines() == [
+        "home: ban = ['f1'], exclude_shown_for = '7d', boost = {'year > 2000': 2}"
+    ]
     hits = run_json("recommend", "--space", "shop", "--scenario", "home")["hits"]
     assert "f1" not in ids(hits)
     assert len(hits) == 4
