@@ -49,7 +49,7 @@ def simulated(
 
     def fitted(visible: TrainingData) -> tuple[CandidateGenerators, ItemStatistics]:
         generators = CandidateGenerators(settings.make_generators()).fit(visible, show=True)
-        return generators, settings.make_statistics().fit(visible)
+        return generators, ItemStatistics().fit(visible)
 
     target = data.domain_code(str(task.target_domain))
     names = tuple(generator.name for generator in settings.make_generators())

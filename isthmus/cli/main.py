@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 
 import isthmus
-from isthmus.cli import encoders, integrations, items, recommend, releases, search
+from isthmus.cli import encoders, integrations, items, recommend, releases, search, service
 from isthmus.cli.attributes import app as attributes
 from isthmus.cli.interactions import app as interactions
-from isthmus.cli.options import SeveralValues
+from isthmus.cli.options import SERVER, Server, SeveralValues, without_space
 from isthmus.cli.scenarios import app as scenarios
 from isthmus.cli.users import app as users
 from isthmus.errors import IsthmusError, IsthmusWarning
@@ -35,6 +35,7 @@ COMMANDS = (
     items.delete,
     items.get,
     items.ids,
+    items.scroll,
     items.count,
     items.export,
     items.quarantine,
@@ -44,8 +45,11 @@ COMMANDS = (
     releases.rollback,
     releases.compact,
     releases.verify,
+    releases.monitor,
     releases.status,
     search.search,
+    search.search_groups,
+    search.facets,
     search.search_file,
     search.similar,
     search.duplicates,
@@ -61,6 +65,7 @@ COMMANDS = (
     integrations.enrich,
     integrations.unenrich,
     integrations.profile,
+    service.serve,
 )
 WITH_SEVERAL_VALUES = (
     releases.plan,
@@ -81,6 +86,7 @@ app.command(name="add", hidden=True)(items.upsert)
 app.add_typer(interactions)
 app.add_typer(attributes)
 app.add_typer(users)
+app.add_typer(service.app)
 app.add_typer(scenarios)
 
 INTERRUPTED = 130
@@ -95,7 +101,24 @@ def _show_version(version_requested: bool) -> None:
 
 @app.callback()
 def isthmus_command(
-    version: Annotated[
+    context: typer.Context,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ISTHMUS_SERVER",
+            metavar="URL",
+            help="Address of a service to ask in the place of a folder; --space is then the name "
+            "of the space, where it has several.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ISTHMUS_KEY",
+            help="Key of the service; better in the environment.",
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001  # its callback does it
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
@@ -103,6 +126,12 @@ def isthmus_command(
     ] = False,
 ) -> None:
     """Join catalogues into one vector space; search it and recommend across domains."""
+    source = context.get_parameter_source("key")
+    SERVER.set(None if server is None else Server(server, key))
+    if server is not None:
+        context.default_map = without_space(context.command)
+    elif source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("--key is for a service; give its address with --server too")
 
 
 def console() -> None:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
@@ -51,7 +52,7 @@ class EncoderFamily(NamedTuple):
     module : str
         The module in `isthmus.encoders.models`.
     loader : str
-        The function in the module that loads an encoder.
+        The function in the module, or a method of a class, that loads an encoder.
     example : str
         An example spec, for error messages.
     takes_folder : bool
@@ -103,13 +104,13 @@ FAMILIES: Final[Mapping[str, EncoderFamily]] = {
 SECOND_STAGE: Final[Mapping[str, EncoderFamily]] = {
     "cross-encoder": EncoderFamily(
         "cross_encoder",
-        "load_cross_encoder",
+        "CrossEncoder.load",
         "cross-encoder/ms-marco-MiniLM-L6-v2",
         takes_folder=True,
     ),
     "late-interaction": EncoderFamily(
         "late_interaction",
-        "load_late_interaction",
+        "LateInteraction.load",
         "late-interaction/lightonai/GTE-ModernColBERT-v1",
         takes_folder=True,
     ),
@@ -118,7 +119,7 @@ SECOND_STAGE: Final[Mapping[str, EncoderFamily]] = {
     ),
     "sparse": EncoderFamily(
         "learned_sparse",
-        "load_learned_sparse",
+        "LearnedSparse.load",
         "sparse/naver/splade-v3",
         takes_folder=True,
     ),
@@ -266,9 +267,7 @@ def load_encoder(
     takes_dim = "dim" in inspect.signature(loader).parameters  # a plug-in has options of its own
     truncation = None if takes_dim else Truncation.pop_from(options, spec)
     keywords = {**options, "device": device, "precision": precision, "compile": compile}
-    _check_options(loader, spec, name, keywords)
-    encoder = loader(name, **keywords)
-    encoder.spec = absolute_spec(spec)
+    encoder: Encoder = _load(loader, spec, name, keywords)
     if backend is not None:
         with explain_load_errors(spec):
             encoder = run_on_openvino(encoder, backend, agreement)
@@ -306,10 +305,7 @@ def load_second_stage(spec: str, *, device: str = "auto", precision: str = "auto
     loader = _module_loader(SECOND_STAGE[family])
     precision = _precision(options, precision, spec)
     keywords = {**options, "device": device, "precision": precision}
-    _check_options(loader, spec, name, keywords)
-    model: Any = loader(name, **keywords)
-    model.spec = absolute_spec(spec)
-    return model
+    return _load(loader, spec, name, keywords)
 
 
 def load_encoders(
@@ -466,7 +462,7 @@ def _loader(family: str, spec: str) -> Loader:
 
 def _module_loader(family: EncoderFamily) -> Any:
     module = import_module(f"{__package__}.models.{family.module}")
-    return getattr(module, family.loader)
+    return attrgetter(family.loader)(module)
 
 
 def _load_plugin(point: EntryPoint) -> Loader:
@@ -480,8 +476,12 @@ def _load_plugin(point: EntryPoint) -> Loader:
     return loader
 
 
-def _check_options(loader: Loader, spec: str, name: str, keywords: Mapping[str, Any]) -> None:
+def _load(loader: Callable[..., Any], spec: str, name: str, keywords: Mapping[str, Any]) -> Any:
+    """Return what a loader loads; raise `InvalidInput` if it does not take the options."""
     try:
         inspect.signature(loader).bind(name, **keywords)
     except TypeError as error:
         raise InvalidInput(f"the encoder {spec!r} does not take these options: {error}") from error
+    model = loader(name, **keywords)
+    model.spec = absolute_spec(spec)
+    return model

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.types import type_name
 from isthmus.encoders.stack import NamedVector
-from isthmus.errors import CorruptAlignment, CorruptRelease, CorruptTable
+from isthmus.errors import CorruptAlignment, CorruptRelease, CorruptTable, InvalidInput
+from isthmus.index.catalog.precomputed import describe_records
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
@@ -35,7 +36,8 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         ``items`` counts the catalog, ``searchable`` those with a vector, ``delta`` those newer
         than the release; ``index`` has for each named vector an `index.releases.growth.Health`;
         ``aligned`` says whether all modalities meet in some named vector, and ``alignment`` is the
-        fingerprint of the learned alignment, if there is one. ``recommender`` says the age of the
+        fingerprint of the learned alignment, if there is one. ``second_stage`` has the models that
+        items were precomputed by, see `describe_records`. ``recommender`` says the age of the
         recommender, and how many items and events it has not seen.
     """
     view, settings = space.view(), space.settings
@@ -67,6 +69,7 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "fingerprint": space.fingerprint,
         "quarantined": readable(lambda: len(space.quarantine)),
         "interactions": readable(lambda: _count_interactions(space.interactions, view.snapshot)),
+        "second_stage": readable(lambda: describe_records(space.path, view.snapshot)),
         "recommender": readable(lambda: _describe_recommender(view, space.interactions)),
         "damage": damage,
     }
@@ -85,7 +88,7 @@ def _or_none(damage: list[str], read: Callable[[], Any]) -> Any:
     """Return what can be read; None where it is damaged, and add the reason to a list."""
     try:
         return read()
-    except (CorruptRelease, CorruptTable, CorruptAlignment) as error:
+    except (CorruptRelease, CorruptTable, CorruptAlignment, InvalidInput) as error:
         if str(error) not in damage:
             damage.append(str(error))
         return None

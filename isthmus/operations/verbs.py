@@ -12,6 +12,7 @@ from isthmus.data.leases import LeaseScope, lease_scope
 from isthmus.errors import IsthmusError, MissingDependency
 from isthmus.operations.damage import damage_in_tables
 
+FAISS: Final = "faiss"
 MODEL_PACKAGES: Final = frozenset({"torch", "transformers", "timm", "open_clip"})
 
 
@@ -93,13 +94,18 @@ def _kept(space: Path, scope: LeaseScope, values: Iterator[Streamed]) -> Iterato
 def _explain(space: Path, error: BaseException) -> None:
     """Raise an error that names the remedy, where one was not raised on purpose.
 
-    `CorruptTable` where it comes from a damaged file; `MissingDependency` where PyTorch, or a
-    package of its models, is not installed.
+    `CorruptTable` where it comes from a damaged file; `MissingDependency` where FAISS, PyTorch, or
+    a package of its models, is not installed.
 
     A panic of Lance is no `Exception`; an interrupt is none either, and is no sign of damage.
     """
     if isinstance(error, IsthmusError | KeyboardInterrupt | SystemExit | GeneratorExit):
         return
+    if isinstance(error, ModuleNotFoundError) and error.name == FAISS:
+        raise MissingDependency(
+            "this needs FAISS, which is not installed; install it with: "
+            "pip install 'isthmus[cpu]', or 'isthmus[gpu]' for a GPU"
+        ) from error
     if isinstance(error, ModuleNotFoundError) and error.name in MODEL_PACKAGES:
         raise MissingDependency(
             f"this needs {error.name}, which is not installed; install it with: "

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import isthmus
 from tests.cli.conftest import COMMAND
 from tests.toy import picture, tone
 
@@ -417,6 +418,14 @@ def test_an_interrupted_job_says_so_and_goes_on_where_it_stopped(run_json, envir
     report = run_json(*arguments)
     assert report["added"] == rows
     assert report["encoded"]["text"] in (rows - 1_024, rows - 2_048)
+
+
+def test_the_package_is_a_command_too():
+    outputs = {
+        subprocess.check_output([*command, "--version"], text=True)
+        for command in ([COMMAND], [sys.executable, "-m", "isthmus"])
+    }
+    assert outputs == {f"isthmus {isthmus.__version__}\n"}
 
 
 def test_importing_and_helping_load_nothing_heavy(run):

@@ -56,20 +56,22 @@ class Handler(JSONHandler):
                 state.requests.append(request)
         try:
             time.sleep(state.delay_s)
-            self._answer(request, behaviour)
+            answer = self._answer(request, behaviour)
         finally:
-            with state.lock:
+            with state.lock:  # before the answer, on which a client sends its next request
                 state.at_once -= 1
+        wait = {"retry_after": "0.25"} if behaviour == "429" else {}
+        self.send_content(*answer, **wait)
 
-    def _answer(self, request: dict[str, Any], behaviour: str):
+    def _answer(self, request: dict[str, Any], behaviour: str) -> tuple[int, bytes, int | None]:
+        """Return the status, the body, and where the body breaks off."""
         if behaviour.isdecimal():
             key = self.headers.get("authorization") or ""
-            wait = {"retry_after": "0.25"} if behaviour == "429" else {}
-            return self.send_json(int(behaviour), {"error": f"no luck with {key}"}, **wait)
+            return int(behaviour), _json({"error": f"no luck with {key}"}), None
         if behaviour == "stall":
             time.sleep(1.0)
         if any("forbidden" in text for text in request["input"]):
-            return self.send_json(400, {"error": "a text is too long"})
+            return 400, _json({"error": "a text is too long"}), None
         vectors = self.server_state.encoder.encode(request["input"]).tolist()
         if behaviour == "dimension":
             vectors = [vector[:-1] for vector in vectors]
@@ -84,10 +86,13 @@ class Handler(JSONHandler):
         if behaviour == "no data":
             body = {"vectors": vectors}
         if behaviour == "html":
-            return self.send_content(200, b"<html>")
-        content = json.dumps(body).encode()
-        cut_at = len(content) // 2 if behaviour == "truncated" else None
-        return self.send_content(200, content, cut_at)
+            return 200, b"<html>", None
+        content = _json(body)
+        return 200, content, len(content) // 2 if behaviour == "truncated" else None
+
+
+def _json(body: object) -> bytes:
+    return json.dumps(body).encode()
 
 
 @contextmanager

@@ -100,12 +100,30 @@ def router_folder(folder: Path, seed: int = 0) -> Path:
 
 def clip_sentence_folder(folder: Path, seed: int = 0) -> Path:
     """CLIP as a model of Sentence Transformers: texts and images in one space."""
+    return _saved_whole(clip_folder(folder / "clip", seed), folder / "whole")
+
+
+def clap_sentence_folder(folder: Path, seed: int = 0) -> Path:
+    """CLAP as a model of Sentence Transformers: texts and audio in one space."""
+    from transformers import AutoTokenizer, ClapFeatureExtractor, ClapProcessor
+
+    saved = clap_folder(folder / "clap", seed)
+    extractor = ClapFeatureExtractor.from_pretrained(saved)
+    tokenizer = AutoTokenizer.from_pretrained(saved, model_max_length=20)
+    ClapProcessor(extractor, tokenizer).save_pretrained(saved)
+    return _saved_whole(saved, folder / "whole")
+
+
+def ast_sentence_folder(folder: Path, seed: int = 0) -> Path:
+    """A model of spectrograms, pooled by Sentence Transformers."""
+    return _saved_whole(ast_folder(folder / "ast", seed), folder / "whole")
+
+
+def _saved_whole(source: Path, folder: Path) -> Path:
     from sentence_transformers import SentenceTransformer
 
-    SentenceTransformer(str(clip_folder(folder / "clip", seed)), device="cpu").save(
-        str(folder / "whole")
-    )
-    return folder / "whole"
+    SentenceTransformer(str(source), device="cpu").save(str(folder), create_model_card=False)
+    return folder
 
 
 def cross_encoder_folder(folder: Path, seed: int = 0, *, n_labels: int = 1) -> Path:

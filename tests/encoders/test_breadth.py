@@ -16,6 +16,7 @@ from isthmus import load_encoder
 from isthmus.errors import InvalidInput, UnknownEncoder
 from tests.encoders import models
 from tests.encoders.contract import cosines
+from tests.encoders.sounds import noise, sine
 from tests.toy import COLOURS
 
 TEXTS = ["a red shoe", "hat", "a green hat of a blue shoe", "red", "blue shoe " * 40]
@@ -61,6 +62,38 @@ def test_one_model_of_several_modalities(folder_of, encoder_of):
     expected = model.encode(pictures(), normalize_embeddings=True)
     np.testing.assert_allclose(encoder.encode(pictures(), "image"), expected, atol=2e-5)
     assert encoder.for_queries().encode(pictures(), "image").shape == expected.shape
+
+
+@pytest.mark.parametrize("save", [models.clap_sentence_folder, models.ast_sentence_folder])
+def test_sounds_of_a_window_are_those_of_the_library(save, folder_of, encoder_of):
+    folder = folder_of(save)
+    encoder, model = encoder_of(f"sentence-transformers/{folder}"), library(folder)
+    clips = [sine(440), noise(0.5, seed=2), noise(0.3)]
+    inputs = [{"array": clip.samples, "sampling_rate": clip.rate} for clip in clips]
+    expected = model.encode(inputs, normalize_embeddings=True)
+    np.testing.assert_allclose(encoder.encode(clips, "audio"), expected, atol=2e-5)
+
+
+def test_text_finds_sounds_in_one_space(folder_of, encoder_of):
+    folder = folder_of(models.clap_sentence_folder)
+    encoder, model = encoder_of(f"sentence-transformers/{folder}"), library(folder)
+    assert encoder.modalities == {"text", "audio"}
+    texts = [text[:10] for text in TEXTS]
+    expected = model.encode(texts, normalize_embeddings=True)
+    np.testing.assert_allclose(encoder.encode(texts), expected, atol=2e-5)
+
+
+def test_a_window_is_refused_where_no_sounds_are_taken(folder_of):
+    spec = f"sentence-transformers/{folder_of(models.sentence_folder)}?window=1"
+    with pytest.raises(InvalidInput, match=r"window is for audio, and .* takes none"):
+        load_encoder(spec, device="cpu")
+
+
+def test_a_checkpoint_that_the_library_would_fill_with_random_weights_is_refused(folder_of):
+    """Of Whisper the library loads the encoder, by names that the whole model does not have."""
+    folder = folder_of(models.whisper_folder)
+    with pytest.raises(UnknownEncoder, match=r"lacks 37 of the model's weights, such as"):
+        load_encoder(f"sentence-transformers/{folder}", device="cpu")
 
 
 class TestStatedPooling:

@@ -41,6 +41,23 @@ class TestSentenceTransformers(SavedEncoderContract):
         return f"sentence-transformers/{models.sentence_folder(folder, seed)}"
 
 
+class TestSentenceTransformersOfTextAndAudio(SavedEncoderContract):
+    modalities = ("text", "audio")
+    options = ("?max_length=9", "?window=0.5")
+    edits = (("config_sentence_transformers.json", {"prompts": {"query": "the shop: "}}),)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"sentence-transformers/{models.clap_sentence_folder(folder, seed)}"
+
+
+class TestSentenceTransformersOfAudio(SavedEncoderContract):
+    modalities = ("audio",)
+    options = ("?window=0.5",)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"sentence-transformers/{models.ast_sentence_folder(folder, seed)}"
+
+
 class TestTransformersText(SavedEncoderContract):
     modalities = ("text",)
     options = ("?pooling=cls", "?pooling=last", "?max_length=9", "?pooling=cls&max_length=9")

@@ -84,7 +84,7 @@ class TestCrossEncoder:
 
     @pytest.mark.parametrize("save", [models.bert_folder, models.sentence_folder])
     def test_another_model_is_refused(self, save, folder_of):
-        with pytest.raises(UnknownEncoder, match="is no cross-encoder"):
+        with pytest.raises(UnknownEncoder, match="is no CrossEncoder"):
             load("cross-encoder", folder_of(save))
 
     def test_the_folder_is_no_part_of_the_fingerprint(self, folder, tmp_path):

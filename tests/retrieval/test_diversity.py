@@ -79,7 +79,7 @@ def test_similarity_is_the_mean_over_common_named_vectors(tmp_path):
     assert ids(hits) == ["first", "no picture", "same picture"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     query=queries,
     k=st.integers(1, 80),
@@ -125,7 +125,7 @@ def _similarities(space):
     return _KNOWN["similarity"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(query=queries, k=st.integers(1, 80), name=st.sampled_from(IDS))
 def test_without_diversity_it_is_the_plain_list(crowd, query, k, name):
     assert crowd.search(vector=query, k=k, diversity=0, num_candidates=k + 5) == crowd.search(
@@ -134,7 +134,7 @@ def test_without_diversity_it_is_the_plain_list(crowd, query, k, name):
     assert crowd.similar(name, k=k, diversity=0.0) == crowd.similar(name, k=k)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(name=st.sampled_from(IDS), k=st.integers(1, 70), diversity=st.floats(0, 1))
 def test_queries_in_several_named_vectors_fill_their_list(crowd, name, k, diversity):
     hits = crowd.similar(name, k=k, diversity=diversity, where="n < 50")

@@ -79,7 +79,7 @@ def keys(hits):
     return [(hit.item_id, hit.score) for hit in hits]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(1, 40), st.integers(1, 80))
 def test_a_longer_list_begins_with_the_shorter_one(crowd, name, options, short, more):
     options = with_query(name, options)
@@ -89,7 +89,7 @@ def test_a_longer_list_begins_with_the_shorter_one(crowd, name, options, short, 
     assert [hit.rank for hit in whole] == list(range(1, len(whole) + 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(3, 15))
 def test_pages_join_to_the_whole_list(crowd, name, options, k):
     options = with_query(name, options)
@@ -105,7 +105,7 @@ def test_pages_join_to_the_whole_list(crowd, name, options, k):
     assert by_offset[: len(whole)] == by_cursor == list(whole)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.sampled_from(sorted(set(LISTS) - {"hybrid"})),
     st.sampled_from([{"films": 2, "songs": 1}, {"books": 3}, {"films": 2, "books": 0.5}]),
@@ -130,7 +130,7 @@ def test_a_number_of_places_is_of_pages_of_one_length(crowd):
     assert ids(page) + ids(shown) == ids(whole)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 6), st.data())
 def test_quotas_hold_on_every_page(crowd, pages, data):
     k, quotas = 6, {"films": 2, "books": 0.5}
@@ -197,7 +197,7 @@ def test_equal_items_have_equal_scores_and_a_stated_order(tmp_path):
     assert len(set(batch.scores[0].tolist())) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 300), st.integers(0, 2**32 - 1))
 def test_a_score_is_the_same_for_one_query_and_for_many(n_queries, n_vectors, seed):
     rng = np.random.default_rng(seed)

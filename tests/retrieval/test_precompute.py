@@ -258,6 +258,23 @@ class TestStorage:
         n_tokens = 20 * 8
         assert size < n_tokens * (4 + 16) * 2
 
+    def test_status_describes_the_models(self, kept, colbert, splade):
+        kept.precompute(f"sparse/{splade}")
+        kept.upsert(rows(["a red hat new", TITLES[0]], 20))
+        described = kept.status()["second_stage"]
+        n_bytes = sum(f.stat().st_size for f in self.table(kept).rglob("*") if f.is_file())
+        assert described[LATE] == {
+            "model": f"{LATE}/{colbert}",
+            "modality": "text",
+            "items": 21,  # one of the new has a text that is known
+            "missing": 1,
+            "bytes": n_bytes,
+        }
+        assert described["sparse"]["items"] == 21
+
+    def test_status_without_any(self, space):
+        assert space.status()["second_stage"] == {}
+
     def test_damaged_vectors_are_named_dropped_and_encoded_again(self, kept, colbert):
         expected = list(kept.search(QUERY, k=20, rerank=LATE))
         (file,) = self.table(kept).glob("data/*")
@@ -274,6 +291,8 @@ class TestStorage:
         (kept.path / "second_stage.json").write_text("{")
         with pytest.raises(InvalidInput, match="verify --drop-damaged"):
             kept.search(QUERY, rerank=LATE)
+        status = kept.status()
+        assert (status["second_stage"], len(status["damage"])) == (None, 1)
         (damage,) = kept.verify().damages
         assert damage.file == "second_stage.json"
         assert kept.verify(drop_damaged=True).sound

@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from isthmus.encoders.backends.runtime import choose_runtime
-from isthmus.encoders.hub import explain_load_errors, find_source
-from isthmus.encoders.models.sentence_parts import (
-    MULTI_VECTOR,
-    SentenceModel,
-    load_model,
-    readable_texts,
-    require_library,
-    require_type,
-    set_max_length,
-)
+from isthmus.encoders.models.sentence_parts import MULTI_VECTOR, SentenceModel, readable_texts
 from isthmus.encoders.multi_vectors import compress, expand, max_sim, record_type
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
-KIND: Final = "late-interaction"
 MEAN: Final = "meanmaxsim"
 
 
@@ -36,6 +25,10 @@ class LateInteraction(SentenceModel):
     dim : int
         Length of a vector.
     """
+
+    kind: ClassVar[str] = "late-interaction"
+    type_name: ClassVar[str] = MULTI_VECTOR
+    gives: ClassVar[str] = "a vector for each token, such as ColBERT's"
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -84,43 +77,3 @@ class LateInteraction(SentenceModel):
         if self.model.similarity_fn_name == MEAN:
             scores /= len(asked)
         return scores
-
-
-def load_late_interaction(
-    name: str,
-    *,
-    max_length: str | None = None,
-    revision: str | None = None,
-    trust_remote_code: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-) -> LateInteraction:
-    """Load a multi-vector model: ColBERT, ColPali and others.
-
-    Parameters
-    ----------
-    name : str
-        A name on the hub, or a local folder.
-    max_length : str, optional
-        Most tokens of a text; by default what the model states.
-    revision, trust_remote_code : str, optional
-        See `find_source`.
-    device, precision
-        As for `isthmus.encoders.registry.load_encoder`.
-
-    Raises
-    ------
-    MissingDependency
-        If Sentence Transformers is not installed.
-    UnknownEncoder
-        If it cannot be loaded, or is no multi-vector model.
-    """
-    spec = f"{KIND}/{name}"
-    require_library()
-    source = find_source(name, spec, revision, trust_remote_code)
-    runtime = choose_runtime(device, precision)
-    with explain_load_errors(spec):
-        require_type(source, MULTI_VECTOR, spec, "a vector for each token, such as ColBERT's")
-        model = load_model(MULTI_VECTOR, source)
-        set_max_length(model, max_length)
-        return LateInteraction(model, KIND, source, runtime)

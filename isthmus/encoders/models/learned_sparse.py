@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
-from isthmus.encoders.backends.runtime import choose_runtime
-from isthmus.encoders.hub import explain_load_errors, find_source
-from isthmus.encoders.models.sentence_parts import (
-    SPARSE,
-    SentenceModel,
-    architectures,
-    load_model,
-    readable_texts,
-    require_library,
-    require_type,
-    set_max_length,
-    type_of,
-)
+from isthmus.encoders.models.sentence_parts import SPARSE, SentenceModel, readable_texts
 from isthmus.errors import UnknownEncoder
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
-KIND: Final = "sparse"
 TERM: Final = "term"
 TERM_WEIGHT: Final = "weight"
 SIMILARITIES: Final = ("dot", "cosine")
@@ -44,6 +31,10 @@ class LearnedSparse(SentenceModel):
         Number of terms.
     """
 
+    kind: ClassVar[str] = "sparse"
+    type_name: ClassVar[str] = SPARSE
+    gives: ClassVar[str] = "weights of terms, such as SPLADE's"
+    untyped: ClassVar[tuple[str, ...]] = ("ForMaskedLM",)
     modality: Modality = "text"
 
     def __init__(self, *arguments: Any) -> None:
@@ -71,6 +62,14 @@ class LearnedSparse(SentenceModel):
             )
         ]
 
+    @classmethod
+    def _check_model(cls, model: Any, spec: str) -> None:
+        if model.similarity_fn_name not in SIMILARITIES:
+            raise UnknownEncoder(
+                f"{spec!r} compares its vectors by {model.similarity_fn_name}; give a model of "
+                f"{' or '.join(SIMILARITIES)}"
+            )
+
     def _run(self, encode: Any, texts: Sequence[str]) -> FloatArray:
         with self.runtime.inference():
             dense = encode(
@@ -91,50 +90,3 @@ class LearnedSparse(SentenceModel):
             records[TERM], records[TERM_WEIGHT] = terms, row[terms]
             found.append(records)
         return found
-
-
-def load_learned_sparse(
-    name: str,
-    *,
-    max_length: str | None = None,
-    revision: str | None = None,
-    trust_remote_code: str | None = None,
-    device: str = "auto",
-    precision: str = "auto",
-) -> LearnedSparse:
-    """Load a model of sparse vectors, such as SPLADE.
-
-    Parameters
-    ----------
-    name : str
-        A name on the hub, or a local folder.
-    max_length : str, optional
-        Most tokens of a text; by default what the model states.
-    revision, trust_remote_code : str, optional
-        See `find_source`.
-    device, precision
-        As for `isthmus.encoders.registry.load_encoder`.
-
-    Raises
-    ------
-    MissingDependency
-        If Sentence Transformers is not installed.
-    UnknownEncoder
-        If it cannot be loaded, or gives no sparse vectors that inner products compare.
-    """
-    spec = f"{KIND}/{name}"
-    require_library()
-    source = find_source(name, spec, revision, trust_remote_code)
-    runtime = choose_runtime(device, precision)
-    with explain_load_errors(spec):
-        words = any(one.endswith("ForMaskedLM") for one in architectures(source))
-        if not (words and type_of(source) is None):
-            require_type(source, SPARSE, spec, "weights of terms, such as SPLADE's")
-        model = load_model(SPARSE, source)
-        set_max_length(model, max_length)
-        if model.similarity_fn_name not in SIMILARITIES:
-            raise UnknownEncoder(
-                f"{spec!r} compares its vectors by {model.similarity_fn_name}; give a model of "
-                f"{' or '.join(SIMILARITIES)}"
-            )
-        return LearnedSparse(model, KIND, source, runtime)

@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Self
 
-from isthmus.encoders.backends.runtime import Runtime
+from isthmus.encoders.backends.runtime import Runtime, choose_runtime
 from isthmus.encoders.encoder import digest_components
-from isthmus.encoders.hub import ModelSource, hash_settings
-from isthmus.encoders.models.transformers_parts import hash_tokenizer, quiet_transformers
+from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source, hash_settings
+from isthmus.encoders.models.transformers_parts import (
+    hash_tokenizer,
+    quiet_transformers,
+    requiring_weights,
+)
 from isthmus.encoders.text import check_texts, cut_text
 from isthmus.encoders.weights import hash_weights
 from isthmus.errors import InvalidInput, MissingDependency, UnknownEncoder
@@ -39,8 +43,6 @@ class SentenceModel:
     ----------
     model : sentence_transformers.base.model.BaseModel
         The model, on the CPU.
-    kind : str
-        The family of its spec.
     source : ModelSource
         Where it was loaded from.
     runtime : Runtime
@@ -48,18 +50,96 @@ class SentenceModel:
 
     Attributes
     ----------
+    kind : str
+        The family of its spec.
+    type_name : str
+        The library's type of it.
+    gives : str
+        What a model of this type gives, for the error about another.
+    untyped : tuple of str
+        Endings of the classes of Transformers that a checkpoint without a type may have.
     spec : str
         The spec that loads it again.
     components : dict of str to str
         Everything that changes its output, by name.
     """
 
+    kind: ClassVar[str]
+    type_name: ClassVar[str]
+    gives: ClassVar[str]
+    untyped: ClassVar[tuple[str, ...]] = ()
     spec: str
 
-    def __init__(self, model: Any, kind: str, source: ModelSource, runtime: Runtime) -> None:
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        *,
+        max_length: str | None = None,
+        revision: str | None = None,
+        trust_remote_code: str | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Self:
+        """Load a model.
+
+        Parameters
+        ----------
+        name : str
+            A name on the hub, or a local folder.
+        max_length : str, optional
+            Most tokens of a text, or of a query and a text together; by default what the model
+            states.
+        revision, trust_remote_code : str, optional
+            See `find_source`.
+        device, precision
+            As for `isthmus.encoders.registry.load_encoder`.
+
+        Raises
+        ------
+        MissingDependency
+            If Sentence Transformers is not installed.
+        UnknownEncoder
+            If it cannot be loaded, or is no model of this type that can be used.
+        """
+        spec = f"{cls.kind}/{name}"
+        require_library()
+        source = cls._find(name, spec, revision, trust_remote_code)
+        runtime = choose_runtime(device, precision)
+        with explain_load_errors(spec):
+            cls._check_source(source, spec)
+            model = load_model(cls.type_name, source)
+            set_max_length(model, max_length)
+            cls._check_model(model, spec)
+            return cls(model, source, runtime)
+
+    @classmethod
+    def _find(
+        cls, name: str, spec: str, revision: str | None, trust_remote_code: str | None
+    ) -> ModelSource:
+        """Return where a model is loaded from."""
+        return find_source(name, spec, revision, trust_remote_code)
+
+    @classmethod
+    def _check_source(cls, source: ModelSource, spec: str) -> None:
+        """Raise `UnknownEncoder` if a checkpoint is of another type."""
+        found, classes = type_of(source), architectures(source)
+        is_untyped = found is None and any(name.endswith(cls.untyped) for name in classes)
+        if found != cls.type_name and not is_untyped:
+            raise UnknownEncoder(
+                f"{spec!r} is no {cls.type_name} "
+                f"({found or ', '.join(classes) or 'of no known type'}); give a model that gives "
+                f"{cls.gives}"
+            )
+
+    @classmethod
+    def _check_model(cls, model: Any, spec: str) -> None:
+        """Raise `UnknownEncoder` if a model of the type cannot be used."""
+
+    def __init__(self, model: Any, source: ModelSource, runtime: Runtime) -> None:
         self.model, self.runtime = model, runtime
         self.components = {
-            "kind": kind,
+            "kind": self.kind,
             **describe_modules(model),
             **source.components,
             "prompts": hash_settings([model.prompts, model.default_prompt_name]),
@@ -93,23 +173,6 @@ def type_of(source: ModelSource) -> str | None:
     return None
 
 
-def require_type(source: ModelSource, expected: str, spec: str, what: str) -> None:
-    """Refuse a checkpoint of another type.
-
-    Raises
-    ------
-    UnknownEncoder
-        If it is one; the message says `what` the model is to give.
-    """
-    found = type_of(source)
-    if found != expected:
-        classes = ", ".join(architectures(source))
-        raise UnknownEncoder(
-            f"{spec!r} is no {expected} ({found or classes or 'of no known type'}); give a model "
-            f"that gives {what}"
-        )
-
-
 def architectures(source: ModelSource) -> list[str]:
     """Return the classes of Transformers that a checkpoint states."""
     return list(settings_of(source, "config.json").get("architectures") or [])
@@ -140,11 +203,17 @@ def require_library() -> None:
 
 
 def load_model(type_name: str, source: ModelSource) -> Any:
-    """Load a model of one of the library's types, on the CPU, in float32."""
+    """Load a model of one of the library's types, on the CPU, in float32.
+
+    Raises
+    ------
+    UnknownEncoder
+        If its checkpoint lacks weights, which the library would fill with random ones.
+    """
     import sentence_transformers
     import torch
 
-    with quiet_transformers():
+    with quiet_transformers(), requiring_weights():
         return getattr(sentence_transformers, type_name)(
             source.name,
             device="cpu",

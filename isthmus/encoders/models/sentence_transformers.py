@@ -8,9 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from isthmus.encoders.audio import Samples, import_soundfile
 from isthmus.encoders.backends.runtime import choose_runtime
 from isthmus.encoders.backends.torch_encoder import TorchEncoder
-from isthmus.encoders.backends.towers import Forward, ImageTower, ModalityTower, TextTower
+from isthmus.encoders.backends.towers import (
+    AudioTower,
+    Forward,
+    ImageTower,
+    ModalityTower,
+    TextTower,
+)
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source
 from isthmus.encoders.models.sentence_parts import (
@@ -24,9 +31,10 @@ from isthmus.encoders.models.sentence_parts import (
     set_max_length,
     type_of,
 )
+from isthmus.encoders.models.transformers_audio import arrays_of_window, audio_tower
 from isthmus.encoders.models.transformers_parts import describe_processor, hash_tokenizer
 from isthmus.encoders.prompts import Prompts, known_prompts, template_of
-from isthmus.errors import UnknownEncoder
+from isthmus.errors import InvalidInput, UnknownEncoder
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:
@@ -49,6 +57,7 @@ def load_sentence_transformer(
     name: str,
     *,
     max_length: str | None = None,
+    window: str | None = None,
     revision: str | None = None,
     trust_remote_code: str | None = None,
     device: str = "auto",
@@ -57,7 +66,7 @@ def load_sentence_transformer(
 ) -> Encoder:
     """Load an encoder of Sentence Transformers with its pooling, dense layers and prompts.
 
-    It encodes texts, images, or both into one space.
+    It encodes texts, images, audio, or several of them into one space.
 
     Parameters
     ----------
@@ -65,6 +74,8 @@ def load_sentence_transformer(
         A name on the hub, with ``sentence-transformers/`` left out, or a local folder.
     max_length : str, optional
         Most tokens of a text; by default what the model states.
+    window : str, optional
+        Seconds of a window of audio; by default what the model takes.
     revision, trust_remote_code : str, optional
         See `find_source`.
     device, precision, compile
@@ -88,7 +99,7 @@ def load_sentence_transformer(
         modules = describe_modules(model)
         identity = {"kind": "sentence-transformers", **modules, **source.components}
         dim = int(model.get_embedding_dimension())
-        towers = _towers(model, dim, _prompts(model, source.name), spec)
+        towers = _towers(model, dim, _prompts(model, source.name), spec, window)
         weights = {n: t for n, t in model.state_dict().items() if "pooler." not in n}
         encoder = TorchEncoder(model, towers, dim, identity, runtime, weights)
         encoder.nested = model.truncate_dim is not None
@@ -122,23 +133,31 @@ def _first(prompts: Mapping[str, str], names: Sequence[str]) -> str:
     return next((prompts[name] for name in names if prompts.get(name)), "")
 
 
-def _towers(model: Any, dim: int, prompts: Prompts, spec: str) -> dict[Modality, ModalityTower]:
-    """Return the tower of each modality that the model takes, of text and of images.
+def _towers(
+    model: Any, dim: int, prompts: Prompts, spec: str, window: str | None
+) -> dict[Modality, ModalityTower]:
+    """Return the tower of each modality that the model takes.
 
     Raises
     ------
+    InvalidInput
+        If a window is given and it takes no audio.
     UnknownEncoder
-        If it takes neither, or more than the tokens of a text.
+        If it takes no modality of Isthmus, or more than the tokens of a text.
     """
     towers: dict[Modality, ModalityTower] = {}
     if model.supports("text"):
         towers["text"] = _text_tower(model, dim, prompts, spec)
     if model.supports("image"):
         towers["image"] = _image_tower(model, dim)
+    if model.supports("audio"):
+        towers["audio"] = _audio_tower(model, dim, window)
+    elif window is not None:
+        raise InvalidInput(f"window is for audio, and {spec!r} takes none; leave it out")
     if not towers:
         raise UnknownEncoder(
             f"{spec!r} takes {', '.join(map(str, model.modalities))}; of Sentence Transformers, "
-            "Isthmus runs models of text and of images; for sounds, give clap/NAME"
+            "Isthmus runs models of text, images and audio"
         )
     return towers
 
@@ -223,6 +242,23 @@ def _image_tower(model: Any, dim: int) -> ImageTower:
 
     processor = getattr(model.processor, "image_processor", model.processor)
     return ImageTower(transform, forward, describe_processor(processor))
+
+
+def _audio_tower(model: Any, dim: int, window: str | None) -> AudioTower:
+    """Return the tower of audio; the library's processor prepares each window by itself."""
+    import_soundfile()
+    extractor = getattr(model.processor, "feature_extractor", model.processor)
+    rate = int(extractor.sampling_rate)
+
+    def extract(samples: Samples) -> dict[str, npt.NDArray[Any]]:
+        features = model.preprocess([{"array": samples, "sampling_rate": rate}])
+        return arrays_of_window({n: t for n, t in features.items() if hasattr(t, "numpy")})
+
+    def forward(**batch: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = model({**batch, "modality": "audio"})["sentence_embedding"]
+        return vectors[:, :dim]
+
+    return audio_tower(extractor, forward, window, {}, extract)
 
 
 def _pools_without_prompt(model: Any) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.encoders.audio import RESAMPLING, Samples, import_soundfile, resolve_windows
 from isthmus.encoders.backends.runtime import Runtime
@@ -75,7 +77,11 @@ def load_feature_extractor(source: ModelSource) -> Any:
 
 
 def audio_tower(
-    extractor: Any, forward: Forward, window: str | None, components: dict[str, str]
+    extractor: Any,
+    forward: Forward,
+    window: str | None,
+    components: dict[str, str],
+    extract: Callable[[Samples], Arrays] | None = None,
 ) -> AudioTower:
     """Build the audio tower of a model behind a feature extractor.
 
@@ -89,11 +95,13 @@ def audio_tower(
         The option ``window`` in seconds; by default the longest that the extractor takes.
     components : dict of str to str
         Settings of `forward` that change a vector.
+    extract : callable, optional
+        Samples of one window to named arrays; by default the extractor alone.
     """
     rate = int(extractor.sampling_rate)
     windows = resolve_windows(window, _max_samples(extractor), DEFAULT_WINDOW_S, rate)
     return AudioTower(
-        extract=_FeatureExtraction(extractor),
+        extract=extract or _FeatureExtraction(extractor),
         rate=rate,
         windows=windows,
         forward=forward,
@@ -118,12 +126,17 @@ class _FeatureExtraction:
         features = extractor(
             samples, sampling_rate=extractor.sampling_rate, return_tensors="np", **mask
         )  # (1, ...) each
-        arrays = {name: _as_float32(np.asarray(array)[0]) for name, array in features.items()}
-        if _IS_LONGER in arrays:
-            # A window is never longer than the model takes. CLAP's extractor marks one clip of
-            # every call as longer all the same, which is meant for training.
-            arrays[_IS_LONGER] = np.zeros_like(arrays[_IS_LONGER])
-        return arrays
+        return arrays_of_window(features)
+
+
+def arrays_of_window(features: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of the only row of a feature extractor's output, shape (1, ...) each."""
+    arrays = {name: _as_float32(np.asarray(array)[0]) for name, array in features.items()}
+    if _IS_LONGER in arrays:
+        # A window is never longer than the model takes. CLAP's extractor marks one clip of
+        # every call as longer all the same, which is meant for training.
+        arrays[_IS_LONGER] = np.zeros_like(arrays[_IS_LONGER])
+    return arrays
 
 
 def _as_float32(array: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
@@ -88,15 +88,54 @@ def load_model(source: ModelSource, model_class: Any) -> LoadedModel:
             output_loading_info=True,
         )
     missing = frozenset(info["missing_keys"])
-    required = sorted(name for name in missing if not any(part in name for part in UNUSED_WEIGHTS))
-    if required:
-        raise UnknownEncoder(
-            f"the checkpoint of {source.name} lacks {len(required)} of the model's weights, "
-            f"such as {required[0]}; give a checkpoint that was saved whole from a "
-            f"{type(model).__name__}"
-        )
+    require_weights(source.name, type(model).__name__, missing)
     state = model.state_dict()
     return LoadedModel(model, {name: t for name, t in state.items() if name not in missing})
+
+
+def require_weights(name: str, model_class: str, missing: Iterable[str]) -> None:
+    """Refuse a checkpoint that lacks weights which vectors depend on.
+
+    Parameters
+    ----------
+    name : str
+        The checkpoint.
+    model_class : str
+        The class that it was loaded into.
+    missing : iterable of str
+        Names of the weights that it lacks, of any kind.
+
+    Raises
+    ------
+    UnknownEncoder
+        If there are such weights.
+    """
+    required = sorted(one for one in missing if not any(part in one for part in UNUSED_WEIGHTS))
+    if required:
+        raise UnknownEncoder(
+            f"the checkpoint of {name} lacks {len(required)} of the model's weights, "
+            f"such as {required[0]}; give a checkpoint that was saved whole from a {model_class}"
+        )
+
+
+@contextmanager
+def requiring_weights() -> Iterator[None]:
+    """Refuse checkpoints as `require_weights` does while another library loads their models."""
+    from transformers import modeling_utils
+
+    module: Any = modeling_utils
+    report = module.log_state_dict_report
+
+    def checked(model: Any, pretrained_model_name_or_path: str, **options: Any) -> None:
+        missing = options["loading_info"].missing_keys
+        require_weights(pretrained_model_name_or_path, type(model).__name__, missing)
+        report(model, pretrained_model_name_or_path, **options)
+
+    module.log_state_dict_report = checked
+    try:
+        yield
+    finally:
+        module.log_state_dict_report = report
 
 
 @contextmanager

@@ -11,14 +11,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
+import pyarrow as pa
 
 from isthmus.data.media import MediaStore
 from isthmus.durable import write_atomically
 from isthmus.encoders.decoding import decode
-from isthmus.encoders.embedding_cache import RecordCache
+from isthmus.encoders.embedding_cache import ContentCache, RecordCache
 from isthmus.errors import InvalidInput, InvalidMedia, command_in
 from isthmus.files import with_checksum, without_checksum
 from isthmus.index.catalog.snapshot import Snapshot
@@ -110,6 +111,37 @@ def stored_records(space: Path, model: RecordModel) -> RecordCache | None:
     """Return the records of a model; None where none were ever stored."""
     name = f"{model.modality}-{model.fingerprint}.lance"
     return open_records(space, model) if (space / EMBEDDING_CACHE_FOLDER / name).is_dir() else None
+
+
+def describe_records(space: Path, snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    """Describe the models whose records a space keeps, by family; no model is loaded.
+
+    Returns
+    -------
+    dict of str to dict
+        ``model`` (its spec), ``modality``, ``items`` with a record, ``missing``, the items whose
+        content has none yet, and ``bytes`` on disk.
+
+    Raises
+    ------
+    InvalidInput
+        If the file that names the models is damaged.
+    """
+    described = {}
+    for family, model in read_models(space).items():
+        for folder in (space / EMBEDDING_CACHE_FOLDER).glob(f"*-{model.fingerprint}.lance"):
+            modality = cast(Modality, folder.name.partition("-")[0])
+            cache = ContentCache(folder.parent, modality, model.fingerprint, pa.large_binary())
+            hashes = snapshot.content_digests([modality]).column(CONTENT_HASH[modality])
+            has_record = cache.contains(hashes.to_pylist())
+            described[family] = {
+                "model": model.spec,
+                "modality": modality,
+                "items": int(has_record.sum()),
+                "missing": int((~has_record).sum()),
+                "bytes": sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()),
+            }
+    return described
 
 
 def encode_contents(

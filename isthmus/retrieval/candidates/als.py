@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, FloatArray
-from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
-from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.factor_generator import FactorGenerator
 from isthmus.retrieval.candidates.implicit_factors import FoldIn, factorize, limited_factors
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -32,23 +31,14 @@ WARM_ITERATIONS = 4
 
 
 @dataclass
-class ALS(CandidateGenerator):
+class ALS(FactorGenerator):
     """Score items by the product of their factors and those solved from the history.
 
-    The matrix is that of all domains together.
+    The matrix is that of all domains together. Hyperparameters of the factorization are those of
+    `FactorGenerator`.
 
     Attributes
     ----------
-    factors : int
-        Number of latent factors of a factorization.
-    regularization : float
-        L2 penalty of the factors.
-    alpha : float
-        Confidence of a liked item, where every other item has confidence 1.
-    iterations : int
-        Alternations.
-    seed : int
-        Of the initial factors.
     limit_factors : bool
         Whether to use no more factors than half the smaller side of the matrix.
     added_confidence : float
@@ -61,8 +51,6 @@ class ALS(CandidateGenerator):
     factors: int = 128
     regularization: float = 150.0
     alpha: float = 20.0
-    iterations: int = 12
-    seed: int = 0
     limit_factors: bool = True
     added_confidence: float = 1.0
     seeds: int = 1
@@ -71,7 +59,7 @@ class ALS(CandidateGenerator):
         """Factorize the matrix of liked items."""
         settings = (self._width(data), self.regularization, self.alpha, self.iterations)
         items = [factorize(data.liked, *settings, self.seed + n)[1] for n in range(self.seeds)]
-        return self._set_items(np.concatenate(items, axis=1), self.seeds)
+        return self._set(np.concatenate(items, axis=1), self.seeds)
 
     def fit_grid(self, data: TrainingData) -> Iterator[Self]:
         """Yield one factorization for each penalty and confidence, each begun from the last."""
@@ -83,7 +71,7 @@ class ALS(CandidateGenerator):
             settings = (width, regularization, alpha, iterations, self.seed)
             found = factorize(data.liked, *settings, found)
             other = replace(self, regularization=regularization, alpha=alpha)
-            yield other._set_items(found[1], seeds=1)
+            yield other._set(found[1], seeds=1)
 
     def _width(self, data: TrainingData) -> int:
         """Return the factors of a factorization."""
@@ -98,7 +86,7 @@ class ALS(CandidateGenerator):
             fold_in.solve(users, self.alpha, self.added_confidence) for fold_in in self._fold_ins
         ]
         factors = np.concatenate(blocks, axis=1) / np.float32(len(blocks))
-        return DotProductScorer(factors, self._items, self._indexes.of(data, self._items, target))
+        return self._products(data, factors, target)
 
     def state(self) -> ArrayState:
         """Return the item factors, those of all factorizations side by side."""
@@ -106,11 +94,10 @@ class ALS(CandidateGenerator):
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
-        return self._set_items(state["items"], self.seeds)
+        return self._set(state["items"], self.seeds)
 
-    def _set_items(self, items: FloatArray, seeds: int) -> Self:
-        self._items = items
-        self._indexes = DotProductIndexes(np.asarray(items.any(axis=1)))
+    def _set(self, items: FloatArray, seeds: int) -> Self:
+        self._set_items(items)
         blocks = np.split(items, seeds, axis=1)
         self._fold_ins = [FoldIn(block, self.regularization) for block in blocks]
         return self

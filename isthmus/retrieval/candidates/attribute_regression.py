@@ -14,49 +14,35 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
-from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
-from isthmus.retrieval.candidates.generator import CandidateGenerator
-from isthmus.retrieval.candidates.implicit_factors import factorize, limited_factors
+from isthmus.retrieval.candidates.factor_generator import FactorGenerator
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
 
 @dataclass
-class AttributeRegression(CandidateGenerator):
+class AttributeRegression(FactorGenerator):
     """Score items by their factors and those that the attributes of a user predict.
 
     Users without attributes have no scores. Without attributes of users nothing is factorised.
+    Hyperparameters of the factorization are those of `FactorGenerator`.
 
     Attributes
     ----------
-    factors : int
-        Number of latent factors, at most half the smaller side of the matrix.
-    regularization : float
-        L2 penalty of the factors.
-    alpha : float
-        Confidence of a liked item, where every other item has confidence 1.
-    iterations : int
-        Alternations.
     l2 : float
         Ridge penalty of the regression.
     min_users : int
         Users of a key, at least.
     max_keys : int
         Keys, at most.
-    seed : int
-        Of the initial factors.
     """
 
     name: ClassVar[str] = "attribute regression"
     factors: int = 32
-    regularization: float = 50.0
-    alpha: float = 10.0
     iterations: int = 8
     l2: float = 20.0
     min_users: int = 5
     max_keys: int = 2_000
-    seed: int = 0
 
     def fit(self, data: TrainingData) -> Self:
         """Factorise the likes, and regress the factors of users on their attributes."""
@@ -67,14 +53,11 @@ class AttributeRegression(CandidateGenerator):
         if attributes is None or not len(keys):
             empty = np.zeros((len(data), 1), np.float32)
             return self._set(keys, np.zeros((1, 1), np.float32), empty)
-        factors = limited_factors(self.factors, data.liked)
-        users, items = factorize(
-            data.liked, factors, self.regularization, self.alpha, self.iterations, self.seed
-        )
+        users, items = self.factorize(data.liked)
         matrix = attributes.matrix(keys)
         taught = (np.diff(matrix.indptr) > 0) & users.any(axis=1)
         x, y = matrix[taught], users[taught]  # (n_taught, n_keys), (n_taught, factors)
-        mean = y.mean(axis=0) if len(y) else np.zeros(factors, np.float32)
+        mean = y.mean(axis=0) if len(y) else np.zeros(items.shape[1], np.float32)
         gram = np.asarray((x.T @ x).toarray(), np.float64)
         gram[np.diag_indices_from(gram)] += self.l2
         weights = np.linalg.solve(gram, np.asarray(x.T @ (y - mean), np.float64))
@@ -87,8 +70,7 @@ class AttributeRegression(CandidateGenerator):
             matrix = users.attributes.matrix(self._keys)
             predicted = matrix @ self._weights[:-1] + self._weights[-1]
             vectors = np.where(np.diff(matrix.indptr)[:, None] > 0, predicted, 0)
-        index = self._indexes.of(data, self._items, target)
-        return DotProductScorer(np.asarray(vectors, np.float32), self._items, index)
+        return self._products(data, vectors, target)
 
     def state(self) -> ArrayState:
         """Return the keys, the weights of the regression, and the item factors."""
@@ -99,6 +81,6 @@ class AttributeRegression(CandidateGenerator):
         return self._set(state["keys"], state["weights"], state["items"])
 
     def _set(self, keys: Columns, weights: FloatArray, items: FloatArray) -> Self:
-        self._keys, self._weights, self._items = keys, weights, items
-        self._indexes = DotProductIndexes(np.asarray(items.any(axis=1)))
+        self._keys, self._weights = keys, weights
+        self._set_items(items)
         return self

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask, with_prefix
-from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
-from isthmus.retrieval.candidates.generator import CandidateGenerator
+from isthmus.retrieval.candidates.factor_generator import FactorGenerator
 from isthmus.retrieval.candidates.implicit_factors import FoldIn, factorize, limited_factors
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -33,7 +32,7 @@ WARM_ITERATIONS = 4
 
 
 @dataclass
-class FactorRegression(CandidateGenerator):
+class FactorRegression(FactorGenerator):
     """Score items by user factors that are predicted from the history in other domains.
 
     For each target domain, ALS factorizes the likes of the target and those of everything else.
@@ -41,37 +40,23 @@ class FactorRegression(CandidateGenerator):
     factors. What is known of a user in the target then corrects the mapped factors, see
     `FoldIn.update`. Without any history in other domains the mean factors of the users of the
     target take the place of the mapped ones. A target with fewer shared users than `min_shared`
-    has no map, and its items no scores.
+    has no map, and its items no scores. Hyperparameters of the factorizations are those of
+    `FactorGenerator`.
 
     Attributes
     ----------
-    factors : int
-        Number of latent factors of each side.
-    regularization : float
-        L2 penalty of the factors.
-    alpha : float
-        Confidence of a liked item, where every other item has confidence 1.
-    iterations : int
-        Alternations.
     seeds : int
         Factorizations of each side, from other initial factors each, whose scores are averaged.
     l2 : float
         Ridge penalty of the map for each shared user.
     min_shared : int
         Shared users from which on there is a map.
-    seed : int
-        Of the initial factors.
     """
 
     name: ClassVar[str] = "factor regression"
-    factors: int = 64
-    regularization: float = 50.0
-    alpha: float = 10.0
-    iterations: int = 12
     seeds: int = 2
     l2: float = 0.3
     min_shared: int = 50
-    seed: int = 0
 
     def fit(self, data: TrainingData) -> Self:
         """Factorize both sides of every target, and regress one on the other."""
@@ -137,8 +122,7 @@ class FactorRegression(CandidateGenerator):
         vectors = np.zeros((len(users), self._items.shape[1]), np.float32)
         if target in self._maps:
             vectors = self._user_factors(data, users, target)
-        index = self._indexes.of(data, self._items, target)
-        return DotProductScorer(vectors, self._items, index)
+        return self._products(data, vectors, target)
 
     def state(self) -> ArrayState:
         """Return the item factors and the map of each target."""
@@ -157,8 +141,8 @@ class FactorRegression(CandidateGenerator):
     def _set(
         self, items: FloatArray, sources: dict[int, FloatArray], maps: dict[int, FloatArray]
     ) -> Self:
-        self._items, self._sources, self._maps = items, sources, maps
-        self._indexes = DotProductIndexes(np.asarray(items.any(axis=1)))
+        self._sources, self._maps = sources, maps
+        self._set_items(items)
         self._fold_ins: dict[int, list[tuple[FoldIn, FoldIn]]] = {}
         return self
 

@@ -19,6 +19,7 @@ from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.settings import Normalisation
 
 SAMPLE_SIZE = 20_000
+COARSE_DIM = 64
 BATCH_SIZE = 8_192  # items that are projected at once
 
 
@@ -118,3 +119,35 @@ class FeatureProjection:
             # Full whitening divides by values ** 0.5 and amplifies noise; this is half of it.
             directions = directions / np.maximum(values, values[0] * 1e-3 + 1e-12) ** 0.25
         return directions.astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectedFeatures:
+    """The content vectors of items as a projection maps them.
+
+    Attributes
+    ----------
+    projection : FeatureProjection
+        The projection.
+    vectors : numpy.ndarray
+        float32, shape (n_items, width), unit or zero. New items differ in nothing but their
+        contents, and the smaller components, too, separate them.
+    coarse : numpy.ndarray
+        float32, shape (n_items, coarse width): the larger components alone, unit or zero.
+    """
+
+    projection: FeatureProjection
+    vectors: FloatArray
+    coarse: FloatArray
+
+    @classmethod
+    def of(cls, projection: FeatureProjection, vectors: FloatArray) -> ProjectedFeatures:
+        """Return projected vectors together with their larger components."""
+        return cls(projection, vectors, coarse(vectors))
+
+
+def coarse(vectors: FloatArray) -> FloatArray:
+    """Return the 64 largest components of projected vectors, (n_items, 64), unit or zero."""
+    components = vectors[:, :COARSE_DIM]
+    norms = np.linalg.norm(components, axis=1, keepdims=True)
+    return np.asarray(components / np.maximum(norms, 1e-6), np.float32)

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask, with_prefix
-from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
-from isthmus.retrieval.candidates.generator import CandidateGenerator
-from isthmus.retrieval.candidates.implicit_factors import factorize, limited_factors
+from isthmus.retrieval.candidates.factor_generator import FactorGenerator
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 ITEMS = "items"
 PROFILES = "profiles/"
@@ -35,7 +30,7 @@ Float64Array = npt.NDArray[np.float64]
 
 
 @dataclass
-class ProfileRegression(CandidateGenerator):
+class ProfileRegression(FactorGenerator):
     """Score items by user factors that are predicted from the content of the history.
 
     For each target domain, ALS factorizes the likes of the target. A profile of a user is the sum
@@ -44,31 +39,17 @@ class ProfileRegression(CandidateGenerator):
     takes out the shift between the domains. A ridge regression maps profiles to centred factors.
     It learns from the profiles of users in the target, which need no shared user, and from those
     of shared users in the other domains. A history in both has the mean of both predictions,
-    weighted by the numbers of items.
+    weighted by the numbers of items. Hyperparameters of the factorization are those of
+    `FactorGenerator`.
 
     Attributes
     ----------
-    factors : int
-        Number of latent factors.
-    regularization : float
-        L2 penalty of the factors.
-    alpha : float
-        Confidence of a liked item, where every other item has confidence 1.
-    iterations : int
-        Alternations.
     l2 : float
         Ridge penalty for each profile.
-    seed : int
-        Of the initial factors.
     """
 
     name: ClassVar[str] = "profile regression"
-    factors: int = 64
-    regularization: float = 50.0
-    alpha: float = 10.0
-    iterations: int = 12
     l2: float = 3.0
-    seed: int = 0
 
     def fit(self, data: TrainingData) -> Self:
         """Factorize the likes of every target, and regress the factors on profiles."""
@@ -104,12 +85,11 @@ class ProfileRegression(CandidateGenerator):
             for chosen, offset in zip((inside, ~inside), offsets, strict=True):
                 part = users.filter(chosen)
                 counts = part.counts()[:, None]
-                sums = _binary(part, len(self._items)) @ self._profiles[target]
+                sums = part.binary(len(self._items)) @ self._profiles[target]
                 total += counts * (sums / np.sqrt(np.maximum(counts, 1)) - offset)
             counts = users.counts()[:, None]
             vectors = np.where(counts > 0, mean + total / np.maximum(counts, 1), 0)
-        index = self._indexes.of(data, self._items, target)
-        return DotProductScorer(np.asarray(vectors, np.float32), self._items, index)
+        return self._products(data, vectors, target)
 
     def state(self) -> ArrayState:
         """Return the item factors, and what maps the histories to factors for each target."""
@@ -126,8 +106,8 @@ class ProfileRegression(CandidateGenerator):
     def _set(
         self, items: FloatArray, profiles: dict[int, FloatArray], offsets: dict[int, FloatArray]
     ) -> Self:
-        self._items, self._profiles, self._offsets = items, profiles, offsets
-        self._indexes = DotProductIndexes(np.asarray(items.any(axis=1)))
+        self._profiles, self._offsets = profiles, offsets
+        self._set_items(items)
         return self
 
 
@@ -154,14 +134,7 @@ class _Regression:
         if len(users) < MIN_USERS:
             return
         liked = liked[users]
-        self.factors, self.items = factorize(
-            liked,
-            limited_factors(settings.factors, liked),
-            settings.regularization,
-            settings.alpha,
-            settings.iterations,
-            settings.seed,
-        )
+        self.factors, self.items = settings.factorize(liked)
         self._in_target = _Standard(self._profiles(data, users, self.inside))
         others = np.flatnonzero(data.liked @ (~self.inside).astype(np.float32) > 0)
         self._in_others = _Standard(self._profiles(data, others, ~self.inside))
@@ -202,10 +175,9 @@ class _Regression:
 
     def _profiles(self, data: TrainingData, users: Columns, items: Mask) -> FloatArray:
         """Return the profiles of users by what they liked of some items, (n_users, dim)."""
-        histories = UserHistories.from_matrix(data.liked[users])
-        histories = histories.filter(items[histories.columns])
-        counts = np.maximum(histories.counts(), 1)[:, None]
-        sums = _binary(histories, len(data)) @ self._contents
+        liked = data.liked[users][:, items]
+        counts = np.maximum(np.diff(liked.indptr), 1)[:, None]
+        sums = liked @ self._contents[items]
         return np.asarray(sums / np.sqrt(counts), np.float32)
 
 
@@ -226,11 +198,3 @@ class _Standard:
             deviation = profiles.std(axis=0, dtype=np.float64)
             self.deviation = np.where(deviation > 1e-6, deviation, np.inf)
         self.rows: Float64Array = (profiles - self.mean) / self.deviation
-
-
-def _binary(users: UserHistories, n_items: int) -> csr_array:
-    """Return 1 where an item is in a history, float32, shape (n_users, n_items)."""
-    from scipy.sparse import csr_array
-
-    ones = np.ones(len(users.columns), np.float32)
-    return csr_array((ones, users.columns, users.starts), shape=(len(users), n_items))

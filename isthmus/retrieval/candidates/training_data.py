@@ -14,8 +14,9 @@ from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import binarize
 from isthmus.numerics.svd import truncated_svd
 from isthmus.retrieval.candidates.content_graph import content_graph
-from isthmus.retrieval.candidates.feature_projection import FeatureProjection
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection, ProjectedFeatures
 from isthmus.retrieval.candidates.item_features import ItemFeatures
+from isthmus.retrieval.candidates.settings import Normalisation
 from isthmus.retrieval.candidates.tfidf import TfidfVocabulary
 
 if TYPE_CHECKING:
@@ -46,13 +47,8 @@ class TrainingData:
         Shape (n_users, n_items).
     targets : tuple of str, optional
         The domains that are recommended from; by default all.
-    projected_features : numpy.ndarray, optional
-        float32, shape (n_items, width): the vectors as a recommender projects them, where they
-        are cached.
-    coarse_features : numpy.ndarray, optional
-        float32, shape (n_items, coarse width): their largest components, where they are cached.
-    projection : FeatureProjection, optional
-        The projection that computed both.
+    normalisation : str
+        Of the content vectors where they are projected, see `FeatureProjection`.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -61,12 +57,11 @@ class TrainingData:
     features: ItemFeatures
     interactions: InteractionMatrix
     targets: tuple[str, ...] | None = None
-    projected_features: FloatArray | None = None
-    coarse_features: FloatArray | None = None
-    projection: FeatureProjection | None = None
+    normalisation: Normalisation = "whiten"
     # Lists of one element at most: `replace` shares them between this and `without_entries`.
     _content_graph: list[csr_array] = field(default_factory=list, repr=False)
     _tfidf: list[tuple[TfidfVocabulary, csr_array]] = field(default_factory=list, repr=False)
+    _projected: list[ProjectedFeatures] = field(default_factory=list, repr=False)
     _contents: list[FloatArray] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
@@ -127,15 +122,33 @@ class TrainingData:
         return self._tfidf[0]
 
     @property
+    def projected(self) -> ProjectedFeatures:
+        """The projected content vectors of the items, in `CONTENT_DIM` dimensions at most.
+
+        Computed when first used. Data made by `without_entries` shares them.
+        """
+        if not self._projected:
+            projection = FeatureProjection(CONTENT_DIM, self.normalisation)
+            projection.fit(self.features, self.domains, len(self.domain_names))
+            vectors = projection.transform(self.features, self.domains, np.arange(len(self)))
+            self._projected.append(ProjectedFeatures.of(projection, vectors))
+        return self._projected[0]
+
+    def projected_by(self, projection: FeatureProjection) -> ProjectedFeatures | None:
+        """Return the projected content vectors if they were computed by a projection."""
+        found = self._projected[0] if self._projected else None
+        return found if found is not None and found.projection is projection else None
+
+    @property
     def contents(self) -> FloatArray:
         """Words and content vectors of the items side by side, float32, shape (n_items, dim).
 
-        The words are the leading components of the TF-IDF vectors, the content vectors are
-        projected (see `FeatureProjection`). Both are centred for each domain, and weigh the same.
+        The words are the leading components of the TF-IDF vectors, centred for each domain; the
+        content vectors are projected. Both weigh the same.
         Computed when first used. Data made by `without_entries` shares it.
         """
         if not self._contents:
-            self._contents.append(np.hstack([self._words(), self._projected()]))
+            self._contents.append(np.hstack([self._words(), self.projected.vectors]))
         return self._contents[0]
 
     def _words(self) -> FloatArray:
@@ -147,12 +160,6 @@ class TrainingData:
             vectors[inside] -= vectors[inside].mean(axis=0)
         length = float(np.linalg.norm(vectors, axis=1).mean()) if len(vectors) else 0.0
         return np.asarray(vectors / max(length, 1e-9), np.float32)
-
-    def _projected(self) -> FloatArray:
-        """Return the projected content vectors, of length 1, shape (n_items, CONTENT_DIM)."""
-        projection = FeatureProjection(CONTENT_DIM)
-        projection.fit(self.features, self.domains, len(self.domain_names))
-        return projection.transform(self.features, self.domains, np.arange(len(self)))
 
     def without_entries(self, hidden: Mask) -> TrainingData:
         """Return the data without some entries of the interaction matrix, shape (n_entries,)."""

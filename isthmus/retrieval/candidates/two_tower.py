@@ -140,12 +140,12 @@ class TwoTower(CandidateGenerator):
         return self._set_network(network, state["items"])
 
     def _features(self, data: TrainingData, columns: Columns) -> FloatArray:
-        """Return projected features of items; those cached in the data if they are the same."""
-        cached, projection = data.coarse_features, data.projection
-        width = self._projection.width
-        if cached is not None and projection is not None and cached.shape[1] == width:
+        """Return projected features of items; those of the data if they are the same."""
+        projected = data.projected
+        if projected.coarse.shape[1] == self._projection.width:
+            projection = projected.projection
             if self._compared is None or self._compared[0] is not projection:
                 self._compared = projection, self._projection.is_prefix_of(projection)
             if self._compared[1]:
-                return cached[columns]
+                return projected.coarse[columns]
         return self._projection.transform(data.features, data.domains, columns)

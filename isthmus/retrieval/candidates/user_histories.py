@@ -137,13 +137,16 @@ class UserHistories:
         liked = self.liked
         return SparseRows(liked.starts, liked.columns, liked.weights)
 
-    def seen(self, n_items: int) -> csr_array:
-        """Return 1 for every entry that is not assumed, float32, shape (n_users, n_items)."""
+    def binary(self, n_items: int) -> csr_array:
+        """Return 1 for every entry, float32, shape (n_users, n_items)."""
         from scipy.sparse import csr_array
 
-        seen = self.filter(~self.assumed) if self.assumed.any() else self
-        ones = np.ones(len(seen.columns), np.float32)
-        return csr_array((ones, seen.columns, seen.starts), shape=(len(self), n_items))
+        ones = np.ones(len(self.columns), np.float32)
+        return csr_array((ones, self.columns, self.starts), shape=(len(self), n_items))
+
+    def seen(self, n_items: int) -> csr_array:
+        """Return 1 for every entry that is not assumed, float32, shape (n_users, n_items)."""
+        return (self.filter(~self.assumed) if self.assumed.any() else self).binary(n_items)
 
     def weights_matrix(self, n_items: int) -> csr_array:
         """Return the weights of the liked items, float32, shape (n_users, n_items)."""

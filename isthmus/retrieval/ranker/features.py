@@ -231,7 +231,7 @@ def _content_features(inputs: FeatureInputs) -> FloatArray:
     out = np.zeros((len(pool.items), len(CONTENT.columns)), np.float32)
     inside = data.domains[histories.columns] == inputs.target
     kinds = [
-        (_fetcher(get, data, pool.items), get(data, histories.columns))
+        (_fetcher(get, inputs), get(data, histories.columns))
         for get in (inputs.statistics.contents, inputs.statistics.coarse)
     ]
     for user in range(len(pool)):
@@ -246,13 +246,14 @@ def _content_features(inputs: FeatureInputs) -> FloatArray:
 
 
 def _fetcher(
-    get: Callable[[TrainingData, Columns], FloatArray], data: TrainingData, items: Columns
+    get: Callable[[TrainingData, Columns], FloatArray], inputs: FeatureInputs
 ) -> Callable[[slice], FloatArray]:
-    """Return a function from a slice of the items to their contents.
+    """Return a function from a slice of the candidates to their contents.
 
-    Contents that are mapped already are read a slice at a time; others are mapped all at once.
+    Contents that are projected already are read a slice at a time; others are projected at once.
     """
-    if data.projected_features is not None:
+    data, items = inputs.data, inputs.pool.items
+    if data.projected_by(inputs.statistics.projection) is not None:
         return lambda part: get(data, items[part])
     contents = get(data, items)
     return lambda part: contents[part]

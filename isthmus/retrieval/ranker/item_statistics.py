@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
-from isthmus.retrieval.candidates.feature_projection import FeatureProjection
-from isthmus.retrieval.candidates.settings import Normalisation
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection, coarse
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.numeric_features import NumericAttributes
 
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 
 PROJECTION_PREFIX = "projection."
 NUMERIC_PREFIX = "numeric."
-COARSE_DIM = 64
 STATISTICS = (
     "popularity",
     "discounted popularity rank",
@@ -31,7 +28,6 @@ STATISTICS = (
 )
 
 
-@dataclass
 class ItemStatistics:
     """Statistics of items, learned from training data.
 
@@ -41,27 +37,17 @@ class ItemStatistics:
 
     Attributes
     ----------
-    normalisation : str
-        Normalisation of the contents, see `FeatureProjection`.
-    seed : int
-        Seed of the sample from which the map of the contents is learned.
-    dim : int
-        Length of mapped contents, at most. New items differ in nothing but their contents, and
-        the smaller components, too, separate them; `coarse` has the larger ones alone.
+    projection : FeatureProjection
+        Of the contents.
     """
 
-    normalisation: Normalisation = "whiten"
-    seed: int = 0
-    dim: int = 256
-    _similar_popularity: tuple[csr_array, FloatArray] | None = field(
-        default=None, init=False, repr=False
-    )
+    projection: FeatureProjection
+    _similar_popularity: tuple[csr_array, FloatArray] | None
 
     def fit(self, data: TrainingData) -> Self:
         """Learn the statistics."""
         self._similar_popularity = None
-        self.projection = FeatureProjection(self.dim, self.normalisation, self.seed)
-        self.projection.fit(data.features, data.domains, len(data.domain_names))
+        self.projection = data.projected.projection
         self._popularity = _popularity(data)
         self._discounted_rank = _discounted_popularity_ranks(data)
         self._freshness = _freshness(data)
@@ -93,22 +79,19 @@ class ItemStatistics:
         popularity = np.where(known, self._popularity[np.where(known, items, 0)], 0)
         return np.asarray(popularity, np.float32)
 
-    @property
-    def coarse_dim(self) -> int:
-        """Length of coarse contents, which the attention of the ranker reads."""
-        return min(COARSE_DIM, self.projection.width)
-
     def contents(self, data: TrainingData, items: Columns) -> FloatArray:
-        """Return the mapped contents of items, float32, shape (len(items), dim)."""
-        if data.projected_features is not None:
-            return data.projected_features[items]
+        """Return the projected contents of items, float32, shape (len(items), dim)."""
+        projected = data.projected_by(self.projection)
+        if projected is not None:
+            return projected.vectors[items]
         distinct, at = np.unique(items, return_inverse=True)
         return self.projection.transform(data.features, data.domains, distinct)[at]
 
     def coarse(self, data: TrainingData, items: Columns) -> FloatArray:
-        """Return the coarse contents of items, see `coarse`, shape (len(items), coarse_dim)."""
-        if data.coarse_features is not None:
-            return data.coarse_features[items]
+        """Return the coarse contents of items, see `coarse`, shape (len(items), coarse dim)."""
+        projected = data.projected_by(self.projection)
+        if projected is not None:
+            return projected.coarse[items]
         return coarse(self.contents(data, items))
 
     def without_components(self, part: slice) -> ItemStatistics:
@@ -133,7 +116,7 @@ class ItemStatistics:
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
         content = with_prefix(state, PROJECTION_PREFIX)
-        self.projection = FeatureProjection(self.dim, self.normalisation).restore(content)
+        self.projection = FeatureProjection().restore(content)
         self._similar_popularity = None
         self._popularity = state["popularity"]
         self._discounted_rank = state["discounted_popularity_rank"]
@@ -150,13 +133,6 @@ class ItemStatistics:
             popularity = self.popularity(np.arange(len(data)))
             cached = self._similar_popularity = graph, np.asarray(graph @ popularity, np.float32)
         return cached[1]
-
-
-def coarse(contents: FloatArray) -> FloatArray:
-    """Return the 64 largest components of mapped contents, (n_items, 64), unit length or zero."""
-    components = contents[:, :COARSE_DIM]
-    norms = np.linalg.norm(components, axis=1, keepdims=True)
-    return np.asarray(components / np.maximum(norms, 1e-6), np.float32)
 
 
 def _popularity(data: TrainingData) -> FloatArray:

@@ -17,6 +17,7 @@ from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.retrieval.candidates.generators import attribute_generators
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.situations import UNKNOWN
 from isthmus.retrieval.ranker.calibration import (
     Calibration,
     ReliabilityBin,
@@ -37,11 +38,11 @@ from isthmus.retrieval.ranker.models.network import Network
 from isthmus.retrieval.ranker.models.registry import MODELS
 from isthmus.retrieval.ranker.settings import STACK
 from isthmus.retrieval.ranker.situation_report import SituationReport
-from isthmus.retrieval.ranker.situations import UNKNOWN
 
 IMPERSONAL = (Popularity.name, Trend.name)
 RESAMPLES = 2_000
 LISTED = 20
+SCORED_USERS = 64  # whose features are in memory in single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,11 +205,14 @@ class SituationTraining:
 
     def scored(self, members: Sequence[RankerModel]) -> Scored:
         """Score each group of users by the member that was trained without it."""
-        scores = np.zeros(len(self.examples.items), np.float32)
+        examples, group_of = self.examples, self.validation.group_of
+        scores = np.zeros(len(examples.items), np.float32)
         for group, member in enumerate(members):
-            held_out = np.flatnonzero(self.validation.group_of[self.examples.users] == group)
-            part = self.examples.take(held_out)
-            scores[self.examples.rows_of(held_out)] = member.score(part.features, part.starts)
+            held_out = np.flatnonzero(group_of[examples.users] == group)
+            for first in range(0, len(held_out), SCORED_USERS):
+                users = held_out[first : first + SCORED_USERS]
+                part = examples.take(users)
+                scores[examples.rows_of(users)] = member.score(part.features, part.starts)
         return self._scored(members, scores)
 
     def _scored(self, members: Sequence[RankerModel], scores: FloatArray) -> Scored:

@@ -214,15 +214,13 @@ def _without_each_vector(
 ) -> FloatArray:
     """Score items with each named vector ignored in turn, shape (n_vectors, n_items)."""
     names = serving.features.vector_names
-    # Without cached projections, so that features are projected without the vector.
-    data = replace(serving.data, projected_features=None, coarse_features=None)
     out = np.zeros((len(names), len(items)), np.float32)
     for at, name in enumerate(names):
         part = serving.features.part_of(name)
         statistics = serving.recommender.statistics.without_components(part)
         recommender = replace(serving.recommender, statistics=statistics)
         blind = _with_blind_content(serving, history, domain, pool, part)
-        out[at] = _rescored(recommender, data, history, domain, blind, items)
+        out[at] = _rescored(recommender, serving.data, history, domain, blind, items)
     return out
 
 

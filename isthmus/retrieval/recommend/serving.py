@@ -17,11 +17,11 @@ from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import pad_columns, to_csr
 from isthmus.retrieval.candidates.content_graph import content_graph
+from isthmus.retrieval.candidates.feature_projection import ProjectedFeatures
 from isthmus.retrieval.candidates.item_features import ItemFeatures
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.calibration import expit
-from isthmus.retrieval.ranker.item_statistics import coarse
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
@@ -53,8 +53,8 @@ class Serving:
         The recommender.
     data : TrainingData
         The items that it learned from, then those that are new.
-    contents : ViewContents
-        The contents of these, read from the view.
+    features : ViewItemFeatures
+        The features of these, read from the view.
     """
 
     recommender: Recommender
@@ -102,9 +102,7 @@ class Serving:
             domains=domains,
             features=features,
             interactions=_empty_matrix(len(domains)),
-            projected_features=projected,
-            coarse_features=coarse(projected),
-            projection=recommender.statistics.projection,
+            _projected=[ProjectedFeatures.of(recommender.statistics.projection, projected)],
             _content_graph=[_content_graph(recommender, features, codes)],
         )
         return cls(recommender, data, features)
@@ -223,11 +221,11 @@ def _projected_features(
     projection, learned = recommender.statistics.projection, len(recommender.item_ids)
     out = np.zeros((len(domains), projection.width), np.float32)
     changed = np.ones(len(domains), bool)
-    if before is not None and before.data.projected_features is not None:
+    if before is not None:
         first = before.features.view.release_rows
         rows = features.rows[:learned]
         changed[:learned] = (rows != before.features.rows[:learned]) | (rows >= first)
-        out[:learned] = before.data.projected_features[:learned]
+        out[:learned] = before.data.projected.vectors[:learned]
     columns = np.flatnonzero(changed)
     out[columns] = projection.transform(features, domains, columns)
     return out

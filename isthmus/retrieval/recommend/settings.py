@@ -9,7 +9,6 @@ from isthmus.requests import validated_settings, values_of
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import attribute_generators, default_generators
 from isthmus.retrieval.candidates.two_tower import TwoTower
-from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.settings import (
     ExampleSettings,
     RankerSettings,
@@ -79,10 +78,6 @@ class RecommenderSettings(RecommenderOptions):
             normalisation=self.feature_normalization,
             seed=self.seed,
         )
-
-    def make_statistics(self) -> ItemStatistics:
-        """Return the item statistics, not fitted."""
-        return ItemStatistics(normalisation=self.feature_normalization, seed=self.seed)
 
 
 def recommender_settings(settings: TrainSettings) -> RecommenderSettings:

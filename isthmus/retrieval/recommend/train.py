@@ -14,6 +14,7 @@ from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.interactions.ratings import RatingData
 from isthmus.errors import InvalidInput, listed
+from isthmus.numerics.memory import release_memory
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import CandidateGenerators
@@ -116,7 +117,8 @@ def train_recommender(
         _require_users(data, name)
     stages = Stages()
     with stages.timed("item statistics"):
-        statistics = settings.make_statistics().fit(data)
+        data = replace(data, normalisation=settings.feature_normalization, _projected=[])
+        statistics = ItemStatistics().fit(data)
     with stages.timed("tuning of generators"):
         tuned, tuning = tune_generators(
             settings.make_generators(attributes=data.interactions.attributes is not None),
@@ -168,6 +170,7 @@ class Stages:
         """Add the processor time of the body to a stage, but for what is timed within it."""
         start, before = time.process_time(), sum(self.seconds.values())
         yield
+        release_memory()  # a stage leaves nothing behind but its results
         within = sum(self.seconds.values()) - before
         self.add({name: time.process_time() - start - within})
 
@@ -397,7 +400,7 @@ class _RankerTraining:
             with stages.timed("candidate generators"):
                 generators.fit(visible, show=self.show)
             with stages.timed("item statistics"):
-                return generators, self.settings.make_statistics().fit(visible)
+                return generators, ItemStatistics().fit(visible)
 
         with stages.timed("examples"):
             return make_examples(

@@ -14,7 +14,7 @@ import base64
 import binascii
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -185,7 +185,7 @@ class Pager:
         self, view: View, request: PageOptions, extra: object = None, *, timed: bool = False
     ) -> None:
         self._view, self._request = view, request
-        self._release = 0 if view.release is None else view.release.number
+        self._release = view.release_number
         self._asked = arguments_of(request, extra)
         self._cursor = None if request.cursor is None else self._valid(request.cursor)
         self._moment = 0
@@ -242,7 +242,7 @@ class Pager:
             end = offset + len(hits)
             last = hits[-1].item_id
             cursor = partial(_cursor_text, self._release, self._asked, end, last, self._moment)
-        return Hits(hits, notes, cursor)
+        return Hits(hits, notes, cursor, self._release)
 
 
 def arguments_of(request: PageOptions, extra: object = None) -> list[Any]:
@@ -272,6 +272,12 @@ def _cursor_text(release: int, arguments: list[Any], offset: int, item_id: str, 
 
 def _plain(value: Any) -> Any:
     """Return a value that is equal for equal contents; other objects count by their type."""
-    if hasattr(value, "tobytes"):
-        return [type(value).__name__, value.tobytes()]
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if hasattr(value, "tobytes") or _is_vector(value):  # a list of numbers is the same vector
+        return np.asarray(value, np.float32).tobytes()
     return value if isinstance(value, (*PLAIN, bytes)) else type(value).__name__
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], int | float)

@@ -11,7 +11,7 @@ from pydantic import Field, SkipValidation
 
 from isthmus.errors import InvalidInput
 from isthmus.ids import Id, Ids
-from isthmus.requests import Names, Request
+from isthmus.requests import ListedNames, Names, Request
 from isthmus.retrieval.search.quota_request import Quotas, check_quotas
 from isthmus.retrieval.search.rule_request import (
     Boosts,
@@ -310,6 +310,41 @@ class SearchBatchRequest(FilterOptions):
     )
     weights: SkipValidation[Mapping[str, float] | None] = Field(
         default=None, description="Weight of modalities, in place of those of the space."
+    )
+
+
+class SearchGroupsRequest(SearchRequest):
+    """The best items of each value of an attribute."""
+
+    by: str = Field(description="Attribute to group by, or domain; items without it are left out.")
+    group_size: int = Field(default=3, ge=1, description="Most items of a group.")
+    k: int | None = Field(default=10, ge=1, description="How many groups.")
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if groups could not be counted or continued."""
+        super().check()
+        if self.cursor is not None:
+            raise InvalidInput("groups have no cursor; give an offset, in groups")
+        if self.k is None:
+            raise InvalidInput("k is None; give the number of groups")
+
+
+class FacetsRequest(FilterOptions):
+    """How many items have each value of attributes."""
+
+    attributes: ListedNames = Field(description="Attributes to count, or domain.")
+    k: int | None = Field(
+        default=10, ge=1, description="How many values, the most frequent first; None for all."
+    )
+
+
+class ScrollRequest(FilterOptions):
+    """All items that a filter selects, page by page, in the order of their ids."""
+
+    k: int = Field(default=100, ge=1, description="How many items.")
+    cursor: str | None = Field(default=None, description="The cursor of the page before.")
+    attributes: bool = Field(
+        default=True, description="Whether items carry text, image, audio and attributes."
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from isthmus.retrieval.candidates.feature_projection import ProjectedFeatures
 from isthmus.retrieval.candidates.two_tower import TwoTower
 from isthmus.retrieval.candidates.two_tower_network import UserTower
 from isthmus.retrieval.candidates.two_tower_training import _embeddings_of, _user_vectors
@@ -34,16 +35,14 @@ def test_users_have_the_vectors_that_the_trained_tower_gives_them():
         expected = _user_vectors(model, known, data, histories, FILMS).numpy()
     found = UserTower(model).vectors(contents, domains, histories, FILMS)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    held = replace(
-        data,
-        coarse_features=generator._projection.transform(data.features, data.domains, everything),
-    )
+    vectors = generator._projection.transform(data.features, data.domains, everything)
     small = make_training_data(items=16)
     another = replace(generator._projection)
     another.fit(small.features, small.domains, len(small.domain_names))
     for by in (generator._projection, another):
         served = TwoTower().restore(generator.state())
-        one = served.user_vectors(replace(held, projection=by), histories, FILMS)
+        held = replace(data, _projected=[ProjectedFeatures.of(by, vectors)])
+        one = served.user_vectors(held, histories, FILMS)
         other = served.user_vectors(data, histories, FILMS)
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     nobody = UserTower(model).vectors(

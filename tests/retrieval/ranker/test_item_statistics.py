@@ -234,9 +234,7 @@ def test_coarse_contents_are_the_largest_components_at_unit_length():
     expected = np.where(lengths > 0, kept / np.maximum(lengths, 1e-9), 0)
     np.testing.assert_allclose(coarse(found), expected, atol=1e-6)
     assert not coarse(found)[3].any()
-    assert statistics.coarse_dim == 64
-    assert ItemStatistics().restore(statistics.state()).coarse_dim == 64
-    assert ItemStatistics(dim=8).fit(training_data).coarse_dim == 8
+    assert statistics.coarse(training_data, np.arange(600)).shape == (600, 64)
 
 
 def test_features_of_unknown_users_are_zero(training_data, statistics):
