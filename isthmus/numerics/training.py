@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import torch
     from torch.optim.lr_scheduler import LRScheduler
 
+    from isthmus.numerics.adamw import AdamW, ComputedLoss
+
 Batch = TypeVar("Batch")
 
 
@@ -138,11 +140,11 @@ class TrainingLoop(Generic[Batch]):
     Parameters
     ----------
     loss : callable
-        Returns the scalar loss of a batch.
+        Returns the scalar loss of a batch: of PyTorch, or of NumPy with its gradients.
     batches : callable
         Returns the batches of an epoch, given its number, from 1. With a checkpoint they must
         depend on that number alone.
-    optimizer : torch.optim.Optimizer
+    optimizer : torch.optim.Optimizer or AdamW
         Updates the parameters.
     epochs : int
         Maximum number of epochs.
@@ -164,9 +166,9 @@ class TrainingLoop(Generic[Batch]):
 
     def __init__(
         self,
-        loss: Callable[[Batch], torch.Tensor],
+        loss: Callable[[Batch], torch.Tensor | ComputedLoss],
         batches: Callable[[int], Iterable[Batch]],
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | AdamW,
         epochs: int,
         *,
         schedule: LRScheduler | None = None,
@@ -262,7 +264,7 @@ class TrainingLoop(Generic[Batch]):
             loss = self._loss(batch)
         self._optimizer.zero_grad()
         if self._accelerator is None:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         else:
             self._accelerator.backward(loss)
         if self._clipping is not None:
@@ -296,11 +298,11 @@ class TrainingLoop(Generic[Batch]):
             self._best_state = deepcopy(self._model.state_dict())
 
     def _resume(self) -> None:
-        import torch
-
         state = None if self._checkpoint is None else self._checkpoint.read()
         if state is None or self._model is None:
             return
+        import torch
+
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._schedule is not None:
