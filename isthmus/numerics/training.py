@@ -8,7 +8,6 @@ with the same parameters, bit for bit, as one that is not.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -351,28 +350,3 @@ def linear_decay(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
     from torch.optim.lr_scheduler import LambdaLR
 
     return LambdaLR(optimizer, lambda step: 1 - step / max(1, steps))
-
-
-def warmup_inverse_sqrt(
-    optimizer: torch.optim.Optimizer, warmup: int, constant: int
-) -> LRScheduler:
-    """Return a schedule with linear warm-up, a plateau, and inverse square root decay.
-
-    Vaswani et al., "Attention is all you need" (NeurIPS 2017), with a plateau before the decay.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        Its learning rate is that of the plateau.
-    warmup : int
-        Steps of the warm-up, at least 1.
-    constant : int
-        Step at which the decay begins.
-    """
-    from torch.optim.lr_scheduler import LambdaLR
-
-    def factor(step: int) -> float:
-        decay = constant / max(step + 1, constant)
-        return min((step + 1) / warmup, math.sqrt(decay))
-
-    return LambdaLR(optimizer, factor)
