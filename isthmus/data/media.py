@@ -36,6 +36,17 @@ _SPECIAL_FILES = {
 Result = TypeVar("Result")
 
 
+def to_data_uri(data: bytes) -> str:
+    """Return bytes as a data URI.
+
+    Examples
+    --------
+    >>> from_data_uri(to_data_uri(b"picture"))
+    b'picture'
+    """
+    return f"data:;base64,{base64.b64encode(data).decode()}"
+
+
 def from_data_uri(uri: str) -> bytes:
     r"""Return the bytes of a data URI (RFC 2397), read as a browser reads it.
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.data.fetch import MediaLimits
-from isthmus.data.media import MediaStore, from_data_uri
+from isthmus.data.media import MediaStore, from_data_uri, to_data_uri
 from isthmus.errors import InvalidMedia
 
 
@@ -30,6 +30,7 @@ def test_equal_inline_bytes_are_stored_once(tmp_path):
         "DATA:image/png;BASE64,cGlj",
         "data:image/png;charset=utf-8;base64,c G\nl\r\n\tj\f",
         "data:image/png;base64,cGlj%0A",
+        to_data_uri(b"pic"),
     ],
 )
 def test_data_uris_are_read(uri):
