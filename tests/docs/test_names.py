@@ -132,7 +132,6 @@ FUNCTIONS = {
 }
 # In Python these say how a call runs, and not what it does.
 HOW = {"self", "cls", "progress", "settings", "on_epoch"}
-PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
 # Commands about interactions, users and attributes are groups of their own; `export` writes
 # what `vectors` returns.
 GROUPED = {
