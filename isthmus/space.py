@@ -33,6 +33,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import attributes as attribute_operations
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
+from isthmus.operations import scenarios as scenario_operations
 from isthmus.operations import users as user_operations
 from isthmus.operations.alignment import AlignReport, align
 from isthmus.operations.evaluation import evaluation_data
@@ -83,6 +84,7 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    ScenarioRequest,
     SourceDomainsRequest,
     TrainRequest,
     TrainSettings,
@@ -112,6 +114,7 @@ from isthmus.retrieval.search.request import (
     SimilarRequest,
 )
 from isthmus.retrieval.search.results import BatchResults, Groups, Hits, ItemPage
+from isthmus.retrieval.search.rule_request import Boosts, Caps
 from isthmus.retrieval.search.searcher import Searcher
 from isthmus.retrieval.search.space_map import SpaceMap, map_space
 from isthmus.retrieval.source_domains.assessment import assess_sources
@@ -706,6 +709,11 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
         normalize_scores: bool = False,
         hubness_correction: float = 0.0,
         center_scores: bool = False,
@@ -772,6 +780,11 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
         normalize_scores: bool = False,
         hubness_correction: float = 0.0,
         center_scores: bool = False,
@@ -816,6 +829,11 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
         normalize_scores: bool = False,
         hubness_correction: float = 0.0,
         center_scores: bool = False,
@@ -1262,6 +1280,13 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
         attributes: bool = False,
         explain: bool = False,
     ) -> Hits:
@@ -1272,8 +1297,8 @@ class Space:
         the user's next choices. The less is known of a user, the closer the list is to the
         popular items. Without one, items are found by content: the score is the share of the
         user's attention that an interest has over the item's rank in it. Items of the history are
-        left out; stored interactions of ``user.id`` are read anew each time. See
-        `RecommendRequest`.
+        left out; stored interactions of ``user.id`` are read anew each time. Business rules act
+        on the places that items have without them. See `RecommendRequest`.
 
         Raises
         ------
@@ -1296,6 +1321,13 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
         processes: int = 1,
         progress: bool = False,
     ) -> pa.Table:
@@ -1334,6 +1366,13 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
         processes: int = 1,
         progress: bool = False,
     ) -> dict[str, int]:
@@ -1356,6 +1395,52 @@ class Space:
         """
         request = RecommendFileRequest.of(locals())
         return self._recommender.recommend_file(request, progress=progress)
+
+    def scenarios(self) -> dict[str, dict[str, Any]]:
+        """Return the scenarios of the space, named sets of business rules: the rules of each."""
+        return scenario_operations.list_scenarios(self.opened)
+
+    def set_scenario(
+        self,
+        name: str,
+        *,
+        domain: Names | None = None,
+        where: str | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
+    ) -> dict[str, Any]:
+        """Store a scenario, in the place of one of its name, and return its rules.
+
+        Requests name it by ``scenario=``. The rules stand in ``scenarios.toml`` of the space, which
+        may be edited by hand. See `ScenarioRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If a rule is not valid in this space; the message names the scenario and the rule.
+
+        Examples
+        --------
+        ``space.set_scenario("home", boost={"on_sale": 2}, caps={"brand": 2})``
+        """
+        return scenario_operations.set_scenario(self.opened, ScenarioRequest.of(locals()))
+
+    def delete_scenario(self, name: str) -> None:
+        """Delete a scenario.
+
+        Raises
+        ------
+        InvalidInput
+            If there is none of this name.
+        """
+        scenario_operations.delete_scenario(self.opened, name)
 
     def predict_ratings(self, user: User, item_ids: IdLike | Iterable[IdLike]) -> FloatArray:
         """Predict the ratings that a user would give items.
@@ -1461,7 +1546,9 @@ class Space:
         For each protocol and target domain, every baseline is tuned on validation users, and all
         systems rank all items of the target; nothing is sampled. The space itself takes part as
         ``"isthmus"`` (what `train` makes of the train table of the task), ``"isthmus ratings"``
-        (for values), and ``"interests"`` (recommendations without training).
+        (for values), and ``"interests"`` (recommendations without training). With
+        ``plan.scenario`` the rules of scenarios are measured: ``"isthmus + NAME"`` is compared with
+        ``"isthmus"`` on the same users, in `TaskResult.ablations`.
 
         Parameters
         ----------
@@ -1497,7 +1584,7 @@ class Space:
         from isthmus.evaluation.run import run_evaluation
 
         plan = plan or EvaluationPlan()
-        data = evaluation_data(self.opened, systems or {}, plan.systems)
+        data = evaluation_data(self.opened, systems or {}, plan.systems, plan.scenario)
         return run_evaluation(plan, data, out=None if out is None else Path(out), show=progress)
 
     # ---- Releases

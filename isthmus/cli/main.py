@@ -15,6 +15,7 @@ from isthmus.cli import encoders, integrations, items, recommend, releases, sear
 from isthmus.cli.attributes import app as attributes
 from isthmus.cli.interactions import app as interactions
 from isthmus.cli.options import SERVER, Server, SeveralValues, without_space
+from isthmus.cli.scenarios import app as scenarios
 from isthmus.cli.users import app as users
 from isthmus.errors import IsthmusError, IsthmusWarning
 from isthmus.terminal import say, shortened, tolerate_encodings
@@ -86,6 +87,7 @@ app.add_typer(interactions)
 app.add_typer(attributes)
 app.add_typer(users)
 app.add_typer(service.app)
+app.add_typer(scenarios)
 
 INTERRUPTED = 130
 _show_other = warnings.showwarning

@@ -61,6 +61,10 @@ METAVARS = {
     "vectors": "NAME=VALUE",
     "fields": "NAME=TYPE",
     "quotas": "DOMAIN=N",
+    "boost": "PREDICATE=N",
+    "pin": "ID",
+    "ban": "ID",
+    "caps": "ATTRIBUTE=N",
     "event_weights": "EVENT=N",
     "like": "ID",
     "unlike": "ID",
@@ -73,6 +77,8 @@ EXAMPLES = {
     "event_weights": "EVENT=0.5, such as view=0.1",
     "weights": "MODALITY=2, such as image=2",
     "quotas": "DOMAIN=3 for places or DOMAIN=0.5 for a share",
+    "boost": "PREDICATE=2 for a factor or PREDICATE=+5 for places to move up",
+    "caps": "ATTRIBUTE=2, such as brand=2",
     "vectors": "NAME=384 for a length or NAME=COLUMN",
     "fields": "NAME=TYPE, such as mood=text",
 }
@@ -197,6 +203,8 @@ def parse_mapping(name: str, texts: Iterable[str], *, texts_too: bool = False) -
         try:
             if texts_too and number:
                 values[key] = number
+            elif name == "boost" and number[:1] in ("+", "-"):
+                values[key] = number  # an addition, and no factor
             else:
                 values[key] = int(number) if number.isdecimal() else float(number)
         except ValueError:

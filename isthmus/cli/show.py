@@ -305,7 +305,9 @@ def show_hits(
         return
     links = [hit.link or "" for hit in hits]
     reasons = [hit.reason or "" for hit in hits]
-    more = {name: column for name, column in (("reason", reasons), ("link", links)) if any(column)}
+    rules = [hit.rule or "" for hit in hits]
+    columns = (("rule", rules), ("reason", reasons), ("link", links))
+    more = {name: column for name, column in columns if any(column)}
     table = DataTable("rank", "score", "item", "domain", "title", *more)
     for at, hit in enumerate(hits):
         cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)

@@ -57,6 +57,7 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    ScenarioRequest,
     SourceDomainsRequest,
     TrainRequest,
 )
@@ -103,6 +104,7 @@ REQUESTS = {
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
     "recommend_file": RecommendFileRequest,
+    "set_scenario": ScenarioRequest,
     "predict_ratings": PredictRatingsRequest,
     "source_domains": SourceDomainsRequest,
     "train": TrainRequest,
@@ -130,7 +132,6 @@ FUNCTIONS = {
 }
 # In Python these say how a call runs, and not what it does.
 HOW = {"self", "cls", "progress", "settings", "on_epoch"}
-PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
 # Commands about interactions, users and attributes are groups of their own; `export` writes
 # what `vectors` returns.
 GROUPED = {
@@ -146,11 +147,24 @@ GROUPED = {
     "user_ids": "users list",
     "delete_users": "users delete",
     "user_attributes": "users attributes",
+    "scenarios": "scenarios list",
+    "set_scenario": "scenarios set",
+    "delete_scenario": "scenarios delete",
 }
 PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text", "record_events"}
 MADE_OF_SCROLL = {"ids"}  # over HTTP
 # Functions, groups, an alias, a property.
-CLI_ONLY = {*FUNCTIONS, "export", "interactions", "users", "add", "weights", "serve", "keys"}
+CLI_ONLY = {
+    *FUNCTIONS,
+    "export",
+    "interactions",
+    "users",
+    "scenarios",
+    "add",
+    "weights",
+    "serve",
+    "keys",
+}
 
 
 def verbs() -> list[str]:

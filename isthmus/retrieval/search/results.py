@@ -18,6 +18,8 @@ from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.titles import link_of, title_of
 from isthmus.schema import DOMAIN, ITEM_ID, RANK, SCORE, USER_ID
 
+OPTIONAL: Final = ("audio", "similarity", "reason", "explanation", "rule")
+
 
 @dataclass(slots=True)  # a frozen one takes four times as long to make
 class Hit:
@@ -42,6 +44,8 @@ class Hit:
         Where a chat model ordered the list, why it stands there.
     explanation : Explanation or None
         In recommendations, why the item is there, where that was asked for.
+    rule : str or None
+        ``"pinned"`` or ``"boosted"`` where a business rule put it there.
     """
 
     item_id: str
@@ -55,6 +59,7 @@ class Hit:
     similarity: float | None = None
     reason: str | None = None
     explanation: Explanation | None = None
+    rule: str | None = None
 
     @property
     def title(self) -> str:
@@ -72,7 +77,7 @@ class Hit:
         return {
             name: value
             for name, value in values.items()
-            if value is not None or name not in ("audio", "similarity", "reason", "explanation")
+            if value is not None or name not in OPTIONAL
         }
 
 
