@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from isthmus.errors import IsthmusError, IsthmusWarning
     from isthmus.evaluation.request import EvaluationPlan
+    from isthmus.operations.restore import backups, restore
     from isthmus.retrieval.recommend.request import TrainSettings
     from isthmus.retrieval.recommend.users import Interaction, User
     from isthmus.retrieval.search.results import BatchResults, Hit, Hits
@@ -45,9 +46,11 @@ __all__ = [
     "TrainSettings",
     "User",
     "__version__",
+    "backups",
     "distill",
     "finetune",
     "load_encoder",
+    "restore",
 ]
 
 _HOMES = {
@@ -68,9 +71,11 @@ _HOMES = {
     "Space": "isthmus.space",
     "TrainSettings": "isthmus.retrieval.recommend.request",
     "User": "isthmus.retrieval.recommend.users",
+    "backups": "isthmus.operations.restore",
     "distill": "isthmus.encoders.training.distillation.distill",
     "finetune": "isthmus.encoders.training.finetuning.finetune",
     "load_encoder": "isthmus.encoders.registry",
+    "restore": "isthmus.operations.restore",
 }
 
 

@@ -29,6 +29,7 @@ from isthmus.integrations.request import EnrichRequest, ImportRequest
 from isthmus.operations.request import (
     AlignRequest,
     AttributesRequest,
+    BackupRequest,
     CastAttributeRequest,
     CreateRequest,
     DeleteRequest,
@@ -103,6 +104,7 @@ REQUESTS = {
     "learn_fusion": LearnFusionRequest,
     "finetune": FinetuneRequest,
     "verify": VerifyRequest,
+    "backup": BackupRequest,
     "monitor": MonitorRequest,
 }
 SETTINGS = {
@@ -117,6 +119,8 @@ FUNCTIONS = {
     "unenrich": (unenrich, None),
     "profile": (profile, None),
     "distill": (isthmus.distill, DistillSettings),
+    "backups": (isthmus.backups, None),
+    "restore": (isthmus.restore, None),
 }
 # In Python these say how a call runs, and not what it does.
 HOW = {"self", "cls", "progress", "settings", "on_epoch"}
