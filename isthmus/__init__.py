@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from isthmus.client.connect import connect, connect_async
     from isthmus.encoders.encoder import Encoder
     from isthmus.encoders.registry import load_encoder
     from isthmus.encoders.training.distillation.distill import distill
@@ -45,6 +46,8 @@ __all__ = [
     "TrainSettings",
     "User",
     "__version__",
+    "connect",
+    "connect_async",
     "distill",
     "finetune",
     "load_encoder",
@@ -68,6 +71,8 @@ _HOMES = {
     "Space": "isthmus.space",
     "TrainSettings": "isthmus.retrieval.recommend.request",
     "User": "isthmus.retrieval.recommend.users",
+    "connect": "isthmus.client.connect",
+    "connect_async": "isthmus.client.connect",
     "distill": "isthmus.encoders.training.distillation.distill",
     "finetune": "isthmus.encoders.training.finetuning.finetune",
     "load_encoder": "isthmus.encoders.registry",

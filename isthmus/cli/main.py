@@ -14,10 +14,11 @@ from typer.main import get_command_name
 from typer.models import CommandInfo
 
 import isthmus
-from isthmus.cli import encoders, integrations, items, recommend, releases, search
+from isthmus.cli import encoders, integrations, items, recommend, releases, search, service
 from isthmus.cli.attributes import app as attributes
 from isthmus.cli.interactions import app as interactions
-from isthmus.cli.options import SeveralValues
+from isthmus.cli.options import SERVER, Server, SeveralValues, without_space
+from isthmus.cli.scenarios import app as scenarios
 from isthmus.cli.users import app as users
 from isthmus.errors import IsthmusError, IsthmusWarning
 from isthmus.terminal import say, shortened, tolerate_encodings
@@ -37,6 +38,7 @@ COMMANDS = (
     items.delete,
     items.get,
     items.ids,
+    items.scroll,
     items.count,
     items.export,
     items.quarantine,
@@ -46,8 +48,11 @@ COMMANDS = (
     releases.rollback,
     releases.compact,
     releases.verify,
+    releases.monitor,
     releases.status,
     search.search,
+    search.search_groups,
+    search.facets,
     search.search_file,
     search.similar,
     search.duplicates,
@@ -63,6 +68,7 @@ COMMANDS = (
     integrations.enrich,
     integrations.unenrich,
     integrations.profile,
+    service.serve,
 )
 WITH_SEVERAL_VALUES = (
     releases.plan,
@@ -83,6 +89,8 @@ app.command(name="add", hidden=True)(items.upsert)
 app.add_typer(interactions)
 app.add_typer(attributes)
 app.add_typer(users)
+app.add_typer(service.app)
+app.add_typer(scenarios)
 
 INTERRUPTED = 130
 _show_other = warnings.showwarning
@@ -96,7 +104,24 @@ def _show_version(version_requested: bool) -> None:
 
 @app.callback()
 def isthmus_command(
-    version: Annotated[
+    context: typer.Context,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ISTHMUS_SERVER",
+            metavar="URL",
+            help="Address of a service to ask in the place of a folder; --space is then the name "
+            "of the space, where it has several.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ISTHMUS_KEY",
+            help="Key of the service; better in the environment.",
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001  # its callback does it
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
@@ -104,6 +129,12 @@ def isthmus_command(
     ] = False,
 ) -> None:
     """Join catalogues into one vector space; search it and recommend across domains."""
+    source = context.get_parameter_source("key")
+    SERVER.set(None if server is None else Server(server, key))
+    if server is not None:
+        context.default_map = without_space(context.command)
+    elif source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("--key is for a service; give its address with --server too")
 
 
 def console() -> None:

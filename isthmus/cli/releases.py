@@ -21,17 +21,25 @@ from isthmus.cli.options import (
 from isthmus.cli.show import (
     show_dims,
     show_line,
+    show_monitored,
     show_plans,
     show_release,
     show_releases,
     show_stats,
     show_verified,
 )
-from isthmus.operations.request import PlanRequest, PublishRequest, VerifyRequest
+from isthmus.operations.request import (
+    MonitorRequest,
+    PlanRequest,
+    PublishRequest,
+    VerifyRequest,
+)
 from isthmus.terminal import say_json
 
 if TYPE_CHECKING:
     from isthmus.index.catalog.compact import CompactReport
+
+ALARM = 3  # exit code
 
 
 @generate_options
@@ -149,6 +157,22 @@ def verify(
     show_verified(report.as_dict(), as_json=as_json)
     if not report.sound:
         raise typer.Exit(1)
+
+
+@generate_options
+def monitor(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(MonitorRequest)],
+    as_json: JsonOption = False,
+) -> None:
+    """Measure recall, drift and growth, and say which thresholds are crossed.
+
+    The exit code is 3 where there is an alarm, so that a cron job can tell it from an error.
+    """
+    report = open_space(space).monitor(**request)
+    show_monitored(report.as_dict(), as_json=as_json)
+    if report.alarms:
+        raise typer.Exit(ALARM)
 
 
 def status(space: SpaceOption, as_json: JsonOption = False) -> None:

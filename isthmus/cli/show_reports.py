@@ -233,7 +233,7 @@ def _interval(figure: Estimate) -> str:
 
 def show_training(made: Description, *, as_json: bool) -> None:
     """Print each ranker beside its candidate generators, and what these cover."""
-    from isthmus.retrieval.ranker.situations import DESCRIPTIONS
+    from isthmus.retrieval.candidates.situations import DESCRIPTIONS
     from isthmus.retrieval.source_domains.assessment import describe_lift
 
     if as_json:

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -27,12 +27,14 @@ from isthmus.ids import is_whole
 Values: TypeAlias = "pa.Array | list[Any]"  # a column of a chunk: of Arrow, or of Python's objects
 Misfits = list[tuple[int, str]]  # row, and what is wrong with its value
 
-WHOLE = r"-?(?:0|[1-9][0-9]{0,18})"
+WHOLE = r"(?:0|-?[1-9][0-9]{0,18})"
+LONG_WHOLE = r"-?[1-9][0-9]{15,}"  # a fraction may not hold all its digits
 # Without a point, the exponent has a sign in what programs print: 12e4 is rather a code.
 FRACTION = (
     r"-?(?:(?:0|[1-9][0-9]*)?\.[0-9]+(?:[eE][+-]?[0-9]+)?|(?:0|[1-9][0-9]*)(?:[eE][+-][0-9]+)?)"
 )
-_WHOLE, _FRACTION = re.compile(WHOLE), re.compile(FRACTION)
+_WHOLE, _FRACTION, _LONG = (re.compile(pattern) for pattern in (WHOLE, FRACTION, LONG_WHOLE))
+_DIGITS = Context(prec=76)  # of the widest decimal of Arrow
 _TRUTH = {"true": True, "false": False}
 _ARROW_ERRORS = (
     pa.ArrowInvalid,
@@ -183,30 +185,34 @@ def _cast_fast(array: pa.Array, type_: pa.DataType) -> pa.Array | None:
     )
     if same_kind:
         return pc.cast(array, options=pc.CastOptions(type_, allow_time_truncate=True))
-    if types.is_string(given) and (types.is_integer(type_) or types.is_floating(type_)):
-        pattern = WHOLE if types.is_integer(type_) else FRACTION
-        if pc.all(pc.match_substring_regex(array, f"^(?:{pattern})$")).as_py() is not False:
-            return array.cast(type_)
+    if types.is_string(given) and types.is_integer(type_) and _all_match(array, WHOLE):
+        return array.cast(type_)
+    if types.is_string(given) and type_ == pa.float64() and _all_match(array, FRACTION):
+        return None if _any_matches(array, LONG_WHOLE) else array.cast(type_)
     return None
 
 
+def _all_match(texts: pa.Array, pattern: str) -> bool:
+    return pc.all(pc.match_substring_regex(texts, f"^(?:{pattern})$")).as_py() is not False
+
+
+def _any_matches(texts: pa.Array, pattern: str) -> bool:
+    return pc.any(pc.match_substring_regex(texts, f"^(?:{pattern})$")).as_py() is True
+
+
 def _is_in_range(array: pa.Array) -> bool:
-    """Return whether every value is finite, and a time of the years 1 to 9999."""
+    """Return whether every number is finite, and every time of the years 1 to 9999."""
     if pa.types.is_floating(array.type):
         return pc.all(pc.is_finite(array)).as_py() is not False
     if pa.types.is_timestamp(array.type):
         ends = pc.min_max(array.cast(pa.int64()))
         low, high = ends["min"].as_py(), ends["max"].as_py()
         return low is None or (low >= MIN_TIME and high < MAX_TIME)
-    if pa.types.is_nested(array.type):
-        return not _holds_time(array.type)
+    if pa.types.is_struct(array.type):
+        return all(map(_is_in_range, array.flatten()))
+    if is_list(array.type):
+        return _is_in_range(array.flatten())
     return True
-
-
-def _holds_time(type_: pa.DataType) -> bool:
-    if pa.types.is_nested(type_):
-        return any(_holds_time(type_.field(i).type) for i in range(type_.num_fields))
-    return bool(pa.types.is_timestamp(type_))
 
 
 def fit(value: Any, type_: pa.DataType, time_unit: str | None = None, *, spell: bool = True) -> Any:
@@ -317,24 +323,20 @@ def _to_whole(value: Any) -> int | None:
         return int(value)
     if isinstance(value, float | Decimal):
         return int(value) if math.isfinite(value) and value == int(value) else None
-    is_spelled = isinstance(value, str) and _WHOLE.fullmatch(value) and value != "-0"
-    return int(value) if is_spelled else None
+    return int(value) if isinstance(value, str) and _WHOLE.fullmatch(value) else None
 
 
 def _fit_fraction(value: Any, type_: pa.DataType) -> float:
-    if isinstance(value, str) and _FRACTION.fullmatch(value):
+    if isinstance(value, str) and _LONG.fullmatch(value):
+        number = _exact_fraction(int(value), value, type_)
+    elif isinstance(value, str) and _FRACTION.fullmatch(value):
         number = float(value)
     elif isinstance(value, Decimal):
         number = float(value)
         if value.is_finite() and Decimal(repr(number)) != value:
             raise _misfit(value, type_, ", which cannot hold all its digits")
     elif is_whole(value):
-        try:
-            number = float(value)
-        except OverflowError:
-            raise _misfit(value, type_) from None
-        if int(number) != int(value):
-            raise _misfit(value, type_, ", which cannot hold all its digits")
+        number = _exact_fraction(int(value), value, type_)
     elif is_number(value):
         number = float(value)
     else:
@@ -350,17 +352,26 @@ def _fit_fraction(value: Any, type_: pa.DataType) -> float:
     return number
 
 
-def _fit_decimal(value: Any, type_: pa.DataType) -> Decimal:
-    if not (is_number(value) or isinstance(value, str)):
-        raise _misfit(value, type_)
+def _exact_fraction(whole: int, value: Any, type_: pa.DataType) -> float:
     try:
-        exact = Decimal(repr(value) if isinstance(value, float) else value)
-    except InvalidOperation:
+        number = float(whole)
+    except OverflowError:
         raise _misfit(value, type_) from None
+    if int(number) != whole:
+        raise _misfit(value, type_, ", which cannot hold all its digits")
+    return number
+
+
+def _fit_decimal(value: Any, type_: pa.DataType) -> Decimal:
+    if not (is_number(value) or (isinstance(value, str) and _FRACTION.fullmatch(value))):
+        raise _misfit(value, type_)
+    exact = Decimal(repr(value) if isinstance(value, float) else value)
     if not exact.is_finite():
         raise Misfit("is NaN or infinite")
-    rounded: Decimal = round(exact, type_.scale)
-    if rounded != exact or abs(exact) >= Decimal(10) ** (type_.precision - type_.scale):
+    if abs(exact) >= Decimal(10) ** (type_.precision - type_.scale):
+        raise _misfit(value, type_)
+    rounded = exact.quantize(Decimal(1).scaleb(-type_.scale), context=_DIGITS)
+    if rounded != exact:
         raise _misfit(value, type_)
     return rounded
 

@@ -31,6 +31,7 @@ from isthmus.data.table_checksums import (
     unrecorded_files,
 )
 from isthmus.durable import make_folder
+from isthmus.schema import CATALOG_TABLE, EMBEDDING_CACHE_FOLDER, INTERACTIONS_TABLE, USERS_TABLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,7 +42,15 @@ ALL_VERSIONS = 10**9
 MAX_FRAGMENTS = 32
 MIN_INDEXED_ROWS = 50_000  # a scan of fewer rows is as fast as an index
 VALUES_PER_PREDICATE = 5_000
+SUFFIX = ".lance"  # of the folder of a table
 DELETED_SHARE = 0.1  # of a fragment's rows, above which compaction rewrites it
+
+
+def tables_of(space: Path) -> Iterator[Path]:
+    """Yield the folder of each table of a space: items, interactions, users, embedding caches."""
+    first = [space / name for name in (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE)]
+    others = (space / EMBEDDING_CACHE_FOLDER).glob(f"*{SUFFIX}")
+    yield from (table for table in [*first, *sorted(others)] if table.is_dir())
 
 
 def open_table(path: Path) -> Any:

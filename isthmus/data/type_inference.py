@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.convert import FRACTION, WHOLE, Misfit, Values, plain, type_of
+from isthmus.data.convert import FRACTION, LONG_WHOLE, WHOLE, Misfit, Values, plain, type_of
 from isthmus.data.times import zone_of
 from isthmus.data.types import (
     UTC_TIME,
@@ -106,8 +106,8 @@ class TypeInference:
     def _add_spelled(self, texts: pa.Array) -> None:
         for pattern, type_ in _SPELLINGS:
             mask = pc.match_substring_regex(texts, f"^(?:{pattern})$")
-            if type_ == pa.int64():
-                mask = pc.and_(mask, pc.not_equal(texts, "-0"))
+            if type_ == pa.float64():  # digits that no number holds are a code
+                mask = pc.and_not(mask, pc.match_substring_regex(texts, f"^{LONG_WHOLE}$"))
             matching = texts.filter(mask)
             if len(matching) and _casts(matching, type_):
                 for found, count in (

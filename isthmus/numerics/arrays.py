@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,33 @@ def with_prefix(state: Mapping[str, npt.NDArray[Any]], prefix: str) -> ArrayStat
     {'x': array([0.])}
     """
     return {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+
+
+def concatenated(arrays: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return arrays one after the other: a view where they follow each other in one array.
+
+    Examples
+    --------
+    >>> rows = np.array([[0, 1], [2, 3], [4, 5]])
+    >>> np.shares_memory(concatenated([rows[:1], rows[1:]]), rows)
+    True
+    >>> concatenated([rows[1:2], rows[:1]]).tolist()
+    [[2, 3], [0, 1]]
+    """
+    base, end = arrays[0].base, arrays[0].ctypes.data
+    for array in arrays:
+        if (
+            not isinstance(base, np.ndarray)
+            or array.base is not base
+            or (array.dtype, array.shape[1:]) != (base.dtype, base.shape[1:])
+            or not (array.flags.c_contiguous and base.flags.c_contiguous)
+            or array.ctypes.data != end
+        ):
+            return np.concatenate(arrays)
+        end += array.nbytes
+    assert isinstance(base, np.ndarray)
+    start = (arrays[0].ctypes.data - base.ctypes.data) // max(1, base[:1].nbytes)
+    return base[start : start + sum(map(len, arrays))]
 
 
 def sample_rows(rng: np.random.Generator, rows: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:

@@ -54,8 +54,9 @@ def truncated_svd(matrix: csr_array, rank: int, seed: int = 0) -> Decomposition:
     if not side or not matrix.nnz:
         return Decomposition(np.zeros(0, np.float32), np.zeros((matrix.shape[1], 0), np.float32))
     width = min(rank + OVERSAMPLING, side)
-    basis = np.eye(side, dtype=np.float32)
-    if width < side:
+    if width == side:
+        basis = np.eye(side, dtype=np.float32)
+    else:
         basis = _orthonormal(np.random.default_rng(seed).standard_normal((side, width), np.float32))
         for _ in range(POWER_ITERATIONS):
             basis = _orthonormal(left @ (right @ basis))

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.data.lance_tables import open_table
+from isthmus.data.lance_tables import open_table, tables_of
 from isthmus.data.leases import VersionGone
 from isthmus.data.table_checksums import corrupt, damaged_files, newest_version
 from isthmus.errors import CorruptTable
-from isthmus.schema import (
-    CATALOG_TABLE,
-    EMBEDDING_CACHE_FOLDER,
-    INTERACTIONS_TABLE,
-    USERS_TABLE,
-)
 
 
 @dataclass(frozen=True)
@@ -44,13 +37,6 @@ class Damage:
     remedy: str
     names: tuple[str, ...] = ()
     repaired: bool = False
-
-
-def tables_of(space: Path) -> Iterator[Path]:
-    """Yield the folder of each table of a space that there is."""
-    tables = (space / name for name in (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE))
-    yield from (table for table in tables if table.is_dir())
-    yield from sorted((space / EMBEDDING_CACHE_FOLDER).glob("*.lance"))
 
 
 def damage_in_tables(space: Path) -> CorruptTable | None:

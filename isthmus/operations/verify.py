@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from isthmus.data.lance_tables import tables_of
 from isthmus.data.media import STORED, MediaStore
 from isthmus.data.table_repair import (
     MAX_NAMED,
@@ -35,7 +36,7 @@ from isthmus.index.catalog.migration import MissingEmbeddings
 from isthmus.index.catalog.precomputed import read_models
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Release, Releases
-from isthmus.operations.damage import Damage, tables_of
+from isthmus.operations.damage import Damage
 from isthmus.operations.publishing import publish
 from isthmus.operations.request import PublishRequest, VerifyRequest
 from isthmus.progress import progress_bar

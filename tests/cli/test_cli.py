@@ -164,6 +164,14 @@ def test_options_of_lists(shop, run_json):
     hits = run_json(*recommend, "--quotas", "films=1", "--quotas", "books=1", "--diversity", 0.3)
     assert sorted(h["domain"] for h in hits["hits"]) == ["books", "films"]
 
+    everything = ids(search(*sea))
+    rules = ("--boost", f"item_id = '{everything[4]}'=+4", "--ban", everything[1])
+    ruled = search(*sea, *rules, "--pin", everything[3])
+    assert ids(ruled) == [everything[at] for at in (3, 4, 0, 2)]
+    assert [hit.get("rule") for hit in ruled] == ["pinned", "boosted", None, None]
+    hits = run_json(*recommend, "--boost", "domain = 'books'=0.01", "--min-relevance", 0)
+    assert [h["domain"] for h in hits["hits"]] == ["films", "films"]
+
 
 def test_a_file_of_users(shop, run_json, tmp_path):
     users = pa.table(
@@ -290,6 +298,10 @@ MISRANKED = {
     "half a quota": (
         ("search", "x", "--space", "shop", "--quotas", "films"),
         "--quotas films: write DOMAIN=3 for places or DOMAIN=0.5 for a share",
+    ),
+    "half a boost": (
+        ("search", "x", "--space", "shop", "--boost", "year > 2000"),
+        "--boost year > 2000: write PREDICATE=2 for a factor or PREDICATE=+5 for places",
     ),
     "two quotas": (
         ("search", "x", "--space", "shop", "--quotas", "films=1", "--quotas", "films=2"),
@@ -486,3 +498,27 @@ def test_audio_from_the_command_line(run, run_json, tmp_path):
         "create", "--space", "t", "--text-encoder", "toy/words", "--audio-encoder", "toy/sounds"
     )
     assert list(run_json("status", "--space", "t")["named_vectors"]) == ["text", "audio"]
+
+
+def test_scenarios(shop, run, run_json):
+    rules = ("--boost", "year > 2000=2", "--ban", "f1", "--exclude-shown-for", "7d")
+    stored = run_json("scenarios", "set", "home", "--space", "shop", *rules)
+    assert stored == {
+        "scenario": "home",
+        "ban": ["f1"],
+        "boost": {"year > 2000": 2},
+        "exclude_shown_for": "7d",
+    }
+    assert run_json("scenarios", "list", "--space", "shop") == {
+        "home": {name: value for name, value in stored.items() if name != "scenario"}
+    }
+    shown = run("scenarios", "list", "--space", "shop")
+    assert shown.stdout.splitlines() == [
+        "home: ban = ['f1'], exclude_shown_for = '7d', boost = {'year > 2000': 2}"
+    ]
+    hits = run_json("recommend", "--space", "shop", "--scenario", "home")["hits"]
+    assert "f1" not in ids(hits)
+    assert len(hits) == 4
+    assert run_json("scenarios", "delete", "home", "--space", "shop") == {"deleted": "home"}
+    failed = run("recommend", "--space", "shop", "--scenario", "home")
+    assert (failed.returncode, "no scenario 'home'" in failed.stderr) == (1, True)

@@ -128,16 +128,22 @@ def test_each_alternative_works(shop, run, situation, alternative):
     assert run(*command).returncode == 0
 
 
-def test_the_remedy_of_a_damaged_recommender(board, run, tmp_path):
+@pytest.mark.parametrize("command", [RECOMMEND, ("publish", "--space", "shop")])
+@pytest.mark.parametrize("name", ["generators.safetensors", "recommender.json"])
+def test_the_remedy_of_a_damaged_recommender(board, run, tmp_path, command, name):
     shutil.copytree(board.path, tmp_path / "shop")
     shutil.rmtree(tmp_path / "shop" / "training")
-    flip(newest(tmp_path / "shop", "releases/*/recommender/generators.safetensors"))
-    failed = run("publish", "--space", "shop")
+    flip(newest(tmp_path / "shop", f"releases/*/recommender/{name}"))
+    failed = run(*command)
     assert failed.returncode == 1
-    (trained,) = type_remedies(run, failed.stderr)
+    message = " ".join(failed.stderr.split())
+    shop = tmp_path / "shop"
+    assert message.endswith(f"isthmus train --space {shop}, then: isthmus publish --space {shop}")
+    assert message.count("isthmus train") == 1
+    trained, published = type_remedies(run, message)
     assert trained.returncode == 0, trained.stderr
-    assert run("publish", "--space", "shop").returncode == 0
-    assert run(*RECOMMEND).returncode == 0
+    assert published.returncode == 0, published.stderr
+    assert run(*command).returncode == 0
 
 
 def test_the_remedy_of_a_damaged_recommender_that_is_not_published(board, run, tmp_path):

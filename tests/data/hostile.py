@@ -249,11 +249,16 @@ def same(given: Any, got: Any, route: str, *, mixed: bool = False) -> bool:
         )
     if route == "jsonl" and isinstance(given, date | Decimal):
         return got == _to_json(given)
-    if isinstance(given, datetime) and given.tzinfo is None and isinstance(got, datetime):
-        return got == given
+    if isinstance(given, datetime) and isinstance(got, datetime):
+        return _moment(got) == _moment(given)
     if isinstance(given, bool) != isinstance(got, bool):
         return False
     return bool(got == given) if not isinstance(given, Decimal) else Decimal(str(got)) == given
+
+
+def _moment(time: datetime) -> datetime:
+    """Return a time in UTC: Python calls no two times of different zones equal in a fold."""
+    return time if time.tzinfo is None else time.astimezone(UTC)
 
 
 def _reads_as(text: str, got: Any) -> bool:
@@ -264,7 +269,7 @@ def _reads_as(text: str, got: Any) -> bool:
         return text.lower() == str(got).lower()
     if isinstance(got, datetime):
         parsed = datetime.fromisoformat(text)
-        return parsed == got if parsed.tzinfo is None else parsed.astimezone(UTC) == got
+        return _moment(parsed) == _moment(got)
     if isinstance(got, date):
         return date.fromisoformat(text) == got
     return got is not None and float(text) == float(got)

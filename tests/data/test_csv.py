@@ -209,7 +209,7 @@ CELLS = st.text(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     rows=st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=20),
     faults=st.dictionaries(st.integers(0, 19), st.sampled_from(["", "1,2", "1,2,3,4"]), max_size=2),

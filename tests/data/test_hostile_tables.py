@@ -19,7 +19,7 @@ from tests.data.hostile import Hostile, hostile_tables, same, write
 from tests.data.placing import by_domain, of_domain
 from tests.toy import text_encoder
 
-MANY = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=120, suppress_health_check=list(HealthCheck))
 SOME = settings(MANY, max_examples=15)
 NIGHTLY = settings(MANY, max_examples=10_000)
 

@@ -54,7 +54,7 @@ def test_weights_and_shared_rows(folder, tmp_path):
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.text("redshoat ,!\t\n\u3000x", max_size=20), max_size=8))
 def test_ids_are_those_of_the_tokenizer(texts):
     plain, tokenize = make_tokenizer(), WordTokenizer(make_tokenizer(), pad_id=0)

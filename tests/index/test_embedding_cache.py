@@ -52,7 +52,7 @@ def test_many_small_commits_are_merged(tmp_path):
     assert len(cache) == 40
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(batches=st.lists(st.lists(st.integers(0, 40), max_size=10), max_size=8))
 def test_a_digest_index_is_a_dictionary_to_the_latest_position(batches):
     first = np.array([7, 7, 9], np.uint64)

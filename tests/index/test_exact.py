@@ -11,7 +11,7 @@ from isthmus.index.ann.exact import exact_search, rescore
 from tests.index.vectors import by_sorting, unit
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10_000),
     rows=st.integers(0, 700),

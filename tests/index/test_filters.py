@@ -251,7 +251,7 @@ predicates = st.recursive(atoms(), larger, max_leaves=4) | st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     predicates | st.recursive(atoms(["n"]), larger, max_leaves=4), st.randoms(use_true_random=False)
 )
@@ -451,7 +451,7 @@ fuzz = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(fuzz)
 def test_any_text_is_a_filter_or_refused(where):
     before = snapshot()

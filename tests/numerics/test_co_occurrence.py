@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from isthmus.numerics.co_occurrence import top_k_per_group
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5))
 def test_the_k_largest_stay_and_ties_keep_the_first(seed, k):
     rng = np.random.default_rng(seed)

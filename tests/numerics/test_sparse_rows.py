@@ -17,7 +17,7 @@ def table_of(rows, width):
     return table
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.sampled_from([3, 40, 5_000]))
 def test_products_are_those_of_the_tables(seed, users, width):
     """Narrow matrices are summed up densely, wide ones by sorting: 5,000 columns are wide here."""

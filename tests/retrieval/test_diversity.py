@@ -17,20 +17,6 @@ queries = st.sampled_from(range(20)).map(
 )
 
 
-def slow_mmr(relevance, similarity, k, diversity):
-    """Maximal marginal relevance as the paper defines it."""
-    chosen = []
-    while len(chosen) < min(k, len(relevance)):
-        rest = [i for i in range(len(relevance)) if i not in chosen]
-        gain = {
-            i: (1 - diversity) * relevance[i]
-            - diversity * max((similarity[i, j] for j in chosen), default=0.0)
-            for i in rest
-        }
-        chosen.append(max(rest, key=lambda i: gain[i]))
-    return chosen
-
-
 def twins(tmp_path):
     """Two items that are nearly the same and near the query, and one farther off, and away."""
     space = Space.create(tmp_path / "s", PointEncoder(2))
@@ -79,7 +65,7 @@ def test_similarity_is_the_mean_over_common_named_vectors(tmp_path):
     assert ids(hits) == ["first", "no picture", "same picture"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     query=queries,
     k=st.integers(1, 80),
@@ -125,7 +111,7 @@ def _similarities(space):
     return _KNOWN["similarity"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(query=queries, k=st.integers(1, 80), name=st.sampled_from(IDS))
 def test_without_diversity_it_is_the_plain_list(crowd, query, k, name):
     assert crowd.search(vector=query, k=k, diversity=0, num_candidates=k + 5) == crowd.search(
@@ -134,7 +120,7 @@ def test_without_diversity_it_is_the_plain_list(crowd, query, k, name):
     assert crowd.similar(name, k=k, diversity=0.0) == crowd.similar(name, k=k)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(name=st.sampled_from(IDS), k=st.integers(1, 70), diversity=st.floats(0, 1))
 def test_queries_in_several_named_vectors_fill_their_list(crowd, name, k, diversity):
     hits = crowd.similar(name, k=k, diversity=diversity, where="n < 50")

@@ -120,7 +120,7 @@ def test_examples_take_part_in_the_named_vectors_they_have(space):
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     examples=st.lists(st.sampled_from(IDS), min_size=1, max_size=8, unique=True),
     cut=st.integers(0, 8),

@@ -35,7 +35,7 @@ def by_the_book(likes: np.ndarray, least: int, most: int) -> list[list[int]]:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 3), st.integers(1, 4))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_pairs_are_those_of_the_book(seed, least, most):
     likes = (np.random.default_rng(seed).random((25, 12)) < 0.3).astype(float)
     found = co_occurring_pairs(csr_matrix(likes), min_common_users=least, max_partners=most)

@@ -80,9 +80,7 @@ def test_weights_of_a_query_override_learned_ones(space, report, tmp_path):
 
 @pytest.mark.parametrize("learned", [False, True])
 @given(weight=st.floats(0, 100), query=st.integers(0, 239))
-@settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_items_keep_their_order_whatever_the_weight_of_what_they_lack(
     space, report, learned, weight, query
 ):
@@ -96,9 +94,7 @@ def test_items_keep_their_order_whatever_the_weight_of_what_they_lack(
 
 
 @given(weight=st.floats(0.01, 100), word=st.sampled_from(WORDS))
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_weights_change_no_score_where_a_query_has_one_named_vector(space, report, weight, word):
     plain = scores(space.search(word, k=50))
     assert scores(space.search(word, k=50, weights={"image": weight})) == plain

@@ -272,7 +272,7 @@ def test_a_csv_holds_vectors_as_text(tmp_path):
     assert stored(space, "e") == dict(zip(IDS, UNIT.tolist(), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     arrays(
         np.float64,

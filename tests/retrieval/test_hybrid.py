@@ -190,7 +190,7 @@ def fuzzed(tmp_path_factory):
     return space
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=40))
 def test_any_text_is_plain_words(fuzzed, text):
     assert len(ids_with(fuzzed, text)) <= 6
@@ -222,7 +222,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps=st.lists(STEPS, min_size=4, max_size=14))
 def test_words_match_the_catalog_after_any_operations(tmp_path_factory, steps):
     space = Space.create(tmp_path_factory.mktemp("steps") / "s", text_encoder())

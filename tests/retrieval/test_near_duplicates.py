@@ -168,7 +168,7 @@ def brute_force(vectors, threshold):
     return {frozenset(np.flatnonzero(label == g).tolist()) for g in set(label.tolist())}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     points=st.lists(
         st.tuples(st.integers(0, 5), st.sampled_from([0.01, 0.2, 0.6]), st.integers(1, 30)),

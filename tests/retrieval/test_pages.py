@@ -48,18 +48,29 @@ OPTIONS = st.fixed_dictionaries(
         "unlike": st.just(["f04"]),
         "weights": st.just({"text": 2.0, "image": 1.0}),
         "num_candidates": st.just(130),
+        "boost": st.sampled_from(
+            [{"n % 3 = 0": 3}, {"n >= 50": "+12", "brand = 'acme'": 0.5}, {"n < 9": "-4"}]
+        ),
+        "pin": st.sampled_from([["s05"], ["b11", "f30", "s02"]]),
+        "ban": st.just(["f03", "b04", "s01"]),
+        "caps": st.sampled_from([{"brand": 2}, {"brand": 7}]),
+        "min_relevance": st.sampled_from([0.1, 0.5]),
     },
 )
 SHIFTS = ("normalize_scores", "hubness_correction", "center_scores")
-OF_USERS = ("domain", "where", "diversity", "quotas", "num_candidates")
+RULES = ("boost", "pin", "ban", "caps")
+OF_USERS = ("domain", "where", "diversity", "quotas", "num_candidates", *RULES, "min_relevance")
 
 
 def with_query(name, options):
     """Return the options that a kind of list has."""
     if name == "hybrid":
-        options = {o: v for o, v in options.items() if o in ("domain", "where", "weights")}
+        kept = ("domain", "where", "weights", *RULES)
+        options = {o: v for o, v in options.items() if o in kept}
     if name in ("recommend", "unknown user", "dislikes"):
         options = {o: v for o, v in options.items() if o in OF_USERS}
+    else:
+        options.pop("min_relevance", None)
     shifts = [name for name in SHIFTS if name in options]
     return {o: v for o, v in options.items() if o not in shifts[1:]}
 
@@ -68,7 +79,7 @@ def keys(hits):
     return [(hit.item_id, hit.score) for hit in hits]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(1, 40), st.integers(1, 80))
 def test_a_longer_list_begins_with_the_shorter_one(crowd, name, options, short, more):
     options = with_query(name, options)
@@ -78,7 +89,7 @@ def test_a_longer_list_begins_with_the_shorter_one(crowd, name, options, short, 
     assert [hit.rank for hit in whole] == list(range(1, len(whole) + 1))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(3, 15))
 def test_pages_join_to_the_whole_list(crowd, name, options, k):
     options = with_query(name, options)
@@ -94,7 +105,7 @@ def test_pages_join_to_the_whole_list(crowd, name, options, k):
     assert by_offset[: len(whole)] == by_cursor == list(whole)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     st.sampled_from(sorted(set(LISTS) - {"hybrid"})),
     st.sampled_from([{"films": 2, "songs": 1}, {"books": 3}, {"films": 2, "books": 0.5}]),
@@ -119,7 +130,7 @@ def test_a_number_of_places_is_of_pages_of_one_length(crowd):
     assert ids(page) + ids(shown) == ids(whole)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 6), st.data())
 def test_quotas_hold_on_every_page(crowd, pages, data):
     k, quotas = 6, {"films": 2, "books": 0.5}
@@ -186,7 +197,7 @@ def test_equal_items_have_equal_scores_and_a_stated_order(tmp_path):
     assert len(set(batch.scores[0].tolist())) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 300), st.integers(0, 2**32 - 1))
 def test_a_score_is_the_same_for_one_query_and_for_many(n_queries, n_vectors, seed):
     rng = np.random.default_rng(seed)

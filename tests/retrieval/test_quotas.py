@@ -92,7 +92,7 @@ def some_quotas(draw):
     return k, quotas
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     k_and_quotas=some_quotas(),
     seed=st.integers(0, 30),
@@ -127,7 +127,7 @@ def test_quotas_are_kept_and_lists_are_full(crowd, k_and_quotas, seed, start, ca
             assert mine == best[: got[domain]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(some_quotas(), st.integers(1, 3))
 def test_every_beginning_is_within_one_place_of_the_quotas(k_and_quotas, pages):
     k, quotas = k_and_quotas

@@ -62,7 +62,7 @@ def test_constant_scores_standardize_to_zero(tmp_path):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 30), k=st.integers(1, 80), start=st.integers(0, 60))
 def test_scores_are_standard_scores_in_the_domain(crowd, seed, k, start):
     query = unit(np.random.default_rng(seed).standard_normal(MATRIX.shape[1]))
@@ -73,7 +73,7 @@ def test_scores_are_standard_scores_in_the_domain(crowd, seed, k, start):
     assert [h.score for h in hits] == pytest.approx([expected[i] for i in ids(hits)], abs=1e-3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     name=st.sampled_from(IDS), k=st.integers(1, 80), domains=st.sets(st.sampled_from(list(SIZES)))
 )

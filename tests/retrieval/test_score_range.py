@@ -46,7 +46,7 @@ def _narrow():
         yield
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=seeds, threshold=st.floats(-1.1, 1.1), start=st.integers(0, 70), books=st.booleans())
 def test_range_search_equals_brute_force(crowd, seed, threshold, start, books):
     query = unit(np.random.default_rng(seed).standard_normal(MATRIX.shape[1]))
@@ -66,7 +66,7 @@ def test_range_search_equals_brute_force(crowd, seed, threshold, start, books):
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(name=st.sampled_from(IDS), threshold=st.floats(-1, 1), calibrate=st.booleans())
 def test_over_several_named_vectors_nothing_is_missed(crowd, name, threshold, calibrate):
     everything = crowd.similar(name, k=1_000, normalize_scores=calibrate)

@@ -18,6 +18,7 @@ from isthmus.data.lance_tables import (
     compact_table,
     digest_predicates_in,
     open_table,
+    tables_of,
     versions_older,
 )
 from isthmus.data.media import STORED
@@ -142,16 +143,14 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
 
 def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
     """Yield each table, its key column, and the share of deleted rows that fragments can keep."""
-    tables = [
-        (space / CATALOG_TABLE, ITEM_ID, DELETED_SHARE),
-        (space / INTERACTIONS_TABLE, USER_ID, 0.0),
-        (space / USERS_TABLE, USER_ID, 0.0),
-        *(
-            (path, CONTENT, DELETED_SHARE)
-            for path in sorted((space / EMBEDDING_CACHE_FOLDER).glob("*.lance"))
-        ),
-    ]
-    yield from (table for table in tables if open_table(table[0]) is not None)
+    known = {
+        CATALOG_TABLE: (ITEM_ID, DELETED_SHARE),
+        INTERACTIONS_TABLE: (USER_ID, 0.0),
+        USERS_TABLE: (USER_ID, 0.0),
+    }
+    for table in tables_of(space):
+        if open_table(table) is not None:
+            yield table, *known.get(table.name, (CONTENT, DELETED_SHARE))
 
 
 def _remove_left_over_files(space: Path) -> tuple[int, int]:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from isthmus.data.lance_tables import tables_of
 from isthmus.data.table_checksums import CHECKSUMS
 from isthmus.durable import remove_left_folders, remove_stale_parts
 from isthmus.errors import SpaceLocked
 from isthmus.schema import (
     CATALOG_TABLE,
-    EMBEDDING_CACHE_FOLDER,
     FORMER_SETTINGS_FOLDER,
     INTERACTIONS_TABLE,
     MEDIA_FOLDER,
@@ -29,7 +29,15 @@ from isthmus.schema import (
 )
 
 DEFAULT_WAIT_S = 30.0
-SWITCHING_LOCK = "switching"  # of a migration, which encodes without the lock of the catalog
+SWITCHING_LOCK = "switching"  # of who encodes without the lock of the catalog
+
+# The locks under which each table is written; any other table is one of the embedding caches.
+WRITERS = {
+    CATALOG_TABLE: ("catalog",),
+    INTERACTIONS_TABLE: ("interactions",),
+    USERS_TABLE: ("interactions",),
+}
+ENCODING = ("catalog", SWITCHING_LOCK)
 
 
 @contextmanager
@@ -81,14 +89,11 @@ def write_lock(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Itera
 
 def _remove_leftovers(space: Path, what: str) -> None:
     """Remove what killed writers were writing; the caller holds the lock of this name."""
-    folders = [space]
+    tables = [table for table in tables_of(space) if what in WRITERS.get(table.name, ENCODING)]
+    folders = [space, *(table / CHECKSUMS for table in tables)]
     if what == "catalog":
         (space / VECTORS_FILE).unlink(missing_ok=True)
-        tables = [space / CATALOG_TABLE, *(space / EMBEDDING_CACHE_FOLDER).glob("*.lance")]
         folders += [space / MEDIA_FOLDER, *(space / FORMER_SETTINGS_FOLDER).glob("*")]
-        folders += [table / CHECKSUMS for table in tables]
-    if what == "interactions":
-        folders += [space / table / CHECKSUMS for table in (INTERACTIONS_TABLE, USERS_TABLE)]
     if what == "releases":
         folders.append(space / RELEASES_FOLDER)
         remove_left_folders(space / RELEASES_FOLDER)

@@ -13,6 +13,7 @@ from isthmus.numerics.metrics import PerUser, ndcg
 from isthmus.numerics.sparse import rank_in_rows
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.scorer import TopK
+from isthmus.retrieval.candidates.situations import CROSS_DOMAIN, FEW, MORE, SHOWN_SHARE
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
@@ -21,22 +22,20 @@ MAX_OTHERS = 200  # simulated users of a target who did not
 HIDDEN_SHARE = 0.2  # of either kind of users, at most
 MIN_USERS = 10  # of a situation that counts
 FEW_SHOWN = 3
-MOST_SHOWN = 0.8
 DEPTH = 100
-COLD, FEW, MOST = "cold", "few", "most"
 
 
 @dataclass(frozen=True, eq=False)
-class Situation:
-    """Users of whom some part of what they did in a target is shown.
+class SimulatedUsers:
+    """Users in one situation: of whom some part of what they did in a target is shown.
 
     Attributes
     ----------
     target : int
         Code of the domain.
-    name : str
-        ``"cold"``: nothing of the target is shown, and something of other domains;
-        ``"few"``: three liked items; ``"most"``: four fifths of them.
+    situation : str
+        `CROSS_DOMAIN`: nothing of the target is shown, and something of other domains; `FEW`:
+        three liked items; `MORE`: four fifths of them.
     histories : UserHistories
         What is shown.
     relevant : numpy.ndarray
@@ -45,7 +44,7 @@ class Situation:
     """
 
     target: int
-    name: str
+    situation: str
     histories: UserHistories
     relevant: Columns
 
@@ -71,12 +70,12 @@ class Simulation:
     ----------
     data : TrainingData
         What generators are fitted to.
-    situations : list of Situation
-        The users, each in several situations.
+    users : list of SimulatedUsers
+        The users of each target and situation; one user is in several.
     """
 
     data: TrainingData
-    situations: list[Situation]
+    users: list[SimulatedUsers]
 
     @classmethod
     def of(cls, data: TrainingData, seed: int = 0) -> Simulation:
@@ -93,12 +92,12 @@ class Simulation:
             users = _draw_users(data, target, taken, rng)
             sampled[target], taken[users] = users, True
             hidden |= _among(matrix, users) & data.in_domain(target)[matrix.columns]
-        situations = [
-            situation
+        simulated = [
+            some
             for target, users in sampled.items()
-            for situation in _situations(data, target, users, rng)
+            for some in _in_situations(data, target, users, rng)
         ]
-        return cls(data.without_entries(hidden), situations)
+        return cls(data.without_entries(hidden), simulated)
 
     def score(self, generator: CandidateGenerator, share: float = 1.0) -> float:
         """Return the geometric mean over the situations of NDCG@100; 0 without situations.
@@ -115,15 +114,12 @@ class Simulation:
         FloatingPointError
             If a score is not finite.
         """
-        means = [
-            float(situation.ndcg(self.data, generator, share).mean())
-            for situation in self.situations
-        ]
+        means = [float(some.ndcg(self.data, generator, share).mean()) for some in self.users]
         return float(np.exp(np.mean(np.log(np.array(means) + 1e-6)))) if means else 0.0
 
     def count(self, share: float = 1.0) -> int:
         """Return the users that `score` measures, each once for every situation."""
-        sizes = [len(situation.histories) for situation in self.situations]
+        sizes = [len(some.histories) for some in self.users]
         return sum(max(1, round(share * size)) for size in sizes)
 
 
@@ -142,9 +138,9 @@ def _draw_users(data: TrainingData, target: int, taken: Mask, rng: np.random.Gen
     return rng.permutation(np.concatenate(parts))
 
 
-def _situations(
+def _in_situations(
     data: TrainingData, target: int, users: Columns, rng: np.random.Generator
-) -> Iterator[Situation]:
+) -> Iterator[SimulatedUsers]:
     """Show the users with nothing of the target, a few items, and most."""
     matrix = data.interactions
     matrix = matrix.without(~_among(matrix, users))
@@ -154,13 +150,13 @@ def _situations(
     cross_domain = np.bincount(owners, ~inside & matrix.likes, len(matrix.users)) > 0
     places = rank_in_rows(owners, liked, rng.random(len(owners)))
     shown_of = {
-        COLD: np.zeros_like(counts),
+        CROSS_DOMAIN: np.zeros_like(counts),
         FEW: np.full_like(counts, FEW_SHOWN),
-        MOST: np.floor(MOST_SHOWN * counts).astype(np.int64),
+        MORE: np.floor(SHOWN_SHARE * counts).astype(np.int64),
     }
-    for name, shown in shown_of.items():
-        fits = counts > shown
-        fits &= cross_domain if name == COLD else shown > (FEW_SHOWN if name == MOST else 0)
+    for situation, shown in shown_of.items():
+        enough = {CROSS_DOMAIN: cross_domain, FEW: shown > 0, MORE: shown > FEW_SHOWN}
+        fits = (counts > shown) & enough[situation]
         chosen = users[fits[users]]
         if len(chosen) < MIN_USERS:
             continue
@@ -171,7 +167,7 @@ def _situations(
         position[chosen] = np.arange(len(chosen))
         is_relevant = liked & ~among_shown & (position[owners] >= 0)
         relevant = position[owners[is_relevant]] * len(data) + matrix.columns[is_relevant]
-        yield Situation(target, name, histories, np.sort(relevant))
+        yield SimulatedUsers(target, situation, histories, np.sort(relevant))
 
 
 def _among(matrix: InteractionMatrix, users: Columns) -> Mask:

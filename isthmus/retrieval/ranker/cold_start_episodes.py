@@ -16,12 +16,19 @@ import numpy as np
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, Mask
 from isthmus.numerics.sparse import rank_in_rows
+from isthmus.retrieval.candidates.situations import (
+    CROSS_DOMAIN,
+    FEW,
+    MAX_FEW,
+    MORE,
+    NEW_ITEMS,
+    SHOWN_SHARE,
+    UNKNOWN,
+)
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.situations import CROSS_DOMAIN, FEW, MAX_FEW, MORE, NEW_ITEMS, UNKNOWN
 
 NEW_ITEM_SHARE = 0.1
-SHOWN_SHARE = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +57,7 @@ class Episodes:
     Attributes
     ----------
     situation : str
-        See `isthmus.retrieval.ranker.situations`.
+        See `isthmus.retrieval.candidates.situations`.
     users : numpy.ndarray
         int64, shape (n_users,): rows in the interaction matrix.
     histories : UserHistories

@@ -12,12 +12,12 @@ from functools import cached_property
 
 import numpy as np
 
+from isthmus.retrieval.candidates.situations import CROSS_DOMAIN, FEW, MORE, NEW_ITEMS
 from isthmus.retrieval.ranker.examples import Examples, ExamplesBySituation, join_examples
 from isthmus.retrieval.ranker.models.linear import Linear
 from isthmus.retrieval.ranker.models.model import STANDARDISED_ROWS, RankerModel, Scaling
 from isthmus.retrieval.ranker.models.network import Network
 from isthmus.retrieval.ranker.settings import TrainingSettings
-from isthmus.retrieval.ranker.situations import CROSS_DOMAIN, FEW, MORE, NEW_ITEMS
 
 GROUPS = 3
 ENOUGH_USERS = 40  # below it, users in other situations are learned from too

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.arrays import Columns, FloatArray, Mask, concatenated
+from isthmus.numerics.memory import release_memory
 from isthmus.numerics.metrics import PerUser, ndcg, recall
 from isthmus.numerics.sparse import concatenate_ranges
 from isthmus.numerics.top_k import top_k
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import candidate_pool
+from isthmus.retrieval.candidates.situations import SITUATIONS
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.cold_start_episodes import Episodes, make_episodes, make_folds
 from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, feature_columns
@@ -213,8 +217,8 @@ def make_examples(
                 for part in maker.examples(some):
                     parts.setdefault(some.situation, []).append(part)
                     advance(len(part))
-    # One at a time, so that the parts of a situation are freed before the next is joined.
-    return {situation: join_examples(parts.pop(situation)) for situation in list(parts)}
+        del visible, generators, statistics, maker  # before those of the next fold are fitted
+    return _join_situations(parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +256,7 @@ class _ExampleMaker:
 
 
 def join_examples(parts: Sequence[Examples]) -> Examples:
-    """Concatenate examples."""
+    """Concatenate examples; those of situations that follow each other are not copied."""
     if len(parts) == 1:
         return parts[0]
     offsets = np.cumsum([0, *(part.starts[-1] for part in parts)])
@@ -260,9 +264,44 @@ def join_examples(parts: Sequence[Examples]) -> Examples:
     return Examples(
         users=np.concatenate([part.users for part in parts]),
         starts=np.concatenate([[0], *starts]),
-        items=np.concatenate([part.items for part in parts]),
+        items=concatenated([part.items for part in parts]),
         columns=parts[0].columns,
-        features=np.concatenate([part.features for part in parts]),
-        labels=np.concatenate([part.labels for part in parts]),
+        features=concatenated([part.features for part in parts]),
+        labels=concatenated([part.labels for part in parts]),
         n_relevant=np.concatenate([part.n_relevant for part in parts]),
     )
+
+
+def _join_situations(parts: dict[str, list[Examples]]) -> ExamplesBySituation:
+    """Join the parts of every situation, in the order of `SITUATIONS`.
+
+    Features take most of the memory of a training, and some models learn from several situations.
+    So all lie in one array, and each part is freed when it is copied.
+    """
+    lengths = {name: sum(len(part.items) for part in some) for name, some in parts.items()}
+    width = max((len(part.columns) for some in parts.values() for part in some[:1]), default=0)
+    features: npt.NDArray[Any] = np.empty((sum(lengths.values()), width), np.float16)
+    items = np.empty(len(features), np.int64)
+    labels = np.empty(len(features), bool)
+    joined: ExamplesBySituation = {}
+    first = 0
+    for situation in sorted(parts, key=SITUATIONS.index):
+        some, start = parts[situation], first
+        heads = [
+            replace(part, features=features[:0], items=items[:0], labels=labels[:0])
+            for part in some
+        ]
+        while some:
+            part = some.pop(0)
+            last = first + len(part.items)
+            features[first:last], items[first:last] = part.features, part.items
+            labels[first:last] = part.labels
+            first = last
+        release_memory()
+        joined[situation] = replace(
+            join_examples(heads),
+            features=features[start:first],
+            items=items[start:first],
+            labels=labels[start:first],
+        )
+    return joined

@@ -13,14 +13,7 @@ from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import ArrayState, FloatArray, with_prefix
 from isthmus.numerics.sparse import concatenate_ranges
 from isthmus.retrieval.candidates.pool import CandidatePool
-from isthmus.retrieval.candidates.training_data import TrainingData
-from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.calibration import Calibration
-from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, require_columns
-from isthmus.retrieval.ranker.item_statistics import ItemStatistics
-from isthmus.retrieval.ranker.models.registry import restored_model
-from isthmus.retrieval.ranker.selection import SituationModel
-from isthmus.retrieval.ranker.situations import (
+from isthmus.retrieval.candidates.situations import (
     CROSS_DOMAIN,
     FEW,
     MORE,
@@ -30,6 +23,13 @@ from isthmus.retrieval.ranker.situations import (
     all_new,
     situation_weights,
 )
+from isthmus.retrieval.candidates.training_data import TrainingData
+from isthmus.retrieval.candidates.user_histories import UserHistories
+from isthmus.retrieval.ranker.calibration import Calibration
+from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, require_columns
+from isthmus.retrieval.ranker.item_statistics import ItemStatistics
+from isthmus.retrieval.ranker.models.registry import restored_model
+from isthmus.retrieval.ranker.selection import SituationModel
 
 # What ranks where no user could be simulated in a situation: the nearest in which some could.
 NEAREST = {
@@ -80,7 +80,7 @@ class Ranker:
         InvalidInput
             If the pool has other candidate generators than those of the training.
         """
-        self._require_generators(pool.generators)
+        self.require_generators(pool.generators)
         inputs = FeatureInputs(data, histories, pool, statistics, target)
         features = compute_features(inputs, self.columns).values
         weights = self._weights(inputs)
@@ -111,15 +111,15 @@ class Ranker:
         weights[new, -1] = 1
         return weights
 
-    def _require_generators(self, generators: Sequence[str]) -> None:
+    def require_generators(self, generators: Sequence[str]) -> None:
+        """Raise `InvalidInput` unless these are the candidate generators of the training."""
         missing = [repr(name) for name in self.generators if name not in generators]
         unknown = [repr(name) for name in generators if name not in self.generators]
         if missing or unknown:
             parts = [f"there is no {', '.join(missing)}"] if missing else []
             parts += [f"it does not know {', '.join(unknown)}"] if unknown else []
             raise InvalidInput(
-                f"the ranker was trained with other candidate generators: {'; '.join(parts)}; "
-                "train again with: isthmus train"
+                f"the ranker was trained with other candidate generators: {', and '.join(parts)}"
             )
 
     def state(self) -> ArrayState:

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray
+from isthmus.numerics.listwise import log_softmax
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.retrieval.candidates.generators import attribute_generators
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.situations import UNKNOWN
 from isthmus.retrieval.ranker.calibration import (
     Calibration,
     ReliabilityBin,
     calibration_error,
     expit,
     listed,
-    log_shares,
     reliability,
 )
 from isthmus.retrieval.ranker.cross_validation import GROUPS, SHARED, CrossValidation
@@ -37,11 +38,11 @@ from isthmus.retrieval.ranker.models.network import Network
 from isthmus.retrieval.ranker.models.registry import MODELS
 from isthmus.retrieval.ranker.settings import STACK
 from isthmus.retrieval.ranker.situation_report import SituationReport
-from isthmus.retrieval.ranker.situations import UNKNOWN
 
 IMPERSONAL = (Popularity.name, Trend.name)
 RESAMPLES = 2_000
 LISTED = 20
+SCORED_USERS = 64  # whose features are in memory in single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +63,7 @@ class SituationModel:
     def log_odds(self, features: FloatArray, starts: Columns) -> FloatArray:
         """Return the log-odds that candidates are liked, see `RankerModel.score`."""
         scores = self.model.score(features, starts)
-        return self.calibration.log_odds(log_shares(scores, starts))
+        return self.calibration.log_odds(log_softmax(scores, starts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,7 @@ class SituationTraining:
     def calibrated(self, taken: Scored) -> SituationModel:
         """Calibrate a model by the scores of users that its members were not trained on."""
         model = merged(taken.model)
-        shares = log_shares(taken.scores, self.examples.starts)
+        shares = log_softmax(taken.scores, self.examples.starts)
         return SituationModel(model, Calibration.fit(shares, self.examples.labels))
 
     def cross_validated_models(self) -> dict[str, Scored]:
@@ -204,11 +205,14 @@ class SituationTraining:
 
     def scored(self, members: Sequence[RankerModel]) -> Scored:
         """Score each group of users by the member that was trained without it."""
-        scores = np.zeros(len(self.examples.items), np.float32)
+        examples, group_of = self.examples, self.validation.group_of
+        scores = np.zeros(len(examples.items), np.float32)
         for group, member in enumerate(members):
-            held_out = np.flatnonzero(self.validation.group_of[self.examples.users] == group)
-            part = self.examples.take(held_out)
-            scores[self.examples.rows_of(held_out)] = member.score(part.features, part.starts)
+            held_out = np.flatnonzero(group_of[examples.users] == group)
+            for first in range(0, len(held_out), SCORED_USERS):
+                users = held_out[first : first + SCORED_USERS]
+                part = examples.take(users)
+                scores[examples.rows_of(users)] = member.score(part.features, part.starts)
         return self._scored(members, scores)
 
     def _scored(self, members: Sequence[RankerModel], scores: FloatArray) -> Scored:
@@ -238,7 +242,7 @@ class SituationTraining:
     def _reliability(self, scores: FloatArray) -> list[ReliabilityBin]:
         """Return the bins of the first 20 candidates of users that a calibration did not see."""
         examples, groups = self.examples, self.validation.group_of[self.examples.users]
-        scores = log_shares(scores, examples.starts)
+        scores = log_softmax(scores, examples.starts)
         probabilities = np.zeros(len(scores))
         for group in range(GROUPS):
             inside = (groups == group)[examples.owners]

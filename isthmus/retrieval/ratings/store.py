@@ -33,7 +33,6 @@ from isthmus.schema import FORMAT
 DESCRIPTION = "rating.json"
 TENSORS = "rating.safetensors"
 WEIGHTS = "weights."
-REMEDY = "train the rating model again, or go back to an older release"
 
 Tensors = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -124,7 +123,7 @@ def load(folder: str | Path) -> RatingModel:
     except OSError:
         intact = False
     if not intact:
-        raise CorruptRelease(f"{path} is missing or damaged; {REMEDY}")
+        raise CorruptRelease(f"{path} is missing or damaged")
     from safetensors.numpy import load_file
 
     return _model(description, load_file(path))
@@ -135,23 +134,21 @@ def _read_description(path: Path) -> Description:
         content = json.loads(path.read_bytes())
         stored_format = content["format"]
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CorruptRelease(f"{path} is missing or damaged; {REMEDY}") from error
+        raise CorruptRelease(f"{path} is missing or damaged") from error
     if stored_format != FORMAT:
         raise UnsupportedFormat(
-            f"{path} has format {stored_format!r}; this version of Isthmus reads format {FORMAT}: "
-            "install the version of Isthmus that wrote it, or train the rating model again"
+            f"{path} has format {stored_format!r}, this version of Isthmus reads format {FORMAT}"
         )
     try:
         description = Description.model_validate(content)
     except ValidationError as error:
-        raise CorruptRelease(f"{path} is damaged; {REMEDY}") from error
+        raise CorruptRelease(f"{path} is damaged") from error
     names = tuple(description.components), tuple(description.evidence)
     if names != (COMPONENTS, EVIDENCE):
         raise UnsupportedFormat(
             f"{path} weighs {', '.join(description.components)} by "
             f"{', '.join(description.evidence)}, this version of Isthmus {', '.join(COMPONENTS)} "
-            f"by {', '.join(EVIDENCE)}; install the version of Isthmus that wrote it, or train "
-            "the rating model again"
+            f"by {', '.join(EVIDENCE)}"
         )
     return description
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from isthmus.retrieval.candidates.situations import DESCRIPTIONS
 from isthmus.retrieval.ranker.distillation_report import RankerDistillation
 from isthmus.retrieval.ranker.situation_report import MIN_USERS, SituationReport
-from isthmus.retrieval.ranker.situations import DESCRIPTIONS
 from isthmus.retrieval.source_domains.lift import Lift, harmful
 
 
@@ -64,7 +64,7 @@ class RankerReport(BaseModel):
         The trained ranker beside the distilled one that replaced it, if it was distilled. In that
         case `situations` describe the one that it was distilled from.
     situations : dict of str to SituationReport
-        By how much is known of the users, see `isthmus.retrieval.ranker.situations`.
+        By how much is known of the users, see `isthmus.retrieval.candidates.situations`.
     left_out : dict of str to str
         Candidate generators that could not be used, and why.
     stages : dict of str to float

@@ -37,7 +37,14 @@ from isthmus.retrieval.ratings.store import save as save_rating
 from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.report import RankerReport
 from isthmus.retrieval.recommend.settings import RecommenderSettings
-from isthmus.schema import DOMAIN, FORMAT, ITEM_ID, RECOMMENDER_FOLDER, TRAINING_FOLDER
+from isthmus.schema import (
+    DOMAIN,
+    FORMAT,
+    ITEM_ID,
+    RECOMMENDER_FOLDER,
+    RELEASES_FOLDER,
+    TRAINING_FOLDER,
+)
 
 if TYPE_CHECKING:
     from isthmus.retrieval.recommend.train import Trained
@@ -260,7 +267,11 @@ def parts_folder(folder: Path) -> Path:
 
 
 def _remedy(folder: Path) -> str:
-    return f"train again with: {command_in(space_of(folder), 'train')}"
+    space = space_of(folder)
+    train = f"train again with: {command_in(space, 'train')}"
+    if folder.parent.parent.name != RELEASES_FOLDER:
+        return train
+    return f"{train}, then: {command_in(space, 'publish')}"
 
 
 def read_description(folder: Path) -> Description:
@@ -308,6 +319,7 @@ def load_recommender(folder: Path) -> Recommender:
         statistics = ItemStatistics().restore(state)
         graph = sparse_from_arrays(CONTENT_GRAPH, state)
         rankers = _load_rankers(folder, description, generators.names)
+        rating = load_rating(folder) if description.rates else None
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, IsthmusError) as error:
         raise CorruptRelease(
             f"the recommender in {folder} is damaged ({error}); {_remedy(folder)}"
@@ -322,7 +334,7 @@ def load_recommender(folder: Path) -> Recommender:
         rankers=rankers,
         content_graph=graph,
         feedback=description.feedback,
-        rating=load_rating(folder) if description.rates else None,
+        rating=rating,
         vector_names=tuple(description.vector_names),
         rated_events=None if events is None else tuple(events),
         ignored={domain: entry.get(IGNORED, ()) for domain, entry in description.rankers.items()},
@@ -334,13 +346,9 @@ def _load_rankers(
 ) -> dict[str, Ranker]:
     rankers = {}
     for domain, stored in description.rankers.items():
-        missing = [repr(name) for name in stored["generators"] if name not in generators]
-        if missing:
-            raise InvalidInput(
-                f"the ranker of {domain} needs the candidate generators {', '.join(missing)}"
-            )
         state = _read(folder / ranker_file(description.domains.index(domain)))
         rankers[domain] = Ranker.restored(stored, state)
+        rankers[domain].require_generators(generators)
     return rankers
 
 

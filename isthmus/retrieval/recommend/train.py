@@ -14,6 +14,7 @@ from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.interactions.ratings import RatingData
 from isthmus.errors import InvalidInput, listed
+from isthmus.numerics.memory import release_memory
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import CandidateGenerators
@@ -169,6 +170,7 @@ class Stages:
         """Add the processor time of the body to a stage, but for what is timed within it."""
         start, before = time.process_time(), sum(self.seconds.values())
         yield
+        release_memory()  # a stage leaves nothing behind but its results
         within = sum(self.seconds.values()) - before
         self.add({name: time.process_time() - start - within})
 

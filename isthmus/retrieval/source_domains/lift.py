@@ -18,10 +18,10 @@ from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.popularity import Popularity
+from isthmus.retrieval.candidates.situations import CROSS_DOMAIN
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 from isthmus.retrieval.ranker.cold_start_episodes import Episodes, make_episodes, make_folds
-from isthmus.retrieval.ranker.situations import CROSS_DOMAIN
 
 MIN_USERS = 20
 ENOUGH_USERS = 500

@@ -53,7 +53,7 @@ def add(store, rows):
     return add_interactions(store, reader, lambda names: pa.array([True] * len(names), pa.bool_()))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(jobs=st.lists(st.lists(ROW, max_size=12), max_size=4), commit_rows=st.integers(1, 5))
 def test_any_sequence_of_jobs_keeps_each_distinct_event_once(tmp_path_factory, jobs, commit_rows):
     store = InteractionStore(tmp_path_factory.mktemp("s"))

@@ -140,7 +140,7 @@ ROW = st.tuples(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rows=st.lists(ROW, max_size=20), mask=st.lists(st.booleans(), min_size=4, max_size=4))
 def test_the_matrix_is_what_a_plain_loop_makes(rows, mask):
     made = matrix(*rows).restricted_to(np.array(mask))

@@ -37,7 +37,7 @@ def do(store, job):
         store._writable().optimize.compact_files(materialize_deletions_threshold=0.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(jobs=st.lists(JOBS, min_size=1, max_size=6))
 def test_cached_interactions_equal_the_table_on_disk(tmp_path_factory, jobs):
     folder = tmp_path_factory.mktemp("s")

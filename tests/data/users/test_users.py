@@ -125,7 +125,7 @@ inputs = st.dictionaries(st.sampled_from(["u", "v", "w"]), values, min_size=1)
 
 
 @given(jobs=st.lists(inputs | st.sampled_from(["u", "v"]), max_size=5))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_store_is_a_dictionary_of_dictionaries(tmp_path_factory, jobs):
     folder = tmp_path_factory.mktemp("s")
     store, expected = UserStore(folder), {}

@@ -43,7 +43,7 @@ def reference(vectors, belongs, allowed):
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_search_quality_equals_a_plain_reference(seed):
     random = np.random.default_rng(seed)
     vectors = unit(random.standard_normal((30, 6)))

@@ -259,7 +259,6 @@ class CandidateGeneratorContract(ABC):
 
     @settings(
         max_examples=15,
-        deadline=None,
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
             HealthCheck.differing_executors,

@@ -59,13 +59,11 @@ def check(scorer, table, allowed, seen, n):
     assert scorer.score_pairs(users, items).tolist() == table.ravel().tolist()
 
 
-@settings(deadline=None)
 @given(cases())
 def test_sparse_scorers(case):
     check(SparseScorer(rows_of(csr_array(case[0])), case[0].shape[1]), *case)
 
 
-@settings(deadline=None)
 @given(cases())
 def test_popularity_scorers(case):
     table, allowed, seen, n = case
@@ -75,7 +73,6 @@ def test_popularity_scorers(case):
     check(scorer, table, allowed, seen, n)
 
 
-@settings(deadline=None)
 @given(cases(), st.sampled_from([1, 10, module.MAX_PRODUCTS]))
 def test_dot_product_scorers_in_batches(case, cells):
     """Each item has a direction of its own, so that products are the table's scores, exactly."""
@@ -117,7 +114,6 @@ def test_the_nearest_of_several_interests_counts():
     np.testing.assert_allclose(found.scores, nearest[order], rtol=1e-5)
 
 
-@settings(deadline=None)
 @given(cases())
 def test_lookups_of_sparse_rows(case):
     table = case[0]
@@ -130,14 +126,13 @@ def test_lookups_of_sparse_rows(case):
     assert sparse.lookup(none, none, width).tolist() == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([-np.inf, 0.0, 1.0, 2.0]), max_size=12), st.integers(0, 12))
 def test_the_largest_are_those_of_a_stable_sort(values, n):
     expected = sorted(range(len(values)), key=lambda i: -values[i])[:n]
     assert top_k(np.array(values), n).tolist() == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(cases(), min_size=1, max_size=3), st.integers(1, 4))
 def test_pools_against_brute_force(parts, n):
     users = min(len(part[0]) for part in parts)

@@ -17,7 +17,8 @@ from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity
 from isthmus.retrieval.candidates.profile_regression import ProfileRegression
-from isthmus.retrieval.candidates.simulated_users import COLD, FEW, Simulation
+from isthmus.retrieval.candidates.simulated_users import Simulation
+from isthmus.retrieval.candidates.situations import CROSS_DOMAIN, FEW
 from isthmus.retrieval.candidates.tuning import tune_generators
 from isthmus.retrieval.candidates.user_knn import UserKNN
 from tests.retrieval.candidates.generator_contract import USERS, pairs
@@ -84,26 +85,26 @@ class NotFinite(Popularity):
 
 
 def test_what_simulated_users_did_in_their_target_is_hidden(data, simulation):
-    names = {(situation.target, situation.name) for situation in simulation.situations}
-    assert names >= {(target, name) for target in (BOOKS, FILMS) for name in (COLD, FEW)}
+    names = {(some.target, some.situation) for some in simulation.users}
+    assert names >= {(target, name) for target in (BOOKS, FILMS) for name in (CROSS_DOMAIN, FEW)}
     assert len(simulation.data.interactions) < len(data.interactions)
     hidden_users = len(data.interactions.users) * 0.2 * 2
     changed = np.diff(data.interactions.starts) != np.diff(simulation.data.interactions.starts)
     assert 0 < changed.sum() <= hidden_users
-    for situation in simulation.situations:
-        histories = situation.histories
-        inside = simulation.data.in_domain(situation.target)
+    for some in simulation.users:
+        histories = some.histories
+        inside = simulation.data.in_domain(some.target)
         shown = histories.counts(inside)
-        if situation.name == COLD:
+        if some.situation == CROSS_DOMAIN:
             assert not shown.any()
             assert histories.counts().all()
-        if situation.name == FEW:
+        if some.situation == FEW:
             assert (shown == 3).all()
-        users, items = np.divmod(situation.relevant, len(data))
+        users, items = np.divmod(some.relevant, len(data))
         assert inside[items].all()
         assert set(users.tolist()) == set(range(len(histories)))
         known = histories.owners * len(data) + histories.columns
-        assert not np.isin(situation.relevant, known).any()
+        assert not np.isin(some.relevant, known).any()
 
 
 def test_the_popular_items_are_a_better_list_than_the_unpopular(simulation):

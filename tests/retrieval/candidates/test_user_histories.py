@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.data.interactions.matrix import InteractionMatrix
@@ -47,7 +47,6 @@ def expected(lists) -> list[list[tuple]]:
     ]
 
 
-@settings(deadline=None)
 @given(users)
 def test_entries_are_those_given_by_column(lists):
     histories = made(lists)
@@ -56,7 +55,6 @@ def test_entries_are_those_given_by_column(lists):
     assert histories.owners.tolist() == [u for u, history in enumerate(lists) for _ in history]
 
 
-@settings(deadline=None)
 @given(users, st.data())
 def test_some_entries_are_kept_and_users_keep_their_places(lists, data):
     histories = made(lists)
@@ -68,7 +66,6 @@ def test_some_entries_are_kept_and_users_keep_their_places(lists, data):
     ]
 
 
-@settings(deadline=None)
 @given(users.filter(bool), st.data())
 def test_some_users_are_taken_in_any_order(lists, data):
     histories = made(lists)
@@ -78,7 +75,6 @@ def test_some_users_are_taken_in_any_order(lists, data):
     ]
 
 
-@settings(deadline=None)
 @given(users)
 def test_rows_hold_weights_and_matrices_what_was_seen(lists):
     histories = made(lists)
@@ -96,7 +92,6 @@ def test_rows_hold_weights_and_matrices_what_was_seen(lists):
     assert as_tuples(histories) == before  # nothing is changed by looking
 
 
-@settings(deadline=None)
 @given(users, st.sets(st.integers(0, ITEMS - 1)))
 def test_entries_are_counted(lists, some):
     histories = made(lists)

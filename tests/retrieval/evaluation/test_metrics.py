@@ -6,7 +6,7 @@ from math import log2
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
@@ -64,7 +64,6 @@ truths = st.lists(st.sampled_from("abcdefghij"), min_size=1, max_size=6, unique=
 
 
 @given(st.lists(st.tuples(lists, truths), min_size=1, max_size=6), st.integers(1, 10))
-@settings(deadline=None)
 def test_bounds_and_relations(users, k):
     found = measured([items for items, _ in users], [truth for _, truth in users], [k, 10])
     for name, values in found.items():
@@ -158,7 +157,6 @@ def test_exposure_by_popularity_by_hand():
     st.dictionaries(st.sampled_from("abcdefghij"), st.integers(0, 30)),
     st.lists(lists, min_size=1, max_size=5),
 )
-@settings(deadline=None)
 def test_exposure_of_equally_popular_items_is_equal_and_shares_sum_to_one(popularity, found):
     shares = exposure(found, popularity, "abcdefghij", 10)
     if any(found) and any(popularity.values()):
@@ -175,7 +173,6 @@ def test_exposure_of_equally_popular_items_is_equal_and_shares_sum_to_one(popula
 
 
 @given(st.lists(lists, min_size=1, max_size=5), st.integers(10, 30))
-@settings(deadline=None)
 def test_gini_is_half_the_relative_mean_difference(found, candidates):
     shown = [item for items in found for item in items]
     if not shown:

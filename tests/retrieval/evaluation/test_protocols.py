@@ -50,7 +50,7 @@ def described(task):
 
 @pytest.mark.parametrize("name", MAKERS)
 @given(world=worlds, seed=st.integers(0, 5))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_nothing_hidden_is_in_the_train_table_history_or_exclusions(name, world, seed):
     table, domains = world
     made = MAKERS[name](table, domains, seed)
@@ -71,14 +71,14 @@ def test_nothing_hidden_is_in_the_train_table_history_or_exclusions(name, world,
 
 @pytest.mark.parametrize("name", ["cold user", "one domain", "few-shot", "warm"])
 @given(world=worlds, seed=st.integers(0, 5))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_nobody_is_in_val_and_test(name, world, seed):
     val, test = MAKERS[name](*world, seed)
     assert not user_ids(val) & user_ids(test)
 
 
 @given(world=worlds, seed=st.integers(0, 5))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 def test_no_item_is_in_val_and_test_of_cold_items(world, seed):
     val, test = MAKERS["cold item"](*world, seed)
     trained = set(val.train.column("item_id").to_pylist())
@@ -89,7 +89,7 @@ def test_no_item_is_in_val_and_test_of_cold_items(world, seed):
 
 @pytest.mark.parametrize("name", MAKERS)
 @given(world=worlds, order=st.randoms(use_true_random=False))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_the_order_of_rows_and_domains_does_not_matter(name, world, order):
     table, domains = world
     rows = list(range(len(table)))
@@ -101,7 +101,7 @@ def test_the_order_of_rows_and_domains_does_not_matter(name, world, order):
 
 
 @given(world=worlds)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_split_by_time_never_trains_on_the_future(world):
     table, domains = world
     times = dict.fromkeys(pairs(table), np.inf)
@@ -273,7 +273,7 @@ def test_the_second_half_of_the_first_session_after_the_cut_is_hidden():
 
 
 @given(world=worlds, gap=st.sampled_from([20.0, 60.0, 200.0]))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_sessions_never_train_on_the_future_and_hide_no_more_than_their_later_half(world, gap):
     table, domains = world
     times = {}

@@ -29,7 +29,6 @@ from tests.toy import item, text_encoder
 
 FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "min_users": 3}
 BASELINES = available_baselines()
-SIMPLE = ("random", "popularity", "content", "mean", "offsets")
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +157,7 @@ def test_no_train_table_has_a_hidden_pair_of_either_split(shop, protocol):
         assert not hidden(made.test) & seen
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), protocol=st.sampled_from(PROTOCOLS))
 def test_hidden_pairs_are_nowhere_in_random_worlds(seed, protocol):
     table, domains = two_shops(seed=seed)

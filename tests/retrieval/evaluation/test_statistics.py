@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.errors import InvalidInput
@@ -106,7 +106,6 @@ def test_holm_by_hand():
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(deadline=None)
 def test_corrections_keep_order_and_bonferroni_is_never_smaller(p_values):
     stepped, plain = holm(p_values), bonferroni(p_values)
     order = np.argsort(p_values, kind="stable")

@@ -10,6 +10,7 @@ import pytest
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.situations import SITUATIONS
 from isthmus.retrieval.ranker.cold_start_episodes import (
     Fold,
     make_episodes,
@@ -18,7 +19,6 @@ from isthmus.retrieval.ranker.cold_start_episodes import (
 from isthmus.retrieval.ranker.examples import join_examples, make_examples
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.settings import ExampleSettings
-from isthmus.retrieval.ranker.situations import SITUATIONS
 from tests.retrieval.candidates.toy_data import BOOKS, DOMAINS, FILMS, make_training_data
 
 USERS = 60

@@ -10,12 +10,12 @@ import pytest
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.pool import candidate_pool
+from isthmus.retrieval.candidates.situations import situation_weights
 from isthmus.retrieval.ranker.examples import make_examples
 from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, feature_columns
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
-from isthmus.retrieval.ranker.situations import situation_weights
 from isthmus.retrieval.ranker.training import train_ranker
 from tests.retrieval.candidates.toy_data import (
     FILMS,
@@ -155,7 +155,7 @@ def test_a_pool_of_other_generators_is_refused(ranker, training_data, statistics
     assert message.startswith(
         "the ranker was trained with other candidate generators: there is no 'item-KNN"
     )
-    assert message.endswith("it does not know 'trend'; train again with: isthmus train")
+    assert message.endswith(", and it does not know 'trend'")
 
 
 def test_an_empty_pool_has_no_scores(ranker, training_data, statistics, sources):

@@ -120,7 +120,7 @@ def test_predictions_lie_within_the_rating_scale(scale):
     assert found[liked].min() > (low + high) / 2 > found[~liked].max()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 119), st.randoms(use_true_random=False))
 def test_the_order_of_a_history_and_of_the_items_does_not_matter(two_camps, user, random):
     model, table, *_ = two_camps

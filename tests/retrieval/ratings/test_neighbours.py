@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -15,7 +15,6 @@ from tests.retrieval.ratings.worlds import ratings_of
 TABLES = arrays(float, (6, 5), elements=st.sampled_from([-1.0, 0.0, 1.0, 2.0, float("nan")]))
 
 
-@settings(deadline=None)
 @given(TABLES)
 def test_common_users_are_summed_as_by_hand(table):
     found = CoRatings.fit(ratings_of(table)).similarities(10.0).toarray()
@@ -26,7 +25,6 @@ def test_common_users_are_summed_as_by_hand(table):
     np.testing.assert_allclose(found, np.where(kept, products / (counts + 10), 0), rtol=1e-6)
 
 
-@settings(deadline=None)
 @given(TABLES, st.sets(st.integers(0, 4), min_size=1))
 def test_some_items_keep_their_similarities(table, chosen):
     near = Neighbours(NeighbourSettings(), CoRatings.fit(ratings_of(table)).similarities(10.0))

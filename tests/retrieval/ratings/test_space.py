@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
 from isthmus import EvaluationPlan, Space, User
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import CorruptRelease, InvalidInput, ItemNotFound
+from isthmus.retrieval.recommend.store import load_recommender
 from tests.retrieval.recommend.worlds import BRIEF
 from tests.toy import item, text_encoder
 
@@ -90,3 +94,17 @@ def test_an_unknown_item_is_refused(cinema):
 def test_without_values_there_is_nothing_to_predict(board):
     with pytest.raises(InvalidInput, match="has no model of values; add interactions whose values"):
         board.predict_ratings(User(), "films-0-0")
+
+
+@pytest.mark.parametrize("harm", ["cut off", "of another format"])
+def test_the_remedy_of_a_damaged_model_is_said_once(cinema, tmp_path, harm):
+    space = shutil.copytree(cinema.path, tmp_path / "s")
+    folder = space / "releases" / "000001" / "recommender"
+    described = json.loads((folder / "rating.json").read_text())
+    content = json.dumps(described | {"format": 99})
+    (folder / "rating.json").write_text(content if harm == "of another format" else content[:9])
+    with pytest.raises(CorruptRelease, match=r"rating\.json") as refused:
+        load_recommender(folder)
+    remedy = f"train again with: isthmus train --space {space}, then: isthmus publish"
+    assert str(refused.value).count("isthmus train") == 1
+    assert str(refused.value).endswith(f"; {remedy} --space {space}")

@@ -84,7 +84,7 @@ def test_damaged_files_are_refused_by_name(folder, name, harm):
 def test_another_format_is_refused(folder):
     about = json.loads((folder / DESCRIPTION).read_text())
     (folder / DESCRIPTION).write_text(json.dumps(about | {"format": 99}))
-    with pytest.raises(UnsupportedFormat, match="format 99; this version of Isthmus reads"):
+    with pytest.raises(UnsupportedFormat, match="format 99, this version of Isthmus reads"):
         load(folder)
 
 

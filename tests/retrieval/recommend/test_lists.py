@@ -27,7 +27,7 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from([*USERS, DISLIKING]), OPTIONS, st.integers(1, 30), st.integers(1, 40))
 def test_a_longer_list_begins_with_the_shorter_one(board, user, options, short, more):
     if options.get("domain") in ("films", "books"):

@@ -202,8 +202,30 @@ def damage(path, how):
 def test_descriptions_that_do_not_fit_are_refused(copied, change):
     space = copied()
     tamper(space, **change)
-    with pytest.raises(CorruptRelease, match="train again with: isthmus train"):
+    with pytest.raises(CorruptRelease, match="train again with: isthmus train") as refused:
         load_recommender(description(space).parent)
+    assert str(refused.value).count("isthmus train") == 1
+
+
+@pytest.mark.parametrize(
+    ("of", "said"),
+    [
+        (lambda names: [*names, "magic"], "there is no 'magic'"),
+        (lambda names: names[1:], "no feature 'popularity: relative score'"),
+    ],
+)
+def test_a_ranker_of_other_generators_is_refused(copied, of, said):
+    space = copied()
+    rankers = json.loads(description(space).read_text())["rankers"]
+    rankers["books"]["generators"] = of(sorted(rankers["books"]["generators"], key=last))
+    tamper(space, rankers=rankers)
+    with pytest.raises(CorruptRelease, match=said) as refused:
+        load_recommender(description(space).parent)
+    assert str(refused.value).endswith(f"train again with: isthmus train --space {space.path}")
+
+
+def last(name):
+    return name != "popularity"
 
 
 @pytest.mark.parametrize("file", FILES[1:])

@@ -11,8 +11,8 @@ import pytest
 from isthmus import Space, User
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.candidates.popularity import Popularity
+from isthmus.retrieval.candidates.situations import SITUATIONS
 from isthmus.retrieval.ranker.selection import SituationTraining
-from isthmus.retrieval.ranker.situations import SITUATIONS
 from isthmus.retrieval.recommend.request import TrainSettings
 from isthmus.retrieval.recommend.settings import RecommenderSettings, recommender_settings
 from isthmus.retrieval.recommend.store import load_recommender

@@ -186,7 +186,7 @@ ANYBODY = st.builds(
 )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(users=st.lists(ANYBODY, min_size=1, max_size=9), size=st.integers(1, 9), k=st.integers(1, 9))
 def test_a_batch_is_the_lists_of_its_users(board, users, size, k):
     """In parts of any size: the same items, and scores that are equal but for rounding."""

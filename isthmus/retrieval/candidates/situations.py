@@ -28,6 +28,7 @@ DESCRIPTIONS = {
     NEW_ITEMS: "new items",
 }
 MAX_FEW = 5
+SHOWN_SHARE = 0.8  # of the liked items of simulated users of whom more is known
 BLENDED = (3, 10)  # liked items in the domain between which "few" passes into "more"
 
 
