@@ -1,4 +1,4 @@
-"""Lines of the package by kind: ``python -m tests.docs.sizes`` prints the table of the architecture."""
+"""Lines of the package by kind: ``python -m tests.docs.sizes`` prints a table."""
 
 from __future__ import annotations
 
