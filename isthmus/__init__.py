@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from isthmus.client.connect import connect, connect_async
     from isthmus.encoders.encoder import Encoder
     from isthmus.encoders.registry import load_encoder
     from isthmus.encoders.training.distillation.distill import distill
@@ -47,6 +48,8 @@ __all__ = [
     "User",
     "__version__",
     "backups",
+    "connect",
+    "connect_async",
     "distill",
     "finetune",
     "load_encoder",
@@ -72,6 +75,8 @@ _HOMES = {
     "TrainSettings": "isthmus.retrieval.recommend.request",
     "User": "isthmus.retrieval.recommend.users",
     "backups": "isthmus.operations.restore",
+    "connect": "isthmus.client.connect",
+    "connect_async": "isthmus.client.connect",
     "distill": "isthmus.encoders.training.distillation.distill",
     "finetune": "isthmus.encoders.training.finetuning.finetune",
     "load_encoder": "isthmus.encoders.registry",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from isthmus.data.interactions.ingest import InteractionReport
     from isthmus.operations.users import UserReport
     from isthmus.retrieval.search.query_file import QueryFileReport
-    from isthmus.retrieval.search.results import Hits
+    from isthmus.retrieval.search.results import Groups, Hits
     from isthmus.space import Space
 
 MOST_PROBLEMS = 20
@@ -305,7 +305,9 @@ def show_hits(
         return
     links = [hit.link or "" for hit in hits]
     reasons = [hit.reason or "" for hit in hits]
-    more = {name: column for name, column in (("reason", reasons), ("link", links)) if any(column)}
+    rules = [hit.rule or "" for hit in hits]
+    columns = (("rule", rules), ("reason", reasons), ("link", links))
+    more = {name: column for name, column in columns if any(column)}
     table = DataTable("rank", "score", "item", "domain", "title", *more)
     for at, hit in enumerate(hits):
         cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
@@ -313,6 +315,31 @@ def show_hits(
     print_table(table)
     if hits.cursor is not None:
         say(f"more with: --offset {hits[-1].rank}")
+
+
+def show_groups(groups: Groups, *, as_json: bool) -> None:
+    """Print groups of hits."""
+    if as_json:
+        say_json(groups.as_dict())
+        return
+    table = DataTable("group", "rank", "score", "item", "domain", "title")
+    for group in groups:
+        for hit in group.hits:
+            cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
+            table.add_row(_flat(group.value), *cells)
+    print_table(table)
+
+
+def show_facets(facets: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool) -> None:
+    """Print how many items have each value."""
+    if as_json:
+        say_json(facets)
+        return
+    table = DataTable("attribute", "value", "items")
+    for name, values in facets.items():
+        for row in values:
+            table.add_row(name, _flat(row["value"]), f"{row['count']:,}")
+    print_table(table)
 
 
 def show_predictions(item_ids: Sequence[str], ratings: Sequence[float], *, as_json: bool) -> None:
