@@ -80,13 +80,13 @@ from isthmus.retrieval.search.scenarios import Scenarios
 from isthmus.retrieval.search.second_stage import RERANKED, SecondStage
 from isthmus.schema import QUERY_ID, Modality
 
-Asked = TypeVar("Asked")
+RequestT = TypeVar("RequestT")
 Answer = TypeVar("Answer")
 
 
 def _from_one_view(
-    answer: Callable[[Searcher, Asked], Answer],
-) -> Callable[[Searcher, Asked], Answer]:
+    answer: Callable[[Searcher, RequestT], Answer],
+) -> Callable[[Searcher, RequestT], Answer]:
     """Make a method answer a request from a view that it does not keep.
 
     Most queries read nothing but the vectors of a view, which nobody can take away; to keep the
@@ -96,7 +96,7 @@ def _from_one_view(
     """
 
     @wraps(answer)
-    def run(self: Searcher, request: Asked) -> Answer:
+    def run(self: Searcher, request: RequestT) -> Answer:
         try:
             return answer(self, request)
         except VersionGone:
