@@ -34,7 +34,6 @@ from isthmus.retrieval.candidates.user_histories import UserHistories
 
 COUNTRIES, TAKEN, LIST = 8, 12, 10
 AGE_WIDTH = 15.0
-UNIVERSE = "items"
 
 
 def simulate(

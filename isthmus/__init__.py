@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from isthmus.client.connect import connect, connect_async
     from isthmus.encoders.encoder import Encoder
     from isthmus.encoders.registry import load_encoder
     from isthmus.encoders.training.distillation.distill import distill
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     )
     from isthmus.errors import IsthmusError, IsthmusWarning
     from isthmus.evaluation.request import EvaluationPlan
+    from isthmus.operations.restore import backups, restore
     from isthmus.retrieval.recommend.request import TrainSettings
     from isthmus.retrieval.recommend.users import Interaction, User
     from isthmus.retrieval.search.results import BatchResults, Hit, Hits
@@ -45,9 +47,13 @@ __all__ = [
     "TrainSettings",
     "User",
     "__version__",
+    "backups",
+    "connect",
+    "connect_async",
     "distill",
     "finetune",
     "load_encoder",
+    "restore",
 ]
 
 _HOMES = {
@@ -68,9 +74,13 @@ _HOMES = {
     "Space": "isthmus.space",
     "TrainSettings": "isthmus.retrieval.recommend.request",
     "User": "isthmus.retrieval.recommend.users",
+    "backups": "isthmus.operations.restore",
+    "connect": "isthmus.client.connect",
+    "connect_async": "isthmus.client.connect",
     "distill": "isthmus.encoders.training.distillation.distill",
     "finetune": "isthmus.encoders.training.finetuning.finetune",
     "load_encoder": "isthmus.encoders.registry",
+    "restore": "isthmus.operations.restore",
 }
 
 

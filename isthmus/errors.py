@@ -138,6 +138,14 @@ class CorruptTable(IsthmusError, OSError):
     """A file of a table (items, interactions, embedding cache) is damaged or missing."""
 
 
+class BackupNotFound(IsthmusError, LookupError):
+    """There is no backup of that name, or none at all."""
+
+
+class CorruptBackup(IsthmusError, OSError):
+    """A content of a backup is damaged or missing."""
+
+
 class CorruptAlignment(IsthmusError, OSError):
     """A file of an alignment is damaged or missing."""
 
@@ -189,6 +197,40 @@ class PartlyEncoded(ServiceError):
     ) -> None:
         super().__init__(message)
         self.vectors, self.refused, self.is_over = dict(vectors), dict(refused), is_over
+
+
+class InvalidKey(IsthmusError, PermissionError):
+    """A request to the HTTP service has no key, or one that is unknown or revoked."""
+
+
+class AccessDenied(IsthmusError, PermissionError):
+    """A key of the HTTP service does not reach that far."""
+
+
+class UnknownRoute(IsthmusError, LookupError):
+    """The HTTP service has no such operation, space or job."""
+
+
+class RequestTooLarge(IsthmusError, ValueError):
+    """A request to the HTTP service exceeds a limit of it."""
+
+
+class Busy(ServiceError):
+    """The HTTP service has too much to do; the same request may succeed later.
+
+    Attributes
+    ----------
+    retry_after_s : float
+        After how many seconds it is worth to try again.
+    """
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class TooManyRequests(Busy):
+    """A key of the HTTP service has too many requests at a time."""
 
 
 class IsthmusWarning(UserWarning):

@@ -129,7 +129,8 @@ def first_problem(error: ValidationError, fields: Mapping[str, FieldInfo]) -> st
     problem = error.errors()[0]
     if problem["type"] == "value_error":  # raised by a validator of ours, which names both
         return str(problem["ctx"]["error"])
-    name = ".".join(str(part) for part in problem["loc"])
+    # The member of a union that did not fit, such as list[str], is no part of the name.
+    name = ".".join(part for part in map(str, problem["loc"]) if "[" not in part)
     if problem["type"] == "extra_forbidden":
         return f"there is no argument {name!r}; there are: {', '.join(fields)}"
     if problem["type"] == "missing":

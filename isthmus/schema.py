@@ -42,6 +42,7 @@ FORMAT: Final = 1
 # Folders and files of a space.
 SPACE_FILE: Final = "space.toml"
 SPACE_FILE_COPY: Final = ".space.toml"
+SCENARIOS_FILE: Final = "scenarios.toml"
 CATALOG_TABLE: Final = "catalog.lance"
 INTERACTIONS_TABLE: Final = "interactions.lance"
 USERS_TABLE: Final = "users.lance"

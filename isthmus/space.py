@@ -28,13 +28,17 @@ from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.shorter_vectors import ShorterVectors
 from isthmus.index.settings import SpaceSettings
+from isthmus.monitoring.report import MonitorReport
 from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import attributes as attribute_operations
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
+from isthmus.operations import scenarios as scenario_operations
 from isthmus.operations import users as user_operations
 from isthmus.operations.alignment import AlignReport, align
+from isthmus.operations.backup import BackupReport, back_up
 from isthmus.operations.evaluation import evaluation_data
+from isthmus.operations.events import Event, RecordEventsRequest, record_events
 from isthmus.operations.finetuning import finetune_encoder
 from isthmus.operations.fusion_weights import (
     WeightsReport,
@@ -42,12 +46,14 @@ from isthmus.operations.fusion_weights import (
     modality_weights,
     set_weights,
 )
+from isthmus.operations.monitoring import monitor_space
 from isthmus.operations.precompute import PrecomputeReport, precompute
 from isthmus.operations.publishing import measure_dims, plan, publish, rollback
 from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
     AlignRequest,
     AttributesRequest,
+    BackupRequest,
     CastAttributeRequest,
     CreateRequest,
     DeleteRequest,
@@ -55,6 +61,7 @@ from isthmus.operations.request import (
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
+    MonitorRequest,
     PlanRequest,
     PrecomputeRequest,
     PublishRequest,
@@ -66,6 +73,7 @@ from isthmus.operations.request import (
     VectorsRequest,
     VerifyRequest,
 )
+from isthmus.operations.scroll import scroll_items
 from isthmus.operations.statistics import describe_space
 from isthmus.operations.training import train
 from isthmus.operations.users import UserReport
@@ -78,6 +86,7 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    ScenarioRequest,
     SourceDomainsRequest,
     TrainRequest,
     TrainSettings,
@@ -87,21 +96,27 @@ from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.retrieval.recommend.space_recommender import SpaceRecommender
 from isthmus.retrieval.recommend.store import Description
 from isthmus.retrieval.recommend.users import User
+from isthmus.retrieval.search.facets import Facets, count_facets
 from isthmus.retrieval.search.fusion_weights import FusionReport
+from isthmus.retrieval.search.groups import search_groups
 from isthmus.retrieval.search.hybrid import index_text
 from isthmus.retrieval.search.near_duplicates import find_duplicates
 from isthmus.retrieval.search.query_file import QueryFileReport
 from isthmus.retrieval.search.quota_request import Quotas
 from isthmus.retrieval.search.request import (
     DuplicatesRequest,
+    FacetsRequest,
     FilterOptions,
     MapRequest,
+    ScrollRequest,
     SearchBatchRequest,
     SearchFileRequest,
+    SearchGroupsRequest,
     SearchRequest,
     SimilarRequest,
 )
-from isthmus.retrieval.search.results import BatchResults, Hits
+from isthmus.retrieval.search.results import BatchResults, Groups, Hits, ItemPage
+from isthmus.retrieval.search.rule_request import Boosts, Caps
 from isthmus.retrieval.search.searcher import Searcher
 from isthmus.retrieval.search.space_map import SpaceMap, map_space
 from isthmus.retrieval.source_domains.assessment import assess_sources
@@ -278,6 +293,53 @@ class Space:
         ``space.compact(keep_days=0)``
         """
         return item_operations.compact_space(self.opened, keep_days, progress=progress)
+
+    def monitor(
+        self, *, on_alarm: Literal["report", "rollback"] | None = None, seed: int | None = None
+    ) -> MonitorReport:
+        """Measure what is served: recall, drift of new items, growth, ages; and find alarms.
+
+        Recall@10 of each named vector, kind of query and domain is measured against exact search,
+        with an interval. The vectors and attributes of items that came since the release are
+        compared with those of the release. Thresholds are those of ``[monitoring]`` in
+        ``space.toml``. See `MonitorRequest`.
+
+        Parameters
+        ----------
+        on_alarm : str, optional
+            ``"rollback"`` makes the previous release current if recall is too small; ``"report"``
+            does not. By default `on_alarm` of ``space.toml`` counts.
+        seed : int, optional
+            Of the samples; by default another one each time.
+
+        Examples
+        --------
+        ``space.monitor().alarms``
+        """
+        return monitor_space(self.opened, MonitorRequest.of(locals()))
+
+    def backup(
+        self, to: str | Path, *, keep: int | None = None, progress: bool = False
+    ) -> BackupReport:
+        """Copy what a place of backups lacks of the space, and verify it there.
+
+        Others may write meanwhile; what is copied is the space at one moment. Each content is
+        stored once, so that a backup of a space that has hardly changed costs little.
+        `isthmus.restore` makes a space of a backup, `isthmus.backups` lists them. See
+        `BackupRequest`.
+
+        Raises
+        ------
+        CorruptTable
+            If a file of the space is damaged; nothing is written then.
+        CorruptBackup
+            If what was written reads back with another content.
+
+        Examples
+        --------
+        ``space.backup("backups/shop", keep=7)``
+        """
+        return back_up(self.opened, BackupRequest.of(locals()), progress=progress)
 
     def verify(
         self, *, repair: bool = False, drop_damaged: bool = False, progress: bool = False
@@ -472,6 +534,33 @@ class Space:
         """
         return item_operations.item_ids(self.opened, FilterOptions.of(locals()))
 
+    def scroll(
+        self,
+        domain: Names | None = None,
+        where: str | None = None,
+        *,
+        k: int = 100,
+        cursor: str | None = None,
+        attributes: bool = True,
+    ) -> ItemPage:
+        """Return a page of the items that a filter selects, in the order of their ids.
+
+        Whatever is written between two pages, no item comes twice, and none that was there all the
+        time is passed over. Items are as `get` returns them. See `ScrollRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If the cursor is none, or a domain is unknown.
+        InvalidFilter
+            If `where` is refused.
+
+        Examples
+        --------
+        ``page = space.scroll("films"); space.scroll("films", cursor=page.cursor)``
+        """
+        return scroll_items(self.opened, ScrollRequest.of(locals()))
+
     def count(self, domain: Names | None = None, where: str | None = None) -> int:
         """Count the searchable items that a filter selects.
 
@@ -645,6 +734,11 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
         normalize_scores: bool = False,
         hubness_correction: float = 0.0,
         center_scores: bool = False,
@@ -711,6 +805,11 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
         normalize_scores: bool = False,
         hubness_correction: float = 0.0,
         center_scores: bool = False,
@@ -734,6 +833,93 @@ class Space:
         ``space.similar("film-1", domain="books")``
         """
         return self._searcher.similar(SimilarRequest.of(locals()))
+
+    def search_groups(
+        self,
+        by: str,
+        text: str | None = None,
+        *,
+        group_size: int = 3,
+        image: Any = None,
+        audio: Any = None,
+        vector: FloatArray | Sequence[float] | None = None,
+        like: IdLike | Iterable[IdLike] = (),
+        unlike: IdLike | Iterable[IdLike] = (),
+        k: int | None = 10,
+        offset: int = 0,
+        cursor: str | None = None,
+        domain: Names | None = None,
+        where: str | None = None,
+        min_score: float | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
+        normalize_scores: bool = False,
+        hubness_correction: float = 0.0,
+        center_scores: bool = False,
+        attributes: bool = False,
+        fingerprint: str | None = None,
+        hybrid: bool = False,
+        bm25_weight: float = 1.0,
+        words: Literal["bm25", "sparse"] = "bm25",
+        instruction: str | None = None,
+        rerank: str | None = None,
+        rerank_depth: int = 50,
+        weights: ModalityWeights | None = None,
+    ) -> Groups:
+        """Find what `search` finds, as the best items of each value of an attribute.
+
+        There are at most k groups of at most `group_size` items, that with the best item first; an
+        item whose attribute is a list is in the group of each element. Groups have no cursor, and
+        `offset` counts groups. See `SearchGroupsRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such attribute, or as `search` does.
+
+        Examples
+        --------
+        ``space.search_groups("brand", "red boots", group_size=2)``
+        """
+        request, view = SearchGroupsRequest.of(locals()), self.opened.view()
+        return search_groups(view, request, self._searcher.search)
+
+    def facets(
+        self,
+        attributes: Names,
+        *,
+        domain: Names | None = None,
+        where: str | None = None,
+        k: int | None = 10,
+    ) -> Facets:
+        """Count the values of attributes among the searchable items that a filter selects.
+
+        The counts are exact. An item that has a list counts for each of its elements. See
+        `FacetsRequest`.
+
+        Returns
+        -------
+        dict of str to list of dict
+            For each attribute its values and their counts, the most frequent first.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such attribute or domain.
+        InvalidFilter
+            If `where` is refused.
+
+        Examples
+        --------
+        ``space.facets(["genre", "year"], where="price < 100")["genre"][0]["count"]``
+        """
+        return count_facets(self.opened.view(), FacetsRequest.of(locals()))
 
     def search_batch(
         self,
@@ -932,6 +1118,31 @@ class Space:
         request = InteractionsRequest.of(locals())
         return interaction_operations.store_interactions(self.opened, request, progress=progress)
 
+    def record_events(self, events: Iterable[Event | Mapping[str, Any]]) -> InteractionReport:
+        """Record events that have ids of their own; one that is sent again changes nothing.
+
+        An event has an ``event_id``, a ``user_id`` and an ``item_id``, and may have a kind
+        (``event``), a ``value``, a ``weight`` and a ``time``. It counts as soon as this returns:
+        lists of the user take it into account. See `Event`.
+
+        Returns
+        -------
+        InteractionReport
+            Counts of events that were new (``added``), known (``unchanged``) or twice in the input.
+
+        Raises
+        ------
+        InvalidInteractions
+            If an event is not valid; the message names its place, and nothing is stored.
+        SpaceLocked
+            If another process is writing interactions.
+
+        Examples
+        --------
+        ``space.record_events([{"event_id": "e1", "user_id": "u7", "item_id": "film-1"}])``
+        """
+        return record_events(self.opened, RecordEventsRequest.of(locals()))
+
     def interactions(
         self, user_id: IdLike | Iterable[IdLike] | None = None, *, waiting: bool = False
     ) -> pa.Table:
@@ -1094,6 +1305,13 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
         attributes: bool = False,
         explain: bool = False,
     ) -> Hits:
@@ -1104,8 +1322,8 @@ class Space:
         the user's next choices. The less is known of a user, the closer the list is to the
         popular items. Without one, items are found by content: the score is the share of the
         user's attention that an interest has over the item's rank in it. Items of the history are
-        left out; stored interactions of ``user.id`` are read anew each time. See
-        `RecommendRequest`.
+        left out; stored interactions of ``user.id`` are read anew each time. Business rules act
+        on the places that items have without them. See `RecommendRequest`.
 
         Raises
         ------
@@ -1128,6 +1346,13 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
         processes: int = 1,
         progress: bool = False,
     ) -> pa.Table:
@@ -1166,6 +1391,13 @@ class Space:
         diversity: float = 0.0,
         num_candidates: int | None = None,
         quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
         processes: int = 1,
         progress: bool = False,
     ) -> dict[str, int]:
@@ -1188,6 +1420,52 @@ class Space:
         """
         request = RecommendFileRequest.of(locals())
         return self._recommender.recommend_file(request, progress=progress)
+
+    def scenarios(self) -> dict[str, dict[str, Any]]:
+        """Return the scenarios of the space, named sets of business rules: the rules of each."""
+        return scenario_operations.list_scenarios(self.opened)
+
+    def set_scenario(
+        self,
+        name: str,
+        *,
+        domain: Names | None = None,
+        where: str | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
+    ) -> dict[str, Any]:
+        """Store a scenario, in the place of one of its name, and return its rules.
+
+        Requests name it by ``scenario=``. The rules stand in ``scenarios.toml`` of the space, which
+        may be edited by hand. See `ScenarioRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If a rule is not valid in this space; the message names the scenario and the rule.
+
+        Examples
+        --------
+        ``space.set_scenario("home", boost={"on_sale": 2}, caps={"brand": 2})``
+        """
+        return scenario_operations.set_scenario(self.opened, ScenarioRequest.of(locals()))
+
+    def delete_scenario(self, name: str) -> None:
+        """Delete a scenario.
+
+        Raises
+        ------
+        InvalidInput
+            If there is none of this name.
+        """
+        scenario_operations.delete_scenario(self.opened, name)
 
     def predict_ratings(self, user: User, item_ids: IdLike | Iterable[IdLike]) -> FloatArray:
         """Predict the ratings that a user would give items.
@@ -1293,7 +1571,9 @@ class Space:
         For each protocol and target domain, every baseline is tuned on validation users, and all
         systems rank all items of the target; nothing is sampled. The space itself takes part as
         ``"isthmus"`` (what `train` makes of the train table of the task), ``"isthmus ratings"``
-        (for values), and ``"interests"`` (recommendations without training).
+        (for values), and ``"interests"`` (recommendations without training). With
+        ``plan.scenario`` the rules of scenarios are measured: ``"isthmus + NAME"`` is compared with
+        ``"isthmus"`` on the same users, in `TaskResult.ablations`.
 
         Parameters
         ----------
@@ -1329,7 +1609,7 @@ class Space:
         from isthmus.evaluation.run import run_evaluation
 
         plan = plan or EvaluationPlan()
-        data = evaluation_data(self.opened, systems or {}, plan.systems)
+        data = evaluation_data(self.opened, systems or {}, plan.systems, plan.scenario)
         return run_evaluation(plan, data, out=None if out is None else Path(out), show=progress)
 
     # ---- Releases

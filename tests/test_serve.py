@@ -47,6 +47,33 @@ except MissingDependency as error:
 """
 
 
+TRAINS = """
+import sys
+import numpy as np
+import pyarrow as pa
+from isthmus import Space, User
+sys.modules["torch"] = None
+rng = np.random.default_rng(0)
+space = Space.create(sys.argv[1], "none")
+for domain in ("films", "books"):
+    ids = [f"{domain}-{n}" for n in range(40)]
+    vectors = rng.standard_normal((40, 8)).astype("float32")
+    items = pa.table({"item_id": ids, "embedding": list(vectors)})
+    space.upsert(items, domain=domain, vector="embedding")
+rows = [
+    {"user_id": f"u{user}", "item_id": f"{domain}-{2 * n + user % 2}"}
+    for user in range(60) for domain in ("films", "books")
+    for n in rng.choice(20, 6, replace=False)
+]
+space.add_interactions(rows)
+report = space.train("books")
+assert report.reports["books"].situations["few"].models.keys() == {"linear", "network", "stack"}
+space.publish()
+liked = ["films-1", "films-3", "films-5"]
+assert len(space.recommend(User(history=liked), domain="books", k=5)) == 5
+"""
+
+
 def requirements_of(extra: str) -> list[Requirement]:
     """The requirements of an extra of this project, and of the extras that it names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -121,6 +148,17 @@ def test_a_fresh_environment_without_pytorch_answers(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "pip install 'isthmus[models]'" in done.stdout
+
+
+def test_a_training_and_its_lists_need_no_pytorch(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINS, str(tmp_path / "s")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_faiss_the_extras_are_named(tmp_path, monkeypatch):

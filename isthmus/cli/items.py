@@ -30,7 +30,7 @@ from isthmus.operations.request import (
     UpsertRequest,
     VectorsRequest,
 )
-from isthmus.retrieval.search.request import FilterOptions
+from isthmus.retrieval.search.request import FilterOptions, ScrollRequest
 from isthmus.terminal import say, say_json
 
 LISTED = dict.fromkeys(("columns", "exclude", "null_values"), str)  # a,b,c
@@ -132,6 +132,23 @@ def ids(
         return
     for item_id in selected:
         say(item_id)
+
+
+@generate_options
+def scroll(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(ScrollRequest, omit=("attributes",))],
+    as_json: JsonOption = False,
+) -> None:
+    """Show items in the order of their ids, a page at a time."""
+    page = open_space(space).scroll(**request)
+    if as_json:
+        say_json(page.as_dict())
+        return
+    for item in page:
+        show_item(item)
+    if page.cursor is not None:
+        say(f"more with: --cursor {page.cursor}")
 
 
 @generate_options

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from typing import Annotated
 
 import typer
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 import isthmus
-from isthmus.cli import encoders, integrations, items, recommend, releases, search
+from isthmus.cli import encoders, integrations, items, recommend, releases, search, service
 from isthmus.cli.attributes import app as attributes
 from isthmus.cli.interactions import app as interactions
-from isthmus.cli.options import SeveralValues
+from isthmus.cli.options import SERVER, Server, SeveralValues, without_space
+from isthmus.cli.scenarios import app as scenarios
 from isthmus.cli.users import app as users
 from isthmus.errors import IsthmusError, IsthmusWarning
 from isthmus.terminal import say, shortened, tolerate_encodings
@@ -34,6 +38,7 @@ COMMANDS = (
     items.delete,
     items.get,
     items.ids,
+    items.scroll,
     items.count,
     items.export,
     items.quarantine,
@@ -43,8 +48,14 @@ COMMANDS = (
     releases.rollback,
     releases.compact,
     releases.verify,
+    releases.backup,
+    releases.backups,
+    releases.restore,
+    releases.monitor,
     releases.status,
     search.search,
+    search.search_groups,
+    search.facets,
     search.search_file,
     search.similar,
     search.duplicates,
@@ -60,6 +71,7 @@ COMMANDS = (
     integrations.enrich,
     integrations.unenrich,
     integrations.profile,
+    service.serve,
 )
 WITH_SEVERAL_VALUES = (
     releases.plan,
@@ -80,6 +92,8 @@ app.command(name="add", hidden=True)(items.upsert)
 app.add_typer(interactions)
 app.add_typer(attributes)
 app.add_typer(users)
+app.add_typer(service.app)
+app.add_typer(scenarios)
 
 INTERRUPTED = 130
 _show_other = warnings.showwarning
@@ -93,7 +107,24 @@ def _show_version(version_requested: bool) -> None:
 
 @app.callback()
 def isthmus_command(
-    version: Annotated[
+    context: typer.Context,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ISTHMUS_SERVER",
+            metavar="URL",
+            help="Address of a service to ask in the place of a folder; --space is then the name "
+            "of the space, where it has several.",
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ISTHMUS_KEY",
+            help="Key of the service; better in the environment.",
+        ),
+    ] = None,
+    version: Annotated[  # noqa: ARG001  # its callback does it
         bool,
         typer.Option(
             "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
@@ -101,12 +132,19 @@ def isthmus_command(
     ] = False,
 ) -> None:
     """Join catalogues into one vector space; search it and recommend across domains."""
+    source = context.get_parameter_source("key")
+    SERVER.set(None if server is None else Server(server, key))
+    if server is not None:
+        context.default_map = without_space(context.command)
+    elif source is not None and source.name == "COMMANDLINE":
+        raise typer.BadParameter("--key is for a service; give its address with --server too")
 
 
 def console() -> None:
     """Run the command in a process of its own."""
     if len(sys.argv) > 2 and "--help" not in sys.argv:
         _import_arrow_without_pandas()
+    _keep_only(sys.argv[1:2])
     main()
 
 
@@ -148,6 +186,17 @@ def _run() -> None:
         if stop.code == INTERRUPTED:
             _complain("interrupted; what was finished is stored, run the same command to go on")
         raise
+
+
+def _keep_only(first: Sequence[str]) -> None:
+    """Drop the commands other than the first argument, where it is one: Typer reads them all."""
+    named = [c for c in app.registered_commands if _name_of(c) in first]
+    if named:
+        app.registered_commands, app.registered_groups = named, []
+
+
+def _name_of(command: CommandInfo) -> str:
+    return command.name or get_command_name(getattr(command.callback, "__name__", ""))
 
 
 def _complain(message: str) -> int:

@@ -19,11 +19,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin, get_type_hints
 
 import typer
 from annotated_types import Ge
@@ -53,23 +54,31 @@ AllOption = Annotated[
     bool, typer.Option("--all", help="All hits of at least --min-score, instead of -k hits.")
 ]
 
+NO_SPACE = Path()  # of a service: the only one
 METAVARS = {
     **dict.fromkeys(("columns", "exclude", "null_values"), "A,B,C"),
     "weights": "MODALITY=N",
     "vectors": "NAME=VALUE",
     "fields": "NAME=TYPE",
     "quotas": "DOMAIN=N",
+    "boost": "PREDICATE=N",
+    "pin": "ID",
+    "ban": "ID",
+    "caps": "ATTRIBUTE=N",
     "event_weights": "EVENT=N",
     "like": "ID",
     "unlike": "ID",
     "pairs": "FILE",
     "alignment": "FOLDER",
     "item_ids": "ID...",
+    "attributes": "NAME...",
 }
 EXAMPLES = {
     "event_weights": "EVENT=0.5, such as view=0.1",
     "weights": "MODALITY=2, such as image=2",
     "quotas": "DOMAIN=3 for places or DOMAIN=0.5 for a share",
+    "boost": "PREDICATE=2 for a factor or PREDICATE=+5 for places to move up",
+    "caps": "ATTRIBUTE=2, such as brand=2",
     "vectors": "NAME=384 for a length or NAME=COLUMN",
     "fields": "NAME=TYPE, such as mood=text",
 }
@@ -194,6 +203,8 @@ def parse_mapping(name: str, texts: Iterable[str], *, texts_too: bool = False) -
         try:
             if texts_too and number:
                 values[key] = number
+            elif name == "boost" and number[:1] in ("+", "-"):
+                values[key] = number  # an addition, and no factor
             else:
                 values[key] = int(number) if number.isdecimal() else float(number)
         except ValueError:
@@ -252,8 +263,43 @@ def _holds_anything(annotation: Any) -> bool:
     return get_args(_plain(annotation))[-1] in (Any, str)
 
 
+@dataclass(frozen=True)
+class Server:
+    """The service that commands ask, in the place of a folder.
+
+    Attributes
+    ----------
+    address : str
+        Its address.
+    key : str or None
+        The key.
+    """
+
+    address: str
+    key: str | None
+
+
+SERVER: ContextVar[Server | None] = ContextVar("server", default=None)
+
+
+def without_space(group: Any) -> dict[str, Any]:
+    """Return defaults of the commands of a group, under which none needs ``--space``."""
+    return {
+        name: without_space(command) if hasattr(command, "commands") else {"space": str(NO_SPACE)}
+        for name, command in group.commands.items()
+    }
+
+
 def open_space(path: Path, *, device: str = "auto", wait_s: float = 30.0) -> Space:
-    """Open a space; Lance and FAISS are imported here, when there is something to do."""
+    """Open a space; Lance and FAISS are imported here, when there is something to do.
+
+    With ``--server``, it is the space of a service, which has the verbs that go over HTTP.
+    """
+    server = SERVER.get()
+    if server is not None:
+        name = None if path == NO_SPACE else str(path)
+        # It has the same verbs; one that does not go over HTTP says so.
+        return cast("Space", isthmus.connect(server.address, key=server.key, space=name))
     return isthmus.Space.open(path, device=device, wait_s=wait_s)
 
 

@@ -19,11 +19,20 @@ from isthmus.cli.options import (
     open_space,
     refuse_given,
 )
-from isthmus.cli.show import show_duplicates, show_hits, show_line, show_query_report
+from isthmus.cli.show import (
+    show_duplicates,
+    show_facets,
+    show_groups,
+    show_hits,
+    show_line,
+    show_query_report,
+)
 from isthmus.retrieval.search.request import (
     DuplicatesRequest,
+    FacetsRequest,
     MapRequest,
     SearchFileRequest,
+    SearchGroupsRequest,
     SearchRequest,
     SimilarRequest,
 )
@@ -67,6 +76,42 @@ def search(
     examples = request.get("like") or request.get("unlike") or []
     title = request.get("text") or ", ".join([*files, *examples])
     show_hits(opened, title, request.get("image"), hits, sheet, as_json=as_json)
+
+
+@generate_options
+def search_groups(
+    space: SpaceOption,
+    request: Annotated[
+        Values,
+        OptionsOf(
+            SearchGroupsRequest,
+            omit=(*PYTHON_ONLY, "cursor"),
+            arguments=("by", "text"),
+            types={"image": Path, "audio": Path},
+        ),
+    ],
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Find the best items of each value of an attribute."""
+    groups = open_space(space, device=device).search_groups(**request, attributes=True)
+    show_groups(groups, as_json=as_json)
+
+
+@generate_options
+def facets(
+    space: SpaceOption,
+    request: Annotated[
+        Values,
+        OptionsOf(FacetsRequest, arguments=("attributes",), types={"attributes": list[str]}),
+    ],
+    everything: Annotated[bool, typer.Option("--all", help="All values.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Count the searchable items that have each value of attributes."""
+    if everything:
+        request["k"] = None
+    show_facets(open_space(space).facets(**request), as_json=as_json)
 
 
 @generate_options

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from isthmus.data.interactions.ingest import InteractionReport
     from isthmus.operations.users import UserReport
     from isthmus.retrieval.search.query_file import QueryFileReport
-    from isthmus.retrieval.search.results import Hits
+    from isthmus.retrieval.search.results import Groups, Hits
     from isthmus.space import Space
 
 MOST_PROBLEMS = 20
@@ -88,6 +88,32 @@ def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
         f"{report['files']:,} files, {report['bytes']:,} bytes read in {report['seconds']:.1f} s: "
         + (f"{damaged:,} damaged" if damaged else "all sound")
     )
+
+
+def show_monitored(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what was measured of a space, and the alarms."""
+    if as_json:
+        say_json(report)
+        return
+    table = DataTable("vector_name", "query", "domain", "queries", "recall@10", "interval")
+    for row in report["recall"]:
+        recall, span = f"{row['recall']:.4f}", f"{row['low']:.3f} to {row['high']:.3f}"
+        cells = (row["vector_name"], row["kind"], row["domain"], str(row["queries"]), recall, span)
+        table.add_row(*cells)
+    if report["recall"]:
+        print_table(table)
+    table = DataTable("domain", "compared", "name", "release", "new", "p")
+    for row in report["drift"]:
+        counts = (str(row["reference"]), str(row["sample"]))
+        table.add_row(row["domain"], row["what"], row["name"], *counts, f"{row['adjusted_p']:.4f}")
+    if report["drift"]:
+        print_table(table)
+    for alarm in report["alarms"]:
+        say(f"alarm: {alarm['name']}: {alarm['message']}", colour="red")
+    if report["rolled_back_to"] is not None:
+        say(f"rolled back to release {report['rolled_back_to']}")
+    if not report["alarms"]:
+        say("no alarm")
 
 
 def show_release(manifest: Mapping[str, Any], *, as_json: bool) -> None:
@@ -279,7 +305,9 @@ def show_hits(
         return
     links = [hit.link or "" for hit in hits]
     reasons = [hit.reason or "" for hit in hits]
-    more = {name: column for name, column in (("reason", reasons), ("link", links)) if any(column)}
+    rules = [hit.rule or "" for hit in hits]
+    columns = (("rule", rules), ("reason", reasons), ("link", links))
+    more = {name: column for name, column in columns if any(column)}
     table = DataTable("rank", "score", "item", "domain", "title", *more)
     for at, hit in enumerate(hits):
         cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
@@ -287,6 +315,31 @@ def show_hits(
     print_table(table)
     if hits.cursor is not None:
         say(f"more with: --offset {hits[-1].rank}")
+
+
+def show_groups(groups: Groups, *, as_json: bool) -> None:
+    """Print groups of hits."""
+    if as_json:
+        say_json(groups.as_dict())
+        return
+    table = DataTable("group", "rank", "score", "item", "domain", "title")
+    for group in groups:
+        for hit in group.hits:
+            cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
+            table.add_row(_flat(group.value), *cells)
+    print_table(table)
+
+
+def show_facets(facets: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: bool) -> None:
+    """Print how many items have each value."""
+    if as_json:
+        say_json(facets)
+        return
+    table = DataTable("attribute", "value", "items")
+    for name, values in facets.items():
+        for row in values:
+            table.add_row(name, _flat(row["value"]), f"{row['count']:,}")
+    print_table(table)
 
 
 def show_predictions(item_ids: Sequence[str], ratings: Sequence[float], *, as_json: bool) -> None:

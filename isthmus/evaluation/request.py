@@ -65,6 +65,10 @@ class EvaluationPlan:
         description="Which systems of the space: isthmus, 'isthmus ratings', interests; by default "
         "all.",
     )
+    scenario: Names = Field(
+        default=None,
+        description="Scenarios whose rules are measured against the recommender without them.",
+    )
     positive_from: float | None = Field(
         default=None,
         description="Least value that counts as positive; by default 0.8 of the largest where "

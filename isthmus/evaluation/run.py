@@ -64,6 +64,8 @@ class EvaluationData:
         The systems beside the baselines, by name.
     user_attributes : mapping of str to mapping of str to str
         For each attribute of users, the value of each user that has one.
+    variants : mapping of str to str
+        Systems that are variants of others, and the system that each is compared with.
     """
 
     interactions: pa.Table
@@ -71,6 +73,7 @@ class EvaluationData:
     contents: ItemVectors
     systems: Mapping[str, System]
     user_attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    variants: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_evaluation(
@@ -172,7 +175,10 @@ class _Run:
             runner = SystemRunner(
                 self.settings, self.data.contents, self.data.user_attributes, self.cache, advance
             )
-            results = [evaluate_task(t, systems, runner, settings=settings) for t in protocol]
+            variants = {n: of for n, of in self.data.variants.items() if n in systems}
+            results = [
+                evaluate_task(task, systems, runner, variants, settings) for task in protocol
+            ]
         return results, settings
 
     def _systems(self, task: Task) -> dict[str, System]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,26 +17,35 @@ from isthmus.errors import InvalidInput
 from isthmus.evaluation.lists import Lists
 from isthmus.evaluation.systems import SystemFactory
 from isthmus.evaluation.task import Task, TestUser
-from isthmus.index.releases.view import View
+from isthmus.index.releases.view import Selection, View
+from isthmus.numerics.arrays import Mask
 from isthmus.retrieval.ratings.components import RatingSettings
 from isthmus.retrieval.ratings.content import Features
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.ratings.ratings import Codes, History
 from isthmus.retrieval.recommend.content_based import recommend
+from isthmus.retrieval.recommend.request import UserListOptions
 from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_data import space_training_data
+from isthmus.retrieval.recommend.space_recommender import FIRST_PLACES
 from isthmus.retrieval.recommend.train import train_recommender
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.examples import item_vectors
-from isthmus.retrieval.search.ranking import DomainGroup
+from isthmus.retrieval.search.paging import lists_in_windows
+from isthmus.retrieval.search.query import NO_ROWS, ScoredRows
+from isthmus.retrieval.search.ranking import DomainGroup, compose_ruled, group_domains
+from isthmus.retrieval.search.rules import Rules
 from isthmus.schema import ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
 
 USER_BATCH_SIZE = 256
 
 
 def space_systems_of(
-    view: View, weights: Mapping[str, float], users: pa.Table | None = None
+    view: View,
+    weights: Mapping[str, float],
+    users: pa.Table | None = None,
+    scenarios: Mapping[str, UserListOptions] | None = None,
 ) -> dict[str, SystemFactory]:
     """Return every way in which a space can answer tasks, by name.
 
@@ -47,10 +57,13 @@ def space_systems_of(
         Weight of each named vector.
     users : pyarrow.Table, optional
         Attributes of users: user_id, and a column for each.
+    scenarios : mapping of str to UserListOptions, optional
+        Rules by the name of their scenario.
 
     Returns
     -------
     dict of str to SystemFactory
+        ``"isthmus + NAME"``: the first of the following, under the rules of a scenario.
         ``"isthmus"``: a recommender trained on the task's train table, as `Space.train` does.
         ``"isthmus ratings"``: the rating model, trained likewise.
         ``"interests"``: what `Space.recommend` returns where nothing was trained.
@@ -71,8 +84,17 @@ def space_systems_of(
             cache[key] = TrainedSystem.train(task, view, weights, recommender_settings, users=users)
         return cache[key]
 
+    trained = {**settings, **asdict(recommender_settings)}
+    ruled = {
+        scenario_system(name): SystemFactory(
+            partial(_ruled, train, options),
+            settings={**trained, "rules": options.model_dump(mode="json", exclude_unset=True)},
+        )
+        for name, options in (scenarios or {}).items()
+    }
     return {
-        "isthmus": SystemFactory(train, settings={**settings, **asdict(recommender_settings)}),
+        "isthmus": SystemFactory(train, settings=trained),
+        **ruled,
         "isthmus ratings": SystemFactory(
             lambda task: rating_system(task, view, weights),
             ranks=False,
@@ -81,6 +103,23 @@ def space_systems_of(
         ),
         "interests": SystemFactory(lambda _: ContentBasedSystem(view, weights), settings=settings),
     }
+
+
+def scenario_system(name: str) -> str:
+    """Return the name of the system that recommends under the rules of a scenario.
+
+    Examples
+    --------
+    >>> scenario_system("home")
+    'isthmus + home'
+    """
+    return f"isthmus + {name}"
+
+
+def _ruled(
+    train: Callable[[Task], TrainedSystem], options: UserListOptions, task: Task
+) -> RuledSystem:
+    return RuledSystem(train(task), options)
 
 
 def rating_system(task: Task, view: View, weights: Mapping[str, float]) -> RatingSystem:
@@ -170,6 +209,77 @@ class TrainedSystem:
             for name in ranked.pool.generators:
                 proposed = ids[ranked.proposed_by(name, user, n)].tolist()
                 generators.setdefault(name, []).append(proposed)
+
+
+@dataclass(frozen=True, eq=False)
+class RuledSystem:
+    """A trained recommender whose lists obey business rules.
+
+    Rules that follow from what was shown to a user have no effect: a task has no impressions.
+
+    Attributes
+    ----------
+    trained : TrainedSystem
+        The recommender.
+    options : UserListOptions
+        The rules.
+    """
+
+    trained: TrainedSystem
+    options: UserListOptions
+
+    def recommend(self, task: Task, n: int) -> Lists:
+        """Rank the candidates that are in the space, under the rules."""
+        view, serving = self.trained.serving.view, self.trained.serving
+        rows = view.find(task.candidates)
+        mask = np.zeros(len(view.living.rows), bool)
+        mask[rows[rows >= 0]] = True
+        groups = [
+            replace(group, selection=view.select_mask(_within(mask, group.selection)))
+            for group in group_domains(view, self.options)
+        ]
+        selections = [group.selection for group in groups]
+        rules = Rules.of(view, self.options, selections, self.options.min_relevance) or Rules(view)
+        timed = task.train.column(TIME).null_count == 0
+        items = []
+        for test_user in task.users:
+            user = _user(test_user, timed).known_by(
+                self.trained.attributes.get(test_user.user_id, {})
+            )
+            known = view.find([entry.item_id for entry in user.history])
+            make = partial(self._list, serving, user, groups, rules.without(known))
+            (found,) = lists_in_windows(n, make, FIRST_PLACES)
+            items.append(view.item_ids(found[0]).tolist())
+        return Lists(items)
+
+    def _list(
+        self,
+        serving: Serving,
+        user: User,
+        groups: Sequence[DomainGroup],
+        rules: Rules,
+        n: int,
+        before: Sequence[ScoredRows],
+    ) -> list[ScoredRows]:
+        def candidates(depth: int | None) -> list[ScoredRows]:
+            return [
+                recommend_learned(serving, [user], [None], depth or n, group, self.trained.weights)[
+                    0
+                ]
+                for group in groups
+            ]
+
+        first = before[0] if before else NO_ROWS
+        options = self.options
+        return [
+            compose_ruled(
+                serving.view, candidates, options, groups, n, first, rules=rules, relative=True
+            )
+        ]
+
+
+def _within(mask: Mask, selection: Selection | None) -> Mask:
+    return mask if selection is None else mask & selection.rows
 
 
 def _user(user: TestUser, ordered: bool) -> User:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,8 +26,6 @@ from isthmus.evaluation.request import FEW, EvaluationPlan
 from isthmus.evaluation.task import read_protocol
 from isthmus.evaluation.time_splits import session, temporal
 from isthmus.schema import EVENT, ITEM_ID, VALUE
-
-Facts = Mapping[str, Any]
 
 BY_TIME = {"temporal": temporal, "session": session}
 

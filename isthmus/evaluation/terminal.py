@@ -14,7 +14,11 @@ def show_evaluation(evaluation: Evaluation) -> None:
         metric = "rmse" if task.kind == "rating" else evaluation.settings.metric
         print_table(_table(task, metric, evaluation.settings.found_k))
         for ablation in task.ablations:
-            say(f"{ablation.system} is {format_ratio(ablation)} of {ablation.reference}")
+            difference = f"{ablation.metric} differs by {format_value(ablation.difference)}"
+            say(
+                f"{ablation.system} is {format_ratio(ablation)} of {ablation.reference}; "
+                f"{difference}, p = {ablation.adjusted_p:.3g}"
+            )
         for system in task.systems:
             if system.error is not None:
                 say(f"{system.name} failed: {system.error}")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from isthmus.data.fetch import MediaLimits
+from isthmus.data.addresses import MediaLimits
 from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.leases import VersionGone
@@ -73,8 +73,10 @@ class OpenSpace:
         The tables of the space.
     live : LiveView
         The searchable items, as they are on disk now.
-    encoder_of : LazyEncoders
-        The encoder of each modality.
+    encoder_of : callable
+        Returns the encoder of a modality.
+    local_files : bool
+        Whether items that are added may name files of this machine.
     """
 
     def __init__(
@@ -93,7 +95,10 @@ class OpenSpace:
         self.interactions = InteractionStore(self.path)
         self.users = UserStore(self.path)
         given = None if encoder is None else resolve_encoders(encoder, device=self.model_device)
-        self.encoder_of = self.recorded_encoders(self.settings, given)
+        self.encoder_of: Callable[[Modality], Encoder] = self.recorded_encoders(
+            self.settings, given
+        )
+        self.local_files = True
 
     def _load(self, settings: SpaceSettings) -> None:
         """Take the settings, and open what depends on them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import tomli_w
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
@@ -27,7 +27,9 @@ from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat, comma
 from isthmus.files import CHECKSUM, checksum_of_values
 from isthmus.schema import FORMAT, SPACE_FILE, SPACE_FILE_COPY, Modality
 
-EDITABLE: Final = ("index", "encoders")  # may be edited by hand: not in the checksum
+EDITABLE: Final = ("index", "monitoring", "encoders")  # may be edited by hand: not in the checksum
+
+RECALL_MARGIN = 0.02  # below the target, within what a few hundred queries cannot tell from it
 
 
 class NamedVectorSettings(BaseModel):
@@ -117,6 +119,41 @@ class IndexSettings(Targets):
         return self.model_copy(update=dict(targets))
 
 
+class MonitoringSettings(BaseModel):
+    """Thresholds of `monitor`, and what it does beyond saying that one was crossed.
+
+    Attributes
+    ----------
+    recall : float or None
+        Smallest recall@10 of what is served; by default 0.02 less than the target of releases. It
+        is crossed only if the whole interval of a measurement is below.
+    drift_p : float
+        Smallest p-value, corrected for the number of comparisons, of new items being like those
+        of the release.
+    delta_share : float
+        Largest share of the searchable items that is newer than the release.
+    quarantined_share : float
+        Largest share of the items that is in quarantine.
+    release_age_days, recommender_age_days : float or None
+        Largest ages; None for no limit.
+    on_alarm : str
+        ``"report"``, or ``"rollback"``: make the previous release current if recall is too small.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recall: float | None = Field(default=None, gt=0, le=1)
+    drift_p: float = Field(default=0.01, ge=0, le=1)
+    delta_share: float = Field(default=0.5, gt=0, le=1)
+    quarantined_share: float = Field(default=0.05, gt=0, le=1)
+    release_age_days: float | None = Field(default=None, gt=0)
+    recommender_age_days: float | None = Field(default=None, gt=0)
+    on_alarm: Literal["report", "rollback"] = "report"
+
+    def smallest_recall(self, target: float) -> float:
+        """Return the smallest recall that is no alarm, for a recall target of releases."""
+        return max(target - RECALL_MARGIN, 0.0) if self.recall is None else self.recall
+
+
 class SpaceSettings(BaseModel):
     """The settings of a space.
 
@@ -136,6 +173,8 @@ class SpaceSettings(BaseModel):
         Fusion weights of earlier releases, to roll back to.
     index : IndexSettings
         Settings of the index.
+    monitoring : MonitoringSettings
+        Thresholds of `monitor`.
     pending_release : int or None
         The current release, where CURRENT does not name it yet: it became current together with
         these settings.
@@ -149,6 +188,7 @@ class SpaceSettings(BaseModel):
     weights: dict[Modality, float] = Field(default_factory=dict)
     former_weights: list[dict[Modality, float]] = Field(default_factory=list)
     index: IndexSettings = Field(default_factory=IndexSettings)
+    monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     pending_release: int | None = None
 
     @classmethod
@@ -278,7 +318,8 @@ class SpaceSettings(BaseModel):
             else:
                 variant = digest_components(components)
             vectors.append(vector.model_copy(update={"variant": variant}))
-        return self.model_copy(update={"named_vectors": vectors, "index": current.index})
+        kept = {"index": current.index, "monitoring": current.monitoring}
+        return self.model_copy(update={"named_vectors": vectors, **kept})
 
     def _vector_components(self, vector: NamedVectorSettings) -> dict[str, str]:
         """Return everything that changes the vectors of a named vector, by name."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -97,6 +98,40 @@ def estimate(values: PerUser, *, resamples: int = 2_000, seed: int = 0) -> Estim
     """
     means = resampled_means(values[:, None], resamples, seed)[:, 0]
     return Estimate(float(values.mean()), *interval(means))
+
+
+def share_estimate(
+    hits: npt.NDArray[np.int64], trials: npt.NDArray[np.int64], level: float = 0.95
+) -> Estimate:
+    """Return a share of hits among the trials of clusters, with Wilson's score interval.
+
+    The trials of a cluster, such as the ten true neighbours of a query, are not independent. Their
+    number is therefore divided by the design effect (Kish, Survey Sampling, 1965), and is never
+    smaller than that of the clusters.
+
+    Parameters
+    ----------
+    hits, trials : numpy.ndarray
+        int64, shape (n_clusters,).
+    level : float
+        Of the interval; close to 1 too, where a bootstrap has nothing to say.
+
+    Examples
+    --------
+    >>> share_estimate(np.full(100, 10), np.full(100, 10))
+    Estimate(value=1.0, low=0.9630064942979144, high=1.0)
+    """
+    n, total = len(hits), int(trials.sum())
+    if total == 0:
+        return Estimate(1.0, 0.0, 1.0)
+    share = float(hits.sum() / total)
+    spread = float(np.square(hits - share * trials).sum()) / total**2  # of the ratio
+    simple = share * (1 - share)
+    effective = float(np.clip(simple / spread, n, total)) if spread > 0 else float(n)
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    centre = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
+    half = z * np.sqrt(simple / effective + (z / (2 * effective)) ** 2) / (1 + z**2 / effective)
+    return Estimate(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
 
 
 def ratio_estimate(

@@ -8,7 +8,6 @@ with the same parameters, bit for bit, as one that is not.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -24,6 +23,8 @@ from isthmus.progress import Advance, progress_bar
 if TYPE_CHECKING:
     import torch
     from torch.optim.lr_scheduler import LRScheduler
+
+    from isthmus.numerics.adamw import AdamW, ComputedLoss
 
 Batch = TypeVar("Batch")
 
@@ -138,11 +139,11 @@ class TrainingLoop(Generic[Batch]):
     Parameters
     ----------
     loss : callable
-        Returns the scalar loss of a batch.
+        Returns the scalar loss of a batch: of PyTorch, or of NumPy with its gradients.
     batches : callable
         Returns the batches of an epoch, given its number, from 1. With a checkpoint they must
         depend on that number alone.
-    optimizer : torch.optim.Optimizer
+    optimizer : torch.optim.Optimizer or AdamW
         Updates the parameters.
     epochs : int
         Maximum number of epochs.
@@ -164,9 +165,9 @@ class TrainingLoop(Generic[Batch]):
 
     def __init__(
         self,
-        loss: Callable[[Batch], torch.Tensor],
+        loss: Callable[[Batch], torch.Tensor | ComputedLoss],
         batches: Callable[[int], Iterable[Batch]],
-        optimizer: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer | AdamW,
         epochs: int,
         *,
         schedule: LRScheduler | None = None,
@@ -262,7 +263,7 @@ class TrainingLoop(Generic[Batch]):
             loss = self._loss(batch)
         self._optimizer.zero_grad()
         if self._accelerator is None:
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
         else:
             self._accelerator.backward(loss)
         if self._clipping is not None:
@@ -296,11 +297,11 @@ class TrainingLoop(Generic[Batch]):
             self._best_state = deepcopy(self._model.state_dict())
 
     def _resume(self) -> None:
-        import torch
-
         state = None if self._checkpoint is None else self._checkpoint.read()
         if state is None or self._model is None:
             return
+        import torch
+
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._schedule is not None:
@@ -349,28 +350,3 @@ def linear_decay(optimizer: torch.optim.Optimizer, steps: int) -> LRScheduler:
     from torch.optim.lr_scheduler import LambdaLR
 
     return LambdaLR(optimizer, lambda step: 1 - step / max(1, steps))
-
-
-def warmup_inverse_sqrt(
-    optimizer: torch.optim.Optimizer, warmup: int, constant: int
-) -> LRScheduler:
-    """Return a schedule with linear warm-up, a plateau, and inverse square root decay.
-
-    Vaswani et al., "Attention is all you need" (NeurIPS 2017), with a plateau before the decay.
-
-    Parameters
-    ----------
-    optimizer : torch.optim.Optimizer
-        Its learning rate is that of the plateau.
-    warmup : int
-        Steps of the warm-up, at least 1.
-    constant : int
-        Step at which the decay begins.
-    """
-    from torch.optim.lr_scheduler import LambdaLR
-
-    def factor(step: int) -> float:
-        decay = constant / max(step + 1, constant)
-        return min((step + 1) / warmup, math.sqrt(decay))
-
-    return LambdaLR(optimizer, factor)

@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 
 from isthmus.errors import InvalidInput
 from isthmus.evaluation.lists import ItemVectors
-from isthmus.evaluation.space_systems import space_systems_of
+from isthmus.evaluation.space_systems import scenario_system, space_systems_of
 from isthmus.index.open_space import OpenSpace
+from isthmus.operations.scenarios import scenario_options
 from isthmus.retrieval.search.examples import item_vectors
+from isthmus.retrieval.search.scenarios import Scenarios
 from isthmus.schema import DOMAIN, ITEM_ID, MODALITY_MASK, USER_ID, contents_in
 
 if TYPE_CHECKING:
@@ -23,7 +25,10 @@ MAX_SEGMENT_VALUES = 50  # of an attribute by which users are grouped
 
 
 def evaluation_data(
-    space: OpenSpace, systems: Mapping[str, System], names: Sequence[str] | None = None
+    space: OpenSpace,
+    systems: Mapping[str, System],
+    names: Sequence[str] | None = None,
+    scenarios: Sequence[str] | None = None,
 ) -> EvaluationData:
     """Return what an evaluation needs of a space, all from one view.
 
@@ -35,11 +40,14 @@ def evaluation_data(
         Systems beside those of the space.
     names : sequence of str, optional
         Which systems of the space take part; by default all.
+    scenarios : sequence of str, optional
+        Scenarios whose rules are measured against the recommender without them, which takes part
+        then.
 
     Raises
     ------
     InvalidInput
-        If the space has no such system.
+        If the space has no such system, or no such scenario.
     """
     from isthmus.evaluation.run import EvaluationData
 
@@ -56,13 +64,24 @@ def evaluation_data(
         [" and ".join(contents_in(mask)) or "none" for mask in masks],
     )
     users = space.users.table()
-    available = space_systems_of(view, space.vector_weights, users if len(users) else None)
+    stored = Scenarios(space.path)
+    rules = {name: scenario_options(space, name, stored.get(name)) for name in scenarios or ()}
+    attributes = users if len(users) else None
+    available = space_systems_of(view, space.vector_weights, attributes, rules)
+    variants = {scenario_system(name): "isthmus" for name in rules}
+    if names is not None and variants:
+        names = [*names, "isthmus", *variants]
     for name in names or ():
         if name not in available:
             raise InvalidInput(f"the space has no system {name!r}; it has {', '.join(available)}")
     chosen = {name: s for name, s in available.items() if names is None or name in names}
     return EvaluationData(
-        table.filter(in_catalog), domains, contents, {**chosen, **systems}, _segments(users)
+        table.filter(in_catalog),
+        domains,
+        contents,
+        {**chosen, **systems},
+        _segments(users),
+        variants,
     )
 
 

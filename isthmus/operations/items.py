@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from isthmus.data.addresses import is_address
 from isthmus.data.amount import Amount
 from isthmus.data.id_file import read_ids
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
-from isthmus.data.media import MediaStore
+from isthmus.data.media import MediaStore, is_data_uri
 from isthmus.data.paths import local_path
 from isthmus.durable import make_folder, put_folder
 from isthmus.encoders.alignment import AUTO, Alignment, resolve_alignment
@@ -212,6 +213,8 @@ def _write_items(
             declare_vectors(space, settings)
     else:
         settings = space.settings
+    if not space.local_files:
+        _refuse_files(reader.media_references())
     media = space.media(http=request.http)
     if request.http and not options.skip_invalid:  # before much is fetched for nothing
         known = space.catalog.snapshot().known_items(lazy=True)
@@ -225,6 +228,16 @@ def _write_items(
         _ingesting(space, reader.rows, media, settings) as ingest,
     ):
         return ingest.write(reader, options, progress=progress)
+
+
+def _refuse_files(references: Iterator[str]) -> None:
+    """Raise `InvalidInput` if a reference is neither a data URI nor an http(s) address."""
+    for reference in references:
+        if not (is_data_uri(reference) or is_address(reference)):
+            raise InvalidInput(
+                f"{reference[:80]!r} would be a file of the service, which reads none for callers; "
+                "send the bytes as a data URI (data:image/png;base64,...), or an http(s) address"
+            )
 
 
 def delete_items(space: OpenSpace, request: DeleteRequest) -> int:
@@ -269,12 +282,13 @@ def get_items(space: OpenSpace, item_ids: Sequence[str]) -> list[dict[str, Any]]
     if absent:
         what = f"no item {absent[0]!r}" if len(absent) == 1 else f"no items {listed(absent)}"
         raise ItemNotFound(f"{what} in this space")
-    return [_to_item(rows[item_id], attributes, given) for item_id in item_ids]
+    return [to_item(rows[item_id], attributes, given) for item_id in item_ids]
 
 
-def _to_item(
+def to_item(
     row: dict[str, Any], attributes: Attributes, given: Mapping[str, str]
 ) -> dict[str, Any]:
+    """Return a row of the catalog as an item, `given` naming the columns of its own vectors."""
     contents = dict(row)
     held = {name: contents.pop(column) for name, column in given.items()}
     modalities = modalities_in(contents.pop(MODALITY_MASK))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SkipValidation, model_validator
 
@@ -304,6 +304,30 @@ class VerifyRequest(Request):
         default=False,
         description="Also drop the rows of damaged files, and name them, so that the other rows "
         "can be read.",
+    )
+
+
+class MonitorRequest(Request):
+    """How a space is watched; thresholds are those of ``[monitoring]`` in ``space.toml``."""
+
+    on_alarm: Literal["report", "rollback"] | None = Field(
+        default=None,
+        description="What follows if recall is too small: report, or rollback to the previous "
+        "release; by default what space.toml says.",
+    )
+    seed: int | None = Field(
+        default=None, description="Of the samples; by default another one each time."
+    )
+
+
+class BackupRequest(Request):
+    """Where a space is backed up."""
+
+    to: str | Path = Field(
+        description="Folder, or address of object storage, of the backups of this space."
+    )
+    keep: int | None = Field(
+        default=None, ge=1, description="Keep the last so many backups, and remove older ones."
     )
 
 

@@ -164,6 +164,14 @@ def test_options_of_lists(shop, run_json):
     hits = run_json(*recommend, "--quotas", "films=1", "--quotas", "books=1", "--diversity", 0.3)
     assert sorted(h["domain"] for h in hits["hits"]) == ["books", "films"]
 
+    everything = ids(search(*sea))
+    rules = ("--boost", f"item_id = '{everything[4]}'=+4", "--ban", everything[1])
+    ruled = search(*sea, *rules, "--pin", everything[3])
+    assert ids(ruled) == [everything[at] for at in (3, 4, 0, 2)]
+    assert [hit.get("rule") for hit in ruled] == ["pinned", "boosted", None, None]
+    hits = run_json(*recommend, "--boost", "domain = 'books'=0.01", "--min-relevance", 0)
+    assert [h["domain"] for h in hits["hits"]] == ["films", "films"]
+
 
 def test_a_file_of_users(shop, run_json, tmp_path):
     users = pa.table(
@@ -291,6 +299,10 @@ MISRANKED = {
         ("search", "x", "--space", "shop", "--quotas", "films"),
         "--quotas films: write DOMAIN=3 for places or DOMAIN=0.5 for a share",
     ),
+    "half a boost": (
+        ("search", "x", "--space", "shop", "--boost", "year > 2000"),
+        "--boost year > 2000: write PREDICATE=2 for a factor or PREDICATE=+5 for places",
+    ),
     "two quotas": (
         ("search", "x", "--space", "shop", "--quotas", "films=1", "--quotas", "films=2"),
         "'films' is given twice",
@@ -416,6 +428,28 @@ def test_the_package_is_a_command_too():
     assert outputs == {f"isthmus {isthmus.__version__}\n"}
 
 
+def test_a_process_reads_the_named_command_and_knows_the_others():
+    """What the process says of a command is what it says where all commands are read."""
+    command = [sys.executable, "-m", "isthmus"]
+    mistaken = subprocess.run([*command, "serch"], capture_output=True, text=True, check=False)
+    assert mistaken.returncode == 2
+    assert "Did you mean 'search'" in mistaken.stderr
+    for arguments, option in (
+        (["search", "--help"], "--rerank"),
+        (["map", "--help"], "--table"),
+        (["users", "add", "--help"], "--skip-invalid"),
+    ):
+        assert option in subprocess.check_output([*command, *arguments], text=True)
+
+
+def test_a_search_loads_nothing_that_fetches_or_trains():
+    script = (
+        "import sys, isthmus.space, isthmus.retrieval.search.searcher\n"
+        "print(sorted({'httpcore', 'torch', 'lance', 'faiss', 'scipy'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
 def test_importing_and_helping_load_nothing_heavy(run):
     script = (
         "import sys, isthmus, isthmus.cli.main\n"
@@ -464,3 +498,27 @@ def test_audio_from_the_command_line(run, run_json, tmp_path):
         "create", "--space", "t", "--text-encoder", "toy/words", "--audio-encoder", "toy/sounds"
     )
     assert list(run_json("status", "--space", "t")["named_vectors"]) == ["text", "audio"]
+
+
+def test_scenarios(shop, run, run_json):
+    rules = ("--boost", "year > 2000=2", "--ban", "f1", "--exclude-shown-for", "7d")
+    stored = run_json("scenarios", "set", "home", "--space", "shop", *rules)
+    assert stored == {
+        "scenario": "home",
+        "ban": ["f1"],
+        "boost": {"year > 2000": 2},
+        "exclude_shown_for": "7d",
+    }
+    assert run_json("scenarios", "list", "--space", "shop") == {
+        "home": {name: value for name, value in stored.items() if name != "scenario"}
+    }
+    shown = run("scenarios", "list", "--space", "shop")
+    assert shown.stdout.splitlines() == [
+        "home: ban = ['f1'], exclude_shown_for = '7d', boost = {'year > 2000': 2}"
+    ]
+    hits = run_json("recommend", "--space", "shop", "--scenario", "home")["hits"]
+    assert "f1" not in ids(hits)
+    assert len(hits) == 4
+    assert run_json("scenarios", "delete", "home", "--space", "shop") == {"deleted": "home"}
+    failed = run("recommend", "--space", "shop", "--scenario", "home")
+    assert (failed.returncode, "no scenario 'home'" in failed.stderr) == (1, True)

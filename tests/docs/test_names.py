@@ -21,14 +21,18 @@ from isthmus import (
     Space,
     TrainSettings,
 )
+from isthmus.api.bodies import body_of
+from isthmus.api.operations import BY_NAME, OPERATIONS
 from isthmus.cli.main import app
 from isthmus.integrations.chat_queries import profile
 from isthmus.integrations.enrich import enrich, unenrich
 from isthmus.integrations.importing import import_collection
 from isthmus.integrations.request import EnrichRequest, ImportRequest
+from isthmus.operations.events import RecordEventsRequest
 from isthmus.operations.request import (
     AlignRequest,
     AttributesRequest,
+    BackupRequest,
     CastAttributeRequest,
     CreateRequest,
     DeleteRequest,
@@ -36,6 +40,7 @@ from isthmus.operations.request import (
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
+    MonitorRequest,
     PlanRequest,
     PublishRequest,
     ReembedRequest,
@@ -53,15 +58,19 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    ScenarioRequest,
     SourceDomainsRequest,
     TrainRequest,
 )
 from isthmus.retrieval.search.request import (
     DuplicatesRequest,
+    FacetsRequest,
     FilterOptions,
     MapRequest,
+    ScrollRequest,
     SearchBatchRequest,
     SearchFileRequest,
+    SearchGroupsRequest,
     SearchRequest,
     SimilarRequest,
 )
@@ -82,6 +91,10 @@ REQUESTS = {
     "drop_attribute": DropAttributeRequest,
     "search": SearchRequest,
     "similar": SimilarRequest,
+    "search_groups": SearchGroupsRequest,
+    "facets": FacetsRequest,
+    "scroll": ScrollRequest,
+    "record_events": RecordEventsRequest,
     "search_batch": SearchBatchRequest,
     "search_file": SearchFileRequest,
     "duplicates": DuplicatesRequest,
@@ -92,6 +105,7 @@ REQUESTS = {
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
     "recommend_file": RecommendFileRequest,
+    "set_scenario": ScenarioRequest,
     "predict_ratings": PredictRatingsRequest,
     "source_domains": SourceDomainsRequest,
     "train": TrainRequest,
@@ -102,6 +116,8 @@ REQUESTS = {
     "learn_fusion": LearnFusionRequest,
     "finetune": FinetuneRequest,
     "verify": VerifyRequest,
+    "backup": BackupRequest,
+    "monitor": MonitorRequest,
 }
 SETTINGS = {
     "train": ("settings", TrainSettings),
@@ -115,10 +131,11 @@ FUNCTIONS = {
     "unenrich": (unenrich, None),
     "profile": (profile, None),
     "distill": (isthmus.distill, DistillSettings),
+    "backups": (isthmus.backups, None),
+    "restore": (isthmus.restore, None),
 }
 # In Python these say how a call runs, and not what it does.
 HOW = {"self", "cls", "progress", "settings", "on_epoch"}
-PROPERTIES = ("settings", "fingerprint", "media", "weights", "current_release")
 # Commands about interactions, users and attributes are groups of their own; `export` writes
 # what `vectors` returns.
 GROUPED = {
@@ -134,10 +151,24 @@ GROUPED = {
     "user_ids": "users list",
     "delete_users": "users delete",
     "user_attributes": "users attributes",
+    "scenarios": "scenarios list",
+    "set_scenario": "scenarios set",
+    "delete_scenario": "scenarios delete",
 }
-PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text"}
+PYTHON_ONLY = {"open", "search_batch", "recommend_batch", "index_text", "record_events"}
+MADE_OF_SCROLL = {"ids"}  # over HTTP
 # Functions, groups, an alias, a property.
-CLI_ONLY = {*FUNCTIONS, "export", "interactions", "users", "add", "weights"}
+CLI_ONLY = {
+    *FUNCTIONS,
+    "export",
+    "interactions",
+    "users",
+    "scenarios",
+    "add",
+    "weights",
+    "serve",
+    "keys",
+}
 
 
 def verbs() -> list[str]:
@@ -211,6 +242,26 @@ def expected_rows(names: Iterable[str] | None = None) -> list[tuple[str, str, st
     ]
 
 
+def address_of(verb: str) -> str:
+    """The address of a verb; a dash for none."""
+    if verb in MADE_OF_SCROLL:
+        verb = "scroll"
+    return f"`{BY_NAME[verb].documented_path}`" if verb in BY_NAME else "—"
+
+
+def member_of(verb: str, argument: str) -> str:
+    """The member of a JSON body, or where else an argument stands; a dash for nowhere."""
+    operation = BY_NAME.get("scroll" if verb in MADE_OF_SCROLL else verb)
+    if operation is None:
+        return "—"
+    if argument in operation.in_path:
+        return "in the path"
+    offered = argument in body_of(operation).model_fields
+    if offered and operation.has_body:
+        return f'`"{argument}"`'
+    return f"`?{argument}=`" if offered else "—"
+
+
 def rows_of_page(heading: str) -> list[list[str]]:
     """The rows of the table below a heading."""
     section = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
@@ -266,12 +317,19 @@ def test_the_page_lists_the_verbs():
     for verb, row in zip(listed, rows_of_page("Verbs"), strict=True):
         words = GROUPED.get(verb, verb.replace("_", "-"))
         assert row[1] == ("—" if verb in PYTHON_ONLY else f"`isthmus {words}`")
+        assert row[2] == address_of(verb)
 
 
 def test_the_page_lists_the_arguments():
-    assert [tuple(row[:3]) for row in rows_of_page("Arguments")] == [
-        (f"`{verb}`", argument, option) for verb, argument, option in expected_rows()
+    assert [tuple(row) for row in rows_of_page("Arguments")] == [
+        (f"`{verb}`", argument, option, member_of(verb, argument.strip("`")))
+        for verb, argument, option in expected_rows()
     ]
+
+
+def test_every_operation_of_the_service_is_a_verb_or_about_jobs():
+    assert {o.name for o in OPERATIONS if o.is_verb} <= set(verbs())
+    assert {o.name for o in OPERATIONS if not o.is_verb} == {"jobs", "job"}
 
 
 def test_the_page_lists_the_functions_and_their_arguments():

@@ -36,6 +36,7 @@ POINTS = points()
 IDS = list(POINTS)
 MATRIX = np.stack(list(POINTS.values()))
 DOMAIN = {i: next(d for d in SIZES if d[0] == i[0]) for i in IDS}
+BRANDS = ("acme", "best", "corp", None)
 NUMBER = {name: at for at, name in enumerate(IDS)}
 
 
@@ -53,6 +54,7 @@ def make_crowd(folder: Path) -> Space:
             " ".join(map(str, POINTS[name].tolist())),
             DOMAIN[name],
             n=NUMBER[name],
+            brand=BRANDS[NUMBER[name] % 4],
             image=picture(colours[NUMBER[name] % 6], 8 + NUMBER[name]) if n % 2 else None,
         )
         for n, name in enumerate(IDS)

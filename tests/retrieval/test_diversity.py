@@ -17,20 +17,6 @@ queries = st.sampled_from(range(20)).map(
 )
 
 
-def slow_mmr(relevance, similarity, k, diversity):
-    """Maximal marginal relevance as the paper defines it."""
-    chosen = []
-    while len(chosen) < min(k, len(relevance)):
-        rest = [i for i in range(len(relevance)) if i not in chosen]
-        gain = {
-            i: (1 - diversity) * relevance[i]
-            - diversity * max((similarity[i, j] for j in chosen), default=0.0)
-            for i in rest
-        }
-        chosen.append(max(rest, key=lambda i: gain[i]))
-    return chosen
-
-
 def twins(tmp_path):
     """Two items that are nearly the same and near the query, and one farther off, and away."""
     space = Space.create(tmp_path / "s", PointEncoder(2))

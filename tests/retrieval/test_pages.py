@@ -48,18 +48,29 @@ OPTIONS = st.fixed_dictionaries(
         "unlike": st.just(["f04"]),
         "weights": st.just({"text": 2.0, "image": 1.0}),
         "num_candidates": st.just(130),
+        "boost": st.sampled_from(
+            [{"n % 3 = 0": 3}, {"n >= 50": "+12", "brand = 'acme'": 0.5}, {"n < 9": "-4"}]
+        ),
+        "pin": st.sampled_from([["s05"], ["b11", "f30", "s02"]]),
+        "ban": st.just(["f03", "b04", "s01"]),
+        "caps": st.sampled_from([{"brand": 2}, {"brand": 7}]),
+        "min_relevance": st.sampled_from([0.1, 0.5]),
     },
 )
 SHIFTS = ("normalize_scores", "hubness_correction", "center_scores")
-OF_USERS = ("domain", "where", "diversity", "quotas", "num_candidates")
+RULES = ("boost", "pin", "ban", "caps")
+OF_USERS = ("domain", "where", "diversity", "quotas", "num_candidates", *RULES, "min_relevance")
 
 
 def with_query(name, options):
     """Return the options that a kind of list has."""
     if name == "hybrid":
-        options = {o: v for o, v in options.items() if o in ("domain", "where", "weights")}
+        kept = ("domain", "where", "weights", *RULES)
+        options = {o: v for o, v in options.items() if o in kept}
     if name in ("recommend", "unknown user", "dislikes"):
         options = {o: v for o, v in options.items() if o in OF_USERS}
+    else:
+        options.pop("min_relevance", None)
     shifts = [name for name in SHIFTS if name in options]
     return {o: v for o, v in options.items() if o not in shifts[1:]}
 

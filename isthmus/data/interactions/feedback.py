@@ -23,8 +23,10 @@ from isthmus.errors import InvalidInput
 from isthmus.schema import EVENT, TIME, VALUE, WEIGHT
 
 # By name, in small letters and without what is no letter: "Add to cart" is addtocart.
+IMPRESSIONS: Final = ("impression", "exposure", "shown")
+DISMISSALS: Final = ("dismiss", "dismissed", "skip")
 DEFAULT_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
-    dict.fromkeys(("impression", "exposure", "removefromcart", "unlike", "undislike"), 0.0)
+    dict.fromkeys((*IMPRESSIONS, *DISMISSALS, "removefromcart", "unlike", "undislike"), 0.0)
     | dict.fromkeys(("view", "pageview", "productview", "viewitem", "detail", "visit"), 0.1)
     | dict.fromkeys(("click", "open", "read"), 0.3)
     | dict.fromkeys(("addtocart", "cart", "basket", "begincheckout"), 0.5)

@@ -152,6 +152,15 @@ def add_interactions(
     return report
 
 
+def report_events(report: InteractionReport, rows: pa.Table, in_catalog: Contains) -> None:
+    """Count in a report the kinds, users and unknown items of the rows of one batch."""
+    _count_kinds(report, rows)
+    report.users = len(rows.column(USER_ID).unique())
+    counted = pc.value_counts(rows.column(ITEM_ID)).to_pylist()
+    items = Counter({pair["values"]: pair["counts"] for pair in counted})
+    report.unknown_items = _unknown_items(items, in_catalog)
+
+
 def _count_kinds(report: InteractionReport, batch: pa.Table) -> None:
     for kind in pc.value_counts(batch.column(EVENT)).to_pylist():
         name = kind["values"]

@@ -130,13 +130,16 @@ class InteractionStore:
         table = dataset.to_table(columns=[*names, EVENT_ADDED])
         return table.sort_by(EVENT_ADDED).select(names)
 
-    def add(self, rows: pa.Table) -> int:
+    def add(self, rows: pa.Table, keys: npt.NDArray[np.uint64] | None = None) -> int:
         """Store the events that are not stored yet; all become visible at once, or none.
 
         Parameters
         ----------
         rows : pyarrow.Table
             With the schema `isthmus.schema.INTERACTIONS`, no event twice.
+        keys : numpy.ndarray, optional
+            uint64, shape (n_rows,): what tells events of one user and item apart, no key twice; by
+            default all that is said of them.
 
         Returns
         -------
@@ -144,7 +147,8 @@ class InteractionStore:
             How many were new.
         """
         added = time.time_ns() // 1_000 + np.arange(len(rows))  # in their order
-        internal = (event_keys(rows).view(np.int64), added)
+        keys = event_keys(rows) if keys is None else keys
+        internal = (keys.view(np.int64), added)
         stored = pa.table([*rows.columns, *map(pa.array, internal)], schema=STORED_INTERACTIONS)
         dataset = self._writable()
         merge = dataset.merge_insert([USER_ID, ITEM_ID, EVENT_KEY])

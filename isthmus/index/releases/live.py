@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import Mask
 from isthmus.schema import SPACE_FILE
 
+# Who sets a list here learns the number of the release (0 for none) of each view that is used.
+USED_RELEASES: ContextVar[list[int] | None] = ContextVar("used_releases", default=None)
 MAX_DELTAS = 4  # segments; each costs every query a search of its own
 
 _Part = tuple[Segment, Bitmap, FilterResults]  # of a view: the rows that live, cached filters
@@ -123,6 +126,13 @@ class LiveView:
             If it was made with another encoder stack, or the space was aligned anew since it was
             opened.
         """
+        view = self._now()
+        used = USED_RELEASES.get()
+        if used is not None:
+            used.append(view.release_number)
+        return view
+
+    def _now(self) -> View:
         self._settings.require()
         seen, stamp = self._seen, self._releases.current_stamp()
         if seen is None or seen.release != stamp:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from isthmus.index.ann.contract import SharedTraining
 from isthmus.index.ann.segment import join_segments
@@ -55,6 +56,7 @@ class RecallQueries:
     unseen: bool = False
 
 
+Counts = npt.NDArray[np.int64]
 QuerySampler = Callable[[View, str, Positions], Iterator[RecallQueries]]
 
 
@@ -81,9 +83,19 @@ class RecallTest:
     true_scores: FloatArray
 
     def recall(self, view: View) -> float:
-        """Return the share of the true ten best that a search of a view returns.
+        """Return the share of the true ten best that a search of a view returns."""
+        hits, exists = self.hits(view)
+        return self.corrected(float(hits.sum() / exists.sum()) if exists.any() else 1.0, view)
+
+    def hits(self, view: View) -> tuple[Counts, Counts]:
+        """Return how many of the true best of each query are found, and how many there are.
 
         An item that ties with the tenth best counts as found, since either answer is right.
+
+        Returns
+        -------
+        hits, exists : numpy.ndarray
+            int64, shape (n_queries,), 10 at most.
         """
         skipped = int(self.queries.includes_self)
         k = RECALL_AT + skipped
@@ -91,7 +103,11 @@ class RecallTest:
         exists = np.isfinite(self.true_scores)  # (n, 10)
         worst = np.where(exists, self.true_scores, np.inf).min(axis=1, keepdims=True)
         hits = np.isfinite(scores[:, skipped:]) & (scores[:, skipped:] >= worst - SCORE_TOLERANCE)
-        misses = 1 - float(hits.sum() / exists.sum()) if exists.any() else 0.0
+        return hits.sum(axis=1), exists.sum(axis=1)
+
+    def corrected(self, recall: float, view: View) -> float:
+        """Return what a measured recall means for content that is in no index, see `unseen`."""
+        misses = 1 - recall
         if self.queries.unseen and view.segments:
             misses /= view.segments[0].named_vectors[self.vector_name].indexed_miss_ratio
         return max(1 - misses, 0.0)

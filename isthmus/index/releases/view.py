@@ -246,6 +246,11 @@ class View:
             self.release.keep()
 
     @property
+    def release_number(self) -> int:
+        """Number of the release; 0 before the first."""
+        return 0 if self.release is None else self.release.number
+
+    @property
     def release_rows(self) -> int:
         """Number of rows of the release; later rows are of deltas, and may be renumbered."""
         return 0 if self.release is None else len(self.segments[0])

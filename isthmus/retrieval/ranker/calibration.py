@@ -12,7 +12,6 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import row_max, row_sum
 
 ITERATIONS = 30
 MIN_SLOPE = 1e-3
@@ -35,19 +34,6 @@ class ReliabilityBin(BaseModel):
     predicted: float
     observed: float
     candidates: int
-
-
-def log_shares(scores: FloatArray, starts: Columns) -> FloatArray:
-    """Return the logarithms of the softmax of scores over the candidates of each user.
-
-    Scores and result are float32, shape (n_candidates,); the candidates of user *i* are `starts[i]`
-    to `starts[i + 1] - 1`. A listwise loss says nothing of what is added to all scores of a user;
-    here it cancels out.
-    """
-    owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    shifted = scores - row_max(scores, starts)[owners]
-    totals = row_sum(np.exp(shifted), starts)
-    return np.asarray(shifted - np.log(np.maximum(totals, 1e-30))[owners], np.float32)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray
+from isthmus.numerics.listwise import log_softmax
 from isthmus.numerics.metrics import PerUser
 from isthmus.numerics.statistics import interval, resampled_means
 from isthmus.retrieval.candidates.generators import attribute_generators
@@ -24,7 +25,6 @@ from isthmus.retrieval.ranker.calibration import (
     calibration_error,
     expit,
     listed,
-    log_shares,
     reliability,
 )
 from isthmus.retrieval.ranker.cross_validation import GROUPS, SHARED, CrossValidation
@@ -63,7 +63,7 @@ class SituationModel:
     def log_odds(self, features: FloatArray, starts: Columns) -> FloatArray:
         """Return the log-odds that candidates are liked, see `RankerModel.score`."""
         scores = self.model.score(features, starts)
-        return self.calibration.log_odds(log_shares(scores, starts))
+        return self.calibration.log_odds(log_softmax(scores, starts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +150,7 @@ class SituationTraining:
     def calibrated(self, taken: Scored) -> SituationModel:
         """Calibrate a model by the scores of users that its members were not trained on."""
         model = merged(taken.model)
-        shares = log_shares(taken.scores, self.examples.starts)
+        shares = log_softmax(taken.scores, self.examples.starts)
         return SituationModel(model, Calibration.fit(shares, self.examples.labels))
 
     def cross_validated_models(self) -> dict[str, Scored]:
@@ -242,7 +242,7 @@ class SituationTraining:
     def _reliability(self, scores: FloatArray) -> list[ReliabilityBin]:
         """Return the bins of the first 20 candidates of users that a calibration did not see."""
         examples, groups = self.examples, self.validation.group_of[self.examples.users]
-        scores = log_shares(scores, examples.starts)
+        scores = log_softmax(scores, examples.starts)
         probabilities = np.zeros(len(scores))
         for group in range(GROUPS):
             inside = (groups == group)[examples.owners]

@@ -12,12 +12,55 @@ from isthmus.ids import Ids
 from isthmus.requests import Names, Request, validated_settings
 from isthmus.retrieval.candidates.settings import GeneratorSettings
 from isthmus.retrieval.ranker.settings import RankerSettings
-from isthmus.retrieval.search.request import ListOptions, PageOptions
+from isthmus.retrieval.search.request import (
+    ListOptions,
+    PageOptions,
+    RuleOptions,
+    ShapeOptions,
+)
+from isthmus.retrieval.search.rule_request import to_seconds
 
 PROCESSES = "How many processes answer, each on one core (forked, on Linux)."
 
 
-class RecommendRequest(PageOptions):
+class UserRules(RuleOptions):
+    """Business rules of a list for a user, beside those of any list."""
+
+    min_relevance: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Least score of an item, as a share of that of the best candidate.",
+    )
+    exclude_shown_for: str | None = Field(
+        default=None,
+        description="How long an item that was shown to the user, or dismissed, stays out of the "
+        "list: 30m, 12h, 7d; from stored events of these kinds, with a time.",
+    )
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if the time is none."""
+        super().check()
+        if self.exclude_shown_for is not None:
+            to_seconds("exclude_shown_for", self.exclude_shown_for)
+
+    @property
+    def ruled(self) -> bool:
+        """Whether there are rules."""
+        return super().ruled or bool(self.min_relevance or self.exclude_shown_for)
+
+
+class UserListOptions(UserRules, ListOptions):
+    """What a list for a user is to be like."""
+
+
+class ScenarioRequest(UserRules, ShapeOptions):
+    """A named set of rules, stored with the space."""
+
+    name: str = Field(description="Name of the scenario, such as home.")
+
+
+class RecommendRequest(UserListOptions, PageOptions):
     """Items of a domain for one user."""
 
     user: SkipValidation[Any] = Field(description="The user (`isthmus.User`) to recommend to.")
@@ -27,7 +70,7 @@ class RecommendRequest(PageOptions):
     explain: bool = Field(default=False, description="Say of every hit why it is recommended.")
 
 
-class RecommendBatchRequest(ListOptions):
+class RecommendBatchRequest(UserListOptions):
     """Items of a domain for each of many users."""
 
     users: SkipValidation[Any] = Field(
@@ -36,7 +79,7 @@ class RecommendBatchRequest(ListOptions):
     processes: int = Field(default=1, ge=1, description=PROCESSES)
 
 
-class RecommendFileRequest(ListOptions):
+class RecommendFileRequest(UserListOptions):
     """Items of a domain for each user of a file."""
 
     users: Path = Field(

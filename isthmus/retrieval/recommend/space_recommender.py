@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -33,17 +36,26 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    UserListOptions,
 )
 from isthmus.retrieval.recommend.serving import Serving, recommend_learned
+from isthmus.retrieval.recommend.shown import shown_items
 from isthmus.retrieval.recommend.store import published_recommender
 from isthmus.retrieval.recommend.users import User, recommend_file, stored_histories
 from isthmus.retrieval.search.notes import filter_notes, warn_of
 from isthmus.retrieval.search.paging import Pager, lists_in_windows, windows
 from isthmus.retrieval.search.query import NO_ROWS, ScoredRows
 from isthmus.retrieval.search.query_encoding import QueryVectors
-from isthmus.retrieval.search.ranking import DomainGroup, compose, group_domains
-from isthmus.retrieval.search.request import ListOptions
+from isthmus.retrieval.search.ranking import (
+    DomainGroup,
+    compose,
+    compose_ruled,
+    group_domains,
+)
 from isthmus.retrieval.search.results import Hits, make_hits, make_lists
+from isthmus.retrieval.search.rule_request import to_seconds
+from isthmus.retrieval.search.rules import MAX_CANDIDATES, Rules
+from isthmus.retrieval.search.scenarios import Scenarios
 from isthmus.retrieval.search.searcher import encode_contents
 from isthmus.schema import USER_ID
 
@@ -51,7 +63,14 @@ USERS_A_BATCH = 128
 FIRST_PLACES = 20  # places of the first window of a list
 
 NamedUsers = Sequence[tuple[str, User]]
-UsersWithText = tuple[list[User], list[QueryVectors | None]]
+
+
+class UserQueries(NamedTuple):
+    """For whom is recommended: users, the vectors of their texts, and the rules of their lists."""
+
+    users: list[User]
+    texts: list[QueryVectors | None]
+    rules: list[Rules] | None
 
 
 class SpaceRecommender:
@@ -65,18 +84,23 @@ class SpaceRecommender:
 
     def __init__(self, space: OpenSpace) -> None:
         self._space = space
+        self._scenarios = Scenarios(space.path)
         self._served: tuple[View, Release | None, Serving | None] | None = None
 
     def recommend(self, request: RecommendRequest) -> Hits:
         """Recommend items to one user, see `Space.recommend`."""
         view = self._space.view()
+        request = self._scenarios.resolve(request)
         groups = group_domains(view, request)
-        (user,) = self._with_stored(view, [request.user])
-        pager = Pager(view, request, extra=(user.history, user.text))
-        texts = [self._encode_text(user)]
+        events = self._stored_events([request.user])
+        (user,) = self._with_stored(view, [request.user], events)
+        timed = request.exclude_shown_for is not None
+        pager = Pager(view, request, (user.history, user.text), timed=timed)
+        rules = self._rules(view, [user], request, groups, events, pager.moment)
+        queries = UserQueries([user], [self._encode_text(user)], rules)
 
         def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
-            return self._recommend(view, [user], texts, request, groups, n, before)
+            return self._recommend(view, queries, request, groups, n, before)
 
         offset, (rows, scores) = pager.page(make_lists, FIRST_PLACES)
         hits = make_hits(view, rows, scores.tolist(), attributes=request.attributes, offset=offset)
@@ -88,8 +112,18 @@ class SpaceRecommender:
                 )
             *_, window = windows(offset + len(hits), FIRST_PLACES)
             depth = request.depth(window)
-            hits = explain_hits(serving, user, texts[0], rows, hits, groups, depth)
+            pinned = np.zeros(len(rows), bool) if rules is None else rules[0].is_pinned(rows)
+            if rules is not None:
+                depth = rules[0].first_depth(depth)
+            at = np.flatnonzero(~pinned)
+            explained = [hits[place] for place in at.tolist()]
+            text = queries.texts[0]
+            reasons = explain_hits(serving, user, text, rows[at], explained, groups, depth)
+            for place, hit in zip(at.tolist(), reasons, strict=True):
+                hits[place] = hit
         notes = [*filter_notes(view, request, groups), *history_notes(view, request.user, user)]
+        if rules is not None:
+            hits, notes = rules[0].marked(rows, hits), [*rules[0].notes, *notes]
         return pager.hits(hits, offset, warn_of(notes))
 
     def recommend_batch(
@@ -105,22 +139,25 @@ class SpaceRecommender:
         # A CUDA context does not survive forking.
         processes = 1 if choose_devices(self._space.device) else request.processes
         view = self._space.view()
+        request = self._scenarios.resolve(request)
         groups = group_domains(view, request)
         users = [_named(user, at) for at, user in enumerate(request.users)]
         batches = [users[at : at + USERS_A_BATCH] for at in range(0, len(users), USERS_A_BATCH)]
 
         unknown = 0
 
-        def prepare(batch: NamedUsers) -> UsersWithText:
+        def prepare(batch: NamedUsers) -> UserQueries:
             nonlocal unknown
             requested = [user for _, user in batch]
-            known = self._with_stored(view, requested)
+            events = self._stored_events(requested)
+            known = self._with_stored(view, requested, events)
             unknown += count_unknown(view, requested, known)
-            return known, [self._encode_text(user) for user in known]
+            rules = self._rules(view, known, request, groups, events, time.time())
+            return UserQueries(known, [self._encode_text(user) for user in known], rules)
 
-        def answer(prepared: UsersWithText) -> list[ScoredRows]:
+        def answer(queries: UserQueries) -> list[ScoredRows]:
             def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
-                return self._recommend(view, *prepared, request, groups, n, before)
+                return self._recommend(view, queries, request, groups, n, before)
 
             return lists_in_windows(request.k or 1, make_lists, FIRST_PLACES)
 
@@ -190,16 +227,47 @@ class SpaceRecommender:
     def _recommend(
         self,
         view: View,
-        users: Sequence[User],
-        texts: Sequence[QueryVectors | None],
-        options: ListOptions,
+        queries: UserQueries,
+        options: UserListOptions,
         groups: Sequence[DomainGroup],
         n: int,
         before: Sequence[ScoredRows],
     ) -> list[ScoredRows]:
         """Recommend n items to each user from each group of domains, composed into one list."""
-        serving, depth = self.serving(view), options.depth(n)
-        weights = self._space.vector_weights
+        firsts = before or [NO_ROWS] * len(queries.users)
+        if queries.rules is None:
+            by_group = self._candidates(
+                view, queries.users, queries.texts, groups, options.depth(n)
+            )
+            return [
+                compose(view, lists, options, groups, n, first, relative=True)
+                for lists, first in zip(zip(*by_group, strict=True), firsts, strict=True)
+            ]
+        each = zip(queries.users, queries.texts, queries.rules, firsts, strict=True)
+        return [
+            compose_ruled(
+                view,
+                partial(self._candidates_of, view, user, text, groups),
+                options,
+                groups,
+                n,
+                first,
+                rules=rules,
+                relative=True,
+            )
+            for user, text, rules, first in each
+        ]
+
+    def _candidates(
+        self,
+        view: View,
+        users: Sequence[User],
+        texts: Sequence[QueryVectors | None],
+        groups: Sequence[DomainGroup],
+        depth: int,
+    ) -> list[list[ScoredRows]]:
+        """Return so many candidates from each group of domains for each user, best first."""
+        serving, weights = self.serving(view), self._space.vector_weights
         by_group = [
             recommend(view, users, texts, depth, group.selection, weights)
             if serving is None
@@ -208,22 +276,58 @@ class SpaceRecommender:
         ]
         if any(entry.value < 0 for user in users for entry in user.history):
             by_group = [move_away(view, users, lists) for lists in by_group]
-        return [
-            compose(view, lists, options, groups, n, first, relative=True)
-            for lists, first in zip(
-                zip(*by_group, strict=True), before or [NO_ROWS] * len(users), strict=True
-            )
-        ]
+        return by_group
 
-    def _with_stored(self, view: View, users: Sequence[User]) -> list[User]:
-        """Put the stored interactions of users with an id before their given histories."""
+    def _candidates_of(
+        self,
+        view: View,
+        user: User,
+        text: QueryVectors | None,
+        groups: Sequence[DomainGroup],
+        depth: int | None,
+    ) -> list[ScoredRows]:
+        by_group = self._candidates(view, [user], [text], groups, depth or MAX_CANDIDATES)
+        return [lists[0] for lists in by_group]
+
+    def _stored_events(self, users: Sequence[User]) -> pa.Table | None:
+        """Return the stored interactions of users with an id; None where none has one."""
         ids = [user.id for user in users if user.id is not None]
-        if not ids:
+        return self._space.interactions.of_users(list(dict.fromkeys(ids))) if ids else None
+
+    def _rules(
+        self,
+        view: View,
+        users: Sequence[User],
+        options: UserListOptions,
+        groups: Sequence[DomainGroup],
+        events: pa.Table | None,
+        moment: float,
+    ) -> list[Rules] | None:
+        """Return the rules of each user's list; None where there are none."""
+        selections = [group.selection for group in groups]
+        rules = Rules.of(view, options, selections, options.min_relevance)
+        if rules is None:
+            return None
+        shown: Mapping[str, list[str]] = {}
+        if options.exclude_shown_for is not None and events is not None:
+            seconds = to_seconds("exclude_shown_for", options.exclude_shown_for)
+            shown = shown_items(events, moment, seconds)
+        out = []
+        for user in users:
+            seen = [entry.item_id for entry in user.history]
+            out.append(rules.without(view.find([*seen, *shown.get(user.id or "", ())])))
+        return out
+
+    def _with_stored(
+        self, view: View, users: Sequence[User], stored: pa.Table | None
+    ) -> list[User]:
+        """Put the stored interactions of users with an id before their given histories."""
+        if stored is None:
             return list(users)
-        stored = self._space.interactions.of_users(list(dict.fromkeys(ids)))
+        ids = list(dict.fromkeys(user.id for user in users if user.id is not None))
         serving = self.serving(view)  # without one, the events of each user say how they count
         histories = stored_histories(stored, None if serving is None else serving.feedback)
-        known = self._space.users.of_users(list(dict.fromkeys(ids))).to_pylist()
+        known = self._space.users.of_users(ids).to_pylist()
         attributes = {row.pop(USER_ID): row for row in known}
         return [
             (user.after(*histories[user.id]) if user.id in histories else user).known_by(

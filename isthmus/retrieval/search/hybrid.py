@@ -86,9 +86,9 @@ def require_plain(options: RankingOptions, examples: bool, why: str) -> None:
     Raises
     ------
     InvalidInput
-        If there are examples, or any option but k.
+        If there are examples, or any option but k and business rules.
     """
-    if examples or not options.plain:
+    if examples or options.quotas or options.diversity or not options.plainly_scored:
         raise InvalidInput(
             f"{why}; it goes without like, unlike, "
             "min_score, diversity, quotas, normalize_scores, center_scores and hubness_correction"

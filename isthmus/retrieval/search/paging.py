@@ -13,7 +13,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -119,15 +120,20 @@ class Cursor:
         Places before the next page.
     item_id : str
         The last item.
+    moment : int
+        When the first page was made, in milliseconds since 1970; 0 where the list does not depend
+        on the time.
     """
 
     release: int
     request: str
     offset: int
     item_id: str
+    moment: int = 0
 
     def __str__(self) -> str:
-        text = json.dumps([self.release, self.request, self.offset, self.item_id])
+        values = [self.release, self.request, self.offset, self.item_id, self.moment]
+        text = json.dumps(values)
         return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
     @classmethod
@@ -142,15 +148,16 @@ class Cursor:
         try:
             padded = text + "=" * (-len(text) % 4)
             values = json.loads(base64.b64decode(padded.encode(), b"-_", validate=True))
-            release, request, offset, item_id = values
-            given = (type(release), type(request), type(offset), type(item_id))
+            release, request, offset, item_id, moment = values
+            given = tuple(map(type, values))
         except (binascii.Error, ValueError, TypeError) as error:
             raise InvalidInput(NO_CURSOR.format(text[:40])) from error
-        if given != (int, str, int, str) or offset < 1:
+        if given != (int, str, int, str, int) or offset < 1 or not 0 <= moment < MAX_MOMENT:
             raise InvalidInput(NO_CURSOR.format(text[:40]))
-        return cls(release, request, offset, item_id)
+        return cls(release, request, offset, item_id, moment)
 
 
+MAX_MOMENT: Final = 10**14  # in milliseconds, in the year 5138
 NO_CURSOR: Final = "{!r} is no cursor; give the cursor of an answer, as it was returned"
 
 
@@ -165,6 +172,8 @@ class Pager:
         The request.
     extra : object, optional
         What else the list depends on, such as the history of a user.
+    timed : bool
+        Whether the list depends on the moment at which its first page is made.
 
     Raises
     ------
@@ -172,11 +181,22 @@ class Pager:
         If the cursor is of another release or request.
     """
 
-    def __init__(self, view: View, request: PageOptions, extra: object = None) -> None:
+    def __init__(
+        self, view: View, request: PageOptions, extra: object = None, *, timed: bool = False
+    ) -> None:
         self._view, self._request = view, request
-        self._release = 0 if view.release is None else view.release.number
+        self._release = view.release_number
         self._asked = arguments_of(request, extra)
         self._cursor = None if request.cursor is None else self._valid(request.cursor)
+        self._moment = 0
+        if timed:
+            first = self._cursor.moment if self._cursor is not None else 0
+            self._moment = first or time.time_ns() // 1_000_000
+
+    @property
+    def moment(self) -> float:
+        """When the first page of the list was made, in seconds since 1970."""
+        return self._moment / 1_000
 
     def _valid(self, text: str) -> Cursor:
         cursor = Cursor.parse(text)
@@ -220,8 +240,9 @@ class Pager:
         cursor = None
         if hits and self._request.k is not None and len(hits) == self._request.k:
             end = offset + len(hits)
-            cursor = partial(_cursor_text, self._release, self._asked, end, hits[-1].item_id)
-        return Hits(hits, notes, cursor)
+            last = hits[-1].item_id
+            cursor = partial(_cursor_text, self._release, self._asked, end, last, self._moment)
+        return Hits(hits, notes, cursor, self._release)
 
 
 def arguments_of(request: PageOptions, extra: object = None) -> list[Any]:
@@ -245,12 +266,18 @@ def _text_of(value: object) -> str:
     return digest(value).hex() if isinstance(value, bytes) else str(value)
 
 
-def _cursor_text(release: int, arguments: list[Any], offset: int, item_id: str) -> str:
-    return str(Cursor(release, _digest_of(arguments), offset, item_id))
+def _cursor_text(release: int, arguments: list[Any], offset: int, item_id: str, moment: int) -> str:
+    return str(Cursor(release, _digest_of(arguments), offset, item_id, moment))
 
 
 def _plain(value: Any) -> Any:
     """Return a value that is equal for equal contents; other objects count by their type."""
-    if hasattr(value, "tobytes"):
-        return [type(value).__name__, value.tobytes()]
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    if hasattr(value, "tobytes") or _is_vector(value):  # a list of numbers is the same vector
+        return np.asarray(value, np.float32).tobytes()
     return value if isinstance(value, (*PLAIN, bytes)) else type(value).__name__
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list | tuple) and bool(value) and isinstance(value[0], int | float)

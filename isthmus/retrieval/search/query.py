@@ -209,6 +209,23 @@ def merge_lists(view: View, lists: Sequence[ScoredRows]) -> tuple[Positions, Flo
     return rows[order], scores[order], list_ids[order]
 
 
+def scores_of(lists: Sequence[ScoredRows], rows: Positions, otherwise: float = 0.0) -> FloatArray:
+    """Return the score that each row has in one of several lists, float32, shape (len(rows),).
+
+    Examples
+    --------
+    >>> found = np.array([7, 8]), np.array([0.5, 0.25], np.float32)
+    >>> scores_of([found], np.array([8, 9])).tolist()
+    [0.25, 0.0]
+    """
+    scores = {
+        row: score
+        for listed, of_rows in lists
+        for row, score in zip(listed.tolist(), of_rows.tolist(), strict=True)
+    }
+    return np.array([scores.get(row, otherwise) for row in rows.tolist()], np.float32)
+
+
 def carry_scores(before: ScoredRows, rows: Positions, scores: FloatArray) -> FloatArray:
     """Return the scores of a longer list as the shorter one before it has them.
 

@@ -5,9 +5,9 @@ A list is composed place by place, so that a longer one begins with the shorter 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -23,10 +23,12 @@ from isthmus.retrieval.search.query import (
     carry_scores,
     filter_min_score,
     merge_lists,
+    scores_of,
     search_top_k,
 )
 from isthmus.retrieval.search.quotas import Turns, quota_turns
 from isthmus.retrieval.search.request import ListOptions, RankingOptions
+from isthmus.retrieval.search.rules import MAX_CANDIDATES, WIDENING, Rules
 from isthmus.retrieval.search.score_normalisation import ScoreDistribution, score_distributions
 
 RANGE_MARGIN: Final = 1e-5  # rounding must not cut what standardizes to just the minimum score
@@ -99,6 +101,7 @@ def rank(
     penalty: FloatArray | None = None,
     n: int | None = None,
     before: ScoredRows = NO_ROWS,
+    rules: Rules | None = None,
 ) -> ScoredRows:
     """Rank items for a query.
 
@@ -121,13 +124,15 @@ def rank(
         How many items, see `isthmus.retrieval.search.paging`; by default all of the range.
     before : rows, scores
         The first places of the list, where they are chosen.
+    rules : Rules, optional
+        The business rules of the list.
 
     Returns
     -------
     rows, scores : numpy.ndarray
         int64 and float32, shape (at most n,). The scores are those of
         `isthmus.retrieval.search.query.search_top_k`, less the penalty, standardized or centered;
-        with diversity they need not fall.
+        with diversity or rules they need not fall.
     """
     if options.plain and n is not None:
         return search_top_k(view, [query], n, groups[0].selection, weights)[0]
@@ -137,11 +142,105 @@ def rank(
         distributions = score_distributions(view, query, names, weights)
     if options.center_scores:
         distributions = {name: replace(d, std=1.0) for name, d in distributions.items()}
-    lists = [
-        _search_group(view, query, options, group, distributions, weights, penalty, n)
-        for group in groups
+
+    def search(depth: int | None) -> list[ScoredRows]:
+        return [
+            _search_group(view, query, options, group, distributions, weights, penalty, depth)
+            for group in groups
+        ]
+
+    relative = options.normalize_scores
+    if rules is not None:
+        return compose_ruled(
+            view, search, options, groups, n, before, rules=rules, relative=relative
+        )
+    depth = None if n is None else options.depth(n)
+    return compose(view, search(depth), options, groups, n, before, relative=relative)
+
+
+def compose_ruled(
+    view: View,
+    candidates: Callable[[int | None], Sequence[ScoredRows]],
+    options: ListOptions,
+    groups: Sequence[DomainGroup],
+    n: int | None,
+    before: ScoredRows = NO_ROWS,
+    *,
+    rules: Rules,
+    relative: bool,
+) -> ScoredRows:
+    """Compose one list under business rules; more candidates are asked for until it is full.
+
+    Parameters
+    ----------
+    view : View
+        What is searched.
+    candidates : callable
+        Returns so many candidates of each group, best first; all of the range for None.
+    options, groups, n, before, relative
+        As for `compose`.
+    rules : Rules
+        The rules.
+
+    Returns
+    -------
+    rows, scores : numpy.ndarray
+        int64 and float32, shape (at most n,).
+    """
+    if n is None:
+        lists = candidates(None)
+        return _ruled(
+            view, lists, [True] * len(lists), options, groups, n, before, rules, relative
+        )[0]
+    n_needed = options.depth(n)
+    limit = max(MAX_CANDIDATES, n_needed)
+    depth = min(rules.first_depth(n_needed), limit)
+    while True:
+        lists = candidates(depth)
+        complete = [len(rows) < depth or depth == limit for rows, _ in lists]
+        composed, is_full = _ruled(
+            view, lists, complete, options, groups, n, before, rules, relative
+        )
+        if is_full or all(complete):
+            return composed
+        depth = min(WIDENING * depth, limit)
+
+
+def _ruled(
+    view: View,
+    lists: Sequence[ScoredRows],
+    complete: Sequence[bool],
+    options: ListOptions,
+    groups: Sequence[DomainGroup],
+    n: int | None,
+    before: ScoredRows,
+    rules: Rules,
+    relative: bool,
+) -> tuple[ScoredRows, bool]:
+    """Return the list of some candidates, and whether more candidates could not change it."""
+    before = before if len(before[0]) else rules.pins(lists)
+    floor = rules.floor(lists)
+    moved = [
+        rules.candidates(*one, floor, complete=done)
+        for one, done in zip(lists, complete, strict=True)
     ]
-    return compose(view, lists, options, groups, n, before, relative=options.normalize_scores)
+    rows, relevance, quota_ids = _concatenate(view, moved, groups)
+    said = carry_scores(before, rows, scores_of(lists, rows))
+    left = ~np.isin(rows, before[0])
+    left[left] = rules.within_caps(rows[left], before[0])
+    rows, relevance, said, quota_ids = rows[left], relevance[left], said[left], quota_ids[left]
+    if n is None:
+        return (np.concatenate([before[0], rows]), np.concatenate([before[1], said])), True
+    n_needed = options.depth(n) - len(before[0])
+    counts = np.bincount(quota_ids, minlength=len(options.quotas or {}) + 1)
+    is_full = all(
+        done or counts[group.quota] >= n_needed
+        for done, group in zip(complete, groups, strict=True)
+    )
+    first = rank_within_quota(quota_ids) < options.depth(n)
+    candidates = Candidates(rows[first], relevance[first], said[first], quota_ids[first])
+    scale = float(np.abs(relevance).max(initial=0)) if relative else 1.0
+    return _fill(view, candidates, options, n, before, scale), is_full
 
 
 def compose(
@@ -187,19 +286,51 @@ def compose(
     scale = float(np.abs(scores).max(initial=0)) if relative else 1.0
     said = carry_scores(before, rows, scores)
     left = (rank_within_quota(quota_ids) < options.depth(n)) & ~np.isin(rows, before[0])
-    rows, said, quota_ids = rows[left], said[left], quota_ids[left]
-    relevance = scores[left] / max(scale, 1e-6)
+    candidates = Candidates(rows[left], scores[left], said[left], quota_ids[left])
+    return _fill(view, candidates, options, n, before, scale)
+
+
+class Candidates(NamedTuple):
+    """The candidates of a list, best first; all arrays have the shape (n,).
+
+    Attributes
+    ----------
+    rows : numpy.ndarray
+        int64.
+    relevance, scores : numpy.ndarray
+        float32: what they are chosen by, and what is said of them.
+    quota_ids : numpy.ndarray
+        int64: the quota of each.
+    """
+
+    rows: Positions
+    relevance: FloatArray
+    scores: FloatArray
+    quota_ids: Positions
+
+
+def _fill(
+    view: View,
+    candidates: Candidates,
+    options: ListOptions,
+    n: int,
+    before: ScoredRows,
+    scale: float,
+) -> ScoredRows:
+    """Return the first places of a list and what follows them: n, or fewer candidates."""
+    rows, scores, quota_ids = candidates.rows, candidates.scores, candidates.quota_ids
     turns = None
     if options.quotas:
         turns = Turns(quota_turns(options.quotas, options.k or n, n), len(options.quotas))
     if options.diversity:
+        relevance = candidates.relevance / max(scale, 1e-6)
         chosen = _diverse(view, rows, relevance, quota_ids, options, turns, before[0], n)
     elif turns is not None:
         chosen = turns.fill(quota_ids, len(before[0]))
     else:
         chosen = np.arange(len(rows))
     places = chosen[: max(0, n - len(before[0]))]
-    return np.concatenate([before[0], rows[places]]), np.concatenate([before[1], said[places]])
+    return np.concatenate([before[0], rows[places]]), np.concatenate([before[1], scores[places]])
 
 
 def _diverse(
@@ -242,13 +373,12 @@ def _search_group(
     distributions: Mapping[str, ScoreDistribution],
     weights: Mapping[str, float],
     penalty: FloatArray | None,
-    n: int | None,
+    depth: int | None,
 ) -> ScoredRows:
-    """Return the candidates of a group with their corrected scores."""
+    """Return so many candidates of a group with their corrected scores."""
     min_score, selection = options.min_score, group.selection
     distribution = distributions[group.domains[0]] if distributions else None
-    if n is not None:
-        depth = options.depth(n)
+    if depth is not None:
         rows, scores = corrected_top_k(view, query, depth, selection, weights, penalty)
     elif min_score is not None:
         raw = min_score

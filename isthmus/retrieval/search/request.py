@@ -11,8 +11,15 @@ from pydantic import Field, SkipValidation
 
 from isthmus.errors import InvalidInput
 from isthmus.ids import Id, Ids
-from isthmus.requests import Names, Request
+from isthmus.requests import ListedNames, Names, Request
 from isthmus.retrieval.search.quota_request import Quotas, check_quotas
+from isthmus.retrieval.search.rule_request import (
+    Boosts,
+    Caps,
+    check_boosts,
+    check_caps,
+    check_pins,
+)
 
 OVERSAMPLING = 5
 MIN_CANDIDATES = 100
@@ -36,12 +43,40 @@ class FilterOptions(Request):
         return None if self.domain is None else list(self.domain)
 
 
-class ListOptions(FilterOptions):
-    """How long and how diverse a ranked list is."""
+class RuleOptions(FilterOptions):
+    """Business rules of a list: what moves, comes first, stays out, or comes at most so often."""
 
-    k: int | None = Field(
-        default=10, ge=1, description="How many items; None for all that reach min_score."
+    boost: SkipValidation[Boosts | None] = Field(
+        default=None,
+        description="Predicates whose items move: a factor that their place is divided by (2), or "
+        "places to move up ('+5') or down ('-5').",
     )
+    pin: Ids = Field(default=(), description="Items of the first places, in this order.")
+    ban: Ids = Field(default=(), description="Items that are left out.")
+    caps: SkipValidation[Caps | None] = Field(
+        default=None,
+        description="Most items with one value of an attribute in the whole list (brand=2).",
+    )
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if a rule is not valid."""
+        super().check()
+        if self.boost is not None:
+            check_boosts(self.boost)
+        if self.caps is not None:
+            check_caps(self.caps)
+        if self.pin:
+            check_pins(self.pin, self.ban)
+
+    @property
+    def ruled(self) -> bool:
+        """Whether there are rules."""
+        return bool(self.boost or self.pin or self.ban or self.caps)
+
+
+class ShapeOptions(RuleOptions):
+    """How diverse a ranked list is, and what share of it each domain has."""
+
     diversity: float = Field(
         default=0.0,
         ge=0,
@@ -58,6 +93,19 @@ class ListOptions(FilterOptions):
         default=None,
         description="Places of each domain: a number on each page of k (films=3) or a share "
         "(films=0.5).",
+    )
+
+
+class ListOptions(ShapeOptions):
+    """How long a ranked list is, and which scenario it belongs to."""
+
+    k: int | None = Field(
+        default=10, ge=1, description="How many items; None for all that reach min_score."
+    )
+    scenario: str | None = Field(
+        default=None,
+        description="Named set of rules of the space; an argument that is given beside it takes "
+        "the place of the scenario's, except where and ban, of which both hold.",
     )
 
     def check(self) -> None:
@@ -79,7 +127,7 @@ class ListOptions(FilterOptions):
     @property
     def plain(self) -> bool:
         """Whether the list is the best k items and nothing else."""
-        return not (self.diversity or self.quotas)
+        return not (self.diversity or self.quotas or self.ruled)
 
     @property
     def by_domain(self) -> bool:
@@ -150,8 +198,12 @@ class RankingOptions(PageOptions):
     @property
     def plain(self) -> bool:
         """Whether the list is the best k items and nothing else."""
-        shifted = self.by_domain or self.hubness_correction
-        return super().plain and self.min_score is None and not shifted
+        return super().plain and self.plainly_scored
+
+    @property
+    def plainly_scored(self) -> bool:
+        """Whether the scores are those of the query, and none is too low."""
+        return self.min_score is None and not (self.by_domain or self.hubness_correction)
 
     @property
     def by_domain(self) -> bool:
@@ -258,6 +310,41 @@ class SearchBatchRequest(FilterOptions):
     )
     weights: SkipValidation[Mapping[str, float] | None] = Field(
         default=None, description="Weight of modalities, in place of those of the space."
+    )
+
+
+class SearchGroupsRequest(SearchRequest):
+    """The best items of each value of an attribute."""
+
+    by: str = Field(description="Attribute to group by, or domain; items without it are left out.")
+    group_size: int = Field(default=3, ge=1, description="Most items of a group.")
+    k: int | None = Field(default=10, ge=1, description="How many groups.")
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if groups could not be counted or continued."""
+        super().check()
+        if self.cursor is not None:
+            raise InvalidInput("groups have no cursor; give an offset, in groups")
+        if self.k is None:
+            raise InvalidInput("k is None; give the number of groups")
+
+
+class FacetsRequest(FilterOptions):
+    """How many items have each value of attributes."""
+
+    attributes: ListedNames = Field(description="Attributes to count, or domain.")
+    k: int | None = Field(
+        default=10, ge=1, description="How many values, the most frequent first; None for all."
+    )
+
+
+class ScrollRequest(FilterOptions):
+    """All items that a filter selects, page by page, in the order of their ids."""
+
+    k: int = Field(default=100, ge=1, description="How many items.")
+    cursor: str | None = Field(default=None, description="The cursor of the page before.")
+    attributes: bool = Field(
+        default=True, description="Whether items carry text, image, audio and attributes."
     )
 
 

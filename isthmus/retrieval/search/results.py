@@ -18,6 +18,8 @@ from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.titles import link_of, title_of
 from isthmus.schema import DOMAIN, ITEM_ID, RANK, SCORE, USER_ID
 
+OPTIONAL: Final = ("audio", "similarity", "reason", "explanation", "rule")
+
 
 @dataclass(slots=True)  # a frozen one takes four times as long to make
 class Hit:
@@ -42,6 +44,8 @@ class Hit:
         Where a chat model ordered the list, why it stands there.
     explanation : Explanation or None
         In recommendations, why the item is there, where that was asked for.
+    rule : str or None
+        ``"pinned"`` or ``"boosted"`` where a business rule put it there.
     """
 
     item_id: str
@@ -55,6 +59,7 @@ class Hit:
     similarity: float | None = None
     reason: str | None = None
     explanation: Explanation | None = None
+    rule: str | None = None
 
     @property
     def title(self) -> str:
@@ -72,7 +77,7 @@ class Hit:
         return {
             name: value
             for name, value in values.items()
-            if value is not None or name not in ("audio", "similarity", "reason", "explanation")
+            if value is not None or name not in OPTIONAL
         }
 
 
@@ -85,6 +90,8 @@ class Hits(list[Hit]):
         What the reader should know of the answer, such as a filter that matches nothing.
     cursor : str or None
         Where the next page begins (`cursor=`); None where there is none.
+    release : int
+        The release that answered; 0 before the first.
     """
 
     def __init__(
@@ -92,9 +99,10 @@ class Hits(list[Hit]):
         hits: Iterable[Hit] = (),
         notes: Iterable[str] = (),
         cursor: str | Callable[[], str] | None = None,
+        release: int = 0,
     ) -> None:
         super().__init__(hits)
-        self.notes, self._cursor = tuple(notes), cursor
+        self.notes, self._cursor, self.release = tuple(notes), cursor, release
 
     @property
     def cursor(self) -> str | None:
@@ -106,7 +114,65 @@ class Hits(list[Hit]):
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as plain values."""
         hits = [hit.as_dict() for hit in self]
-        return {"hits": hits, "notes": list(self.notes), "cursor": self.cursor}
+        answer = {"hits": hits, "notes": list(self.notes), "cursor": self.cursor}
+        return {**answer, "release": self.release}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The best items that have one value of an attribute.
+
+    Attributes
+    ----------
+    value : object
+        The value.
+    hits : tuple of Hit
+        Best first; ranks are those in the list of all items.
+    """
+
+    value: Any
+    hits: tuple[Hit, ...]
+
+
+class Groups(list[Group]):
+    """The groups of one answer, that with the best item first.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        As of `Hits`.
+    release : int
+        The release that answered; 0 before the first.
+    """
+
+    def __init__(
+        self, groups: Iterable[Group] = (), notes: Iterable[str] = (), release: int = 0
+    ) -> None:
+        super().__init__(groups)
+        self.notes, self.release = tuple(notes), release
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the answer as plain values."""
+        groups = [{"value": g.value, "hits": [hit.as_dict() for hit in g.hits]} for g in self]
+        return {"groups": groups, "notes": list(self.notes), "release": self.release}
+
+
+class ItemPage(list[dict[str, Any]]):
+    """Items of one page, as `Space.get` returns them.
+
+    Attributes
+    ----------
+    cursor : str or None
+        Where the next page begins; None after the last.
+    """
+
+    def __init__(self, items: Iterable[dict[str, Any]] = (), cursor: str | None = None) -> None:
+        super().__init__(items)
+        self.cursor = cursor
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the page as plain values."""
+        return {"items": list(self), "cursor": self.cursor}
 
 
 class BatchResults(NamedTuple):

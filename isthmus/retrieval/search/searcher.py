@@ -59,7 +59,7 @@ from isthmus.retrieval.search.query_encoding import (
     vector_query,
 )
 from isthmus.retrieval.search.query_file import QueryFileReport, search_file
-from isthmus.retrieval.search.ranking import DomainGroup, group_domains, rank
+from isthmus.retrieval.search.ranking import DomainGroup, compose_ruled, group_domains, rank
 from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 from isthmus.retrieval.search.request import (
     RankingOptions,
@@ -75,16 +75,18 @@ from isthmus.retrieval.search.results import (
     make_hits,
     make_lists,
 )
+from isthmus.retrieval.search.rules import Rules
+from isthmus.retrieval.search.scenarios import Scenarios
 from isthmus.retrieval.search.second_stage import RERANKED, SecondStage
 from isthmus.schema import QUERY_ID, Modality
 
-Asked = TypeVar("Asked")
+RequestT = TypeVar("RequestT")
 Answer = TypeVar("Answer")
 
 
 def _from_one_view(
-    answer: Callable[[Searcher, Asked], Answer],
-) -> Callable[[Searcher, Asked], Answer]:
+    answer: Callable[[Searcher, RequestT], Answer],
+) -> Callable[[Searcher, RequestT], Answer]:
     """Make a method answer a request from a view that it does not keep.
 
     Most queries read nothing but the vectors of a view, which nobody can take away; to keep the
@@ -94,7 +96,7 @@ def _from_one_view(
     """
 
     @wraps(answer)
-    def run(self: Searcher, request: Asked) -> Answer:
+    def run(self: Searcher, request: RequestT) -> Answer:
         try:
             return answer(self, request)
         except VersionGone:
@@ -116,6 +118,7 @@ class Searcher:
     def __init__(self, space: OpenSpace) -> None:
         self._space = space
         self._second_stage = SecondStage(space)
+        self._scenarios = Scenarios(space.path)
         self._of: SpaceSettings | None = None
 
     @property
@@ -147,6 +150,7 @@ class Searcher:
     def search(self, request: SearchRequest) -> Hits:
         """Find the items nearest to contents, a vector, or examples, see `Space.search`."""
         space = self._space
+        request = self._scenarios.resolve(request)
         words = require_hybrid(request.text, request.bm25_weight) if request.hybrid else None
         by_bm25 = words is not None and request.words == "bm25"
         if by_bm25 and not space.view().snapshot.has_text_index:
@@ -167,28 +171,44 @@ class Searcher:
         encoded = {} if has_examples and nothing_else else self._query(weighted.settings, request)
         query = query_with_examples(view, encoded, *examples)
         pager = Pager(view, request)
+        rules = Rules.of(view, request, [group.selection for group in groups])
+
+        def find(n: int) -> ScoredRows:
+            """Find the best n without rules, where none but these make the list more than that."""
+            selection, vector_weights = groups[0].selection, weighted.vector_weights
+            if words is None:
+                return search_top_k(view, [query], n, selection, vector_weights)[0]
+            search_words = search_bm25 if by_bm25 else self._second_stage.search_sparse
+            rank_words = partial(search_words, view, words)
+            options = selection, vector_weights, request.bm25_weight
+            return search_hybrid(view, query, rank_words, n, *options)
 
         def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
             if words is None:
-                return [self._rank(weighted, query, kind, request, groups, n, before)]
-            options = groups[0].selection, weighted.vector_weights, request.bm25_weight
-            search_words = search_bm25 if by_bm25 else self._second_stage.search_sparse
-            return [search_hybrid(view, query, partial(search_words, view, words), n, *options)]
+                return [self._rank(weighted, query, kind, request, groups, n, before, rules)]
+            return [_by_rules(view, find, request, groups, n, before, rules)]
 
-        notes: list[str] = []
+        notes = [] if rules is None else rules.notes
         reasons: dict[int, str] = {}
         if words is not None and not by_bm25:
-            notes = self._second_stage.sparse_notes(view, groups[0].selection)
+            notes += self._second_stage.sparse_notes(view, groups[0].selection)
         whole = words is None and _is_whole(view, query, request)
         if request.rerank is None:
             offset, (rows, scores) = pager.page(make_lists, whole=whole)
         else:
             depth = request.rerank_depth
-            first = depth if whole else FIRST_WINDOW
-            candidates, _ = lists_in_windows(depth, make_lists, first)[0]
+            first = depth if words is None and finds_exactly(view, query) else FIRST_WINDOW
+            candidates, _ = lists_in_windows(depth, lambda n, _: [find(n)], first)[0]
             reranked = self._second_stage.rerank(view, request, candidates)
             notes, reasons = notes + reranked.notes, reranked.reasons
-            offset, (rows, scores) = pager.page(lambda *_: [reranked[:2]], whole=True)
+
+            def ordered_anew(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
+                def best(depth: int) -> ScoredRows:
+                    return reranked.rows[:depth], reranked.scores[:depth]
+
+                return [_by_rules(view, best, request, groups, n, before, rules)]
+
+            offset, (rows, scores) = pager.page(ordered_anew, whole=True)
         similar: list[float | None] | None = None
         if words is not None or request.rerank is not None:
             similar = hybrid_similarities(view, query, rows, weighted.vector_weights)
@@ -201,24 +221,33 @@ class Searcher:
                 replace(hit, reason=reasons.get(row))
                 for row, hit in zip(rows.tolist(), hits, strict=True)
             ]
+        if rules is not None:
+            hits = rules.marked(rows, hits)
         return pager.hits(hits, offset, warn_of([*notes, *filter_notes(view, request, groups)]))
 
     @_from_one_view
     def similar(self, request: SimilarRequest) -> Hits:
         """Find the items most like an item, see `Space.similar`."""
         kind = query_kind({})
+        request = self._scenarios.resolve(request)
         weighted = self._weighted_view(request.weights, kind)
         view = weighted.view
         groups = group_domains(view, request)
         examples = example_rows(view, [request.item_id, *request.like], request.unlike)
         query = query_with_examples(view, {}, *examples)
         pager = Pager(view, request)
+        rules = Rules.of(view, request, [group.selection for group in groups])
         offset, (rows, scores) = pager.page(
-            lambda n, before: [self._rank(weighted, query, kind, request, groups, n, before)],
+            lambda n, before: [
+                self._rank(weighted, query, kind, request, groups, n, before, rules)
+            ],
             whole=_is_whole(view, query, request),
         )
         hits = make_hits(view, rows, scores, attributes=request.attributes, offset=offset)
-        return pager.hits(hits, offset, warn_of(filter_notes(view, request, groups)))
+        notes = filter_notes(view, request, groups)
+        if rules is not None:
+            hits, notes = rules.marked(rows, hits), [*rules.notes, *notes]
+        return pager.hits(hits, offset, warn_of(notes))
 
     @_from_one_view
     def search_batch(self, request: SearchBatchRequest) -> BatchResults:
@@ -292,6 +321,7 @@ class Searcher:
         groups: Sequence[DomainGroup],
         n: int,
         before: Sequence[ScoredRows],
+        rules: Rules | None,
     ) -> ScoredRows:
         """Rank n items, or those of the range, less what each loses to the hubness correction."""
         view, penalty = weighted.view, None
@@ -303,12 +333,37 @@ class Searcher:
         length = None if options.k is None else n
         first = before[0] if before else NO_ROWS
         weights = weighted.vector_weights
-        return rank(view, query, options, groups, weights, penalty, length, first)
+        return rank(view, query, options, groups, weights, penalty, length, first, rules)
 
 
 def _is_whole(view: View, query: Query, options: RankingOptions) -> bool:
     """Return whether the places of a list do not depend on its length."""
-    return not options.diversity and finds_exactly(view, query)
+    return not (options.diversity or options.ruled) and finds_exactly(view, query)
+
+
+def _by_rules(
+    view: View,
+    find: Callable[[int], ScoredRows],
+    options: RankingOptions,
+    groups: Sequence[DomainGroup],
+    n: int,
+    before: Sequence[ScoredRows],
+    rules: Rules | None,
+) -> ScoredRows:
+    """Return the first n places under the rules of what is found in one order."""
+    if rules is None:
+        return find(n)
+    first = before[0] if before else NO_ROWS
+    return compose_ruled(
+        view,
+        lambda depth: [find(depth or n)],
+        options,
+        groups,
+        n,
+        first,
+        rules=rules,
+        relative=True,
+    )
 
 
 def _best(

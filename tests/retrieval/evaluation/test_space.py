@@ -29,7 +29,6 @@ from tests.toy import item, text_encoder
 
 FEW = {"ks": (5, 10), "n": 20, "resamples": 100, "min_users": 3}
 BASELINES = available_baselines()
-SIMPLE = ("random", "popularity", "content", "mean", "offsets")
 
 
 @pytest.fixture(scope="module")

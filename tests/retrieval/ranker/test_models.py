@@ -9,16 +9,21 @@ import pytest
 import torch
 
 from isthmus.errors import InvalidInput
+from isthmus.numerics.listwise import cross_entropy, label_shares, log_softmax
 from isthmus.retrieval.ranker.calibration import Calibration, calibration_error, expit, reliability
 from isthmus.retrieval.ranker.cross_validation import CrossValidation
 from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.models.average import Average, SingleGenerator
 from isthmus.retrieval.ranker.models.blend import Blend, stack_weights
-from isthmus.retrieval.ranker.models.linear import Linear, listwise_loss
+from isthmus.retrieval.ranker.models.linear import Linear
 from isthmus.retrieval.ranker.models.merging import merged
 from isthmus.retrieval.ranker.models.model import Scaling
 from isthmus.retrieval.ranker.models.network import Network
-from isthmus.retrieval.ranker.models.network_training import TEMPERATURE, divergence
+from isthmus.retrieval.ranker.models.network_training import (
+    TEMPERATURE,
+    RankerNetwork,
+    divergence,
+)
 from isthmus.retrieval.ranker.models.registry import MODELS, restored_model
 from isthmus.retrieval.ranker.selection import SituationTraining
 from isthmus.retrieval.ranker.settings import TrainingSettings
@@ -132,7 +137,7 @@ def test_the_listwise_loss_and_its_gradient():
     scores = rng.standard_normal(9).astype(np.float32)
     labels = np.array([True, False, False, True, True, False, False, False, True])
     starts = np.array([0, 3, 7, 9])
-    loss, gradient = listwise_loss(scores, labels, starts)
+    loss, gradient = cross_entropy(scores, label_shares(labels, starts), starts)
     tensor = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
     expected = sum(
         -torch.log_softmax(tensor[a:b], 0)[torch.tensor(labels[a:b])].mean()
@@ -280,22 +285,58 @@ def test_few_users_of_a_situation_learn_from_the_others(examples):
 
 
 def test_the_divergence_is_that_of_the_softmaxes():
-    generator = torch.Generator().manual_seed(0)
-    taught, scores = (torch.randn(4, 7, generator=generator) for _ in range(2))
-    mask = torch.rand(4, 7, generator=generator) > 0.3
-    mask[:, 0] = True
-    corrections = torch.rand(4, 7, generator=generator)
-    padded = [side.masked_fill(~mask, -torch.inf) for side in (taught, scores)]
-    found = divergence(padded[0], padded[1][:, :, None], corrections)
-    expected = []
-    for user in range(4):
-        kept = mask[user].numpy()
-        powers = [
-            np.exp(side[user].numpy()[kept] / TEMPERATURE + corrections[user].numpy()[kept])
-            for side in (taught, scores)
-        ]
-        p, q = (side / side.sum() for side in powers)
-        expected.append(TEMPERATURE**2 * (p * np.log(p / q)).sum())
-    assert float(found) == pytest.approx(np.mean(expected), rel=1e-4)
-    same = divergence(padded[0], (padded[0] + 3)[:, :, None], corrections)
-    assert abs(float(same)) < 1e-5
+    rng = np.random.default_rng(0)
+    starts = np.array([0, 4, 5, 12])
+    taught, corrections = rng.standard_normal((2, 12, 1)).astype(np.float32)
+    scores = rng.standard_normal((12, 3)).astype(np.float32)
+    found, gradient = divergence(taught, scores, corrections, starts)
+    members = torch.tensor(scores, dtype=torch.float64, requires_grad=True)
+    expected = 0.0
+    for a, b in pairwise(starts):
+        goal = torch.log_softmax(torch.tensor(taught[a:b] / TEMPERATURE + corrections[a:b]), 0)
+        logs = torch.log_softmax(members[a:b] / TEMPERATURE + torch.tensor(corrections[a:b]), 0)
+        expected += TEMPERATURE**2 * (goal.exp() * (goal - logs)).sum() / 3
+    expected.backward()
+    assert found == pytest.approx(float(expected.detach()), rel=1e-4)
+    np.testing.assert_allclose(gradient, members.grad.numpy(), atol=1e-6)
+    same, flat = divergence(taught, taught + 3, corrections, starts)
+    assert abs(same) < 1e-5
+    np.testing.assert_allclose(flat, 0, atol=1e-6)
+
+
+def test_the_gradients_of_the_network_are_those_of_pytorch():
+    rng = np.random.default_rng(0)
+    network = RankerNetwork(4, TrainingSettings(members=2, hidden=5, dropout=0.0), rng)
+    network.parameters["linear"] = rng.standard_normal((4, 2)).astype(np.float32)
+    twin = {name: torch.tensor(value) for name, value in network.parameters.items()}
+    for value in twin.values():
+        value.requires_grad_(True)
+    inputs = rng.standard_normal((9, 4)).astype(np.float32)
+    starts, labels = np.array([0, 3, 7, 9]), np.arange(9) % 4 == 0
+    shares = label_shares(labels, starts)[:, None]
+    scores, seen = network.scores(inputs)
+    loss, by_scores = cross_entropy(scores, shares, starts)
+    hidden = torch.relu(torch.tensor(inputs) @ twin["first"] + twin["bias"]).view(9, 2, 5)
+    expected = (hidden * twin["last"]).sum(2) + torch.tensor(inputs) @ twin["linear"]
+    logs = torch.cat([torch.log_softmax(expected[a:b], 0) for a, b in pairwise(starts)])
+    twin_loss = -(torch.tensor(shares) * logs).sum() / 3
+    twin_loss.backward()
+    assert loss == pytest.approx(float(twin_loss.detach()), rel=1e-5)
+    for name, gradient in network.gradients(by_scores, seen).items():
+        np.testing.assert_allclose(gradient, twin[name].grad.numpy(), atol=1e-6, err_msg=name)
+
+
+def test_dropout_leaves_the_mean_of_the_hidden_units_as_it_is():
+    settings = TrainingSettings(members=1, hidden=4_000, dropout=0.25)
+    network = RankerNetwork(3, settings, np.random.default_rng(0))
+    inputs = np.ones((1, 3), np.float32)
+    _, seen = network.scores(inputs)
+    whole = np.maximum(inputs @ network.parameters["first"], 0).reshape(seen.hidden.shape)
+    dropped = (seen.hidden == 0) & (whole > 0)
+    assert dropped.sum() / (whole > 0).sum() == pytest.approx(0.25, abs=0.04)
+    np.testing.assert_allclose(seen.hidden[~dropped], whole[~dropped] / 0.75, rtol=1e-6)
+    np.testing.assert_allclose(seen.passed[~dropped & (whole > 0)], 1 / 0.75, rtol=1e-6)
+
+
+def test_a_softmax_of_nobody_is_empty():
+    assert log_softmax(np.zeros(0, np.float32), np.zeros(1, np.int64)).shape == (0,)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
-from isthmus.numerics.sparse import row_max, row_sum
+from isthmus.numerics.listwise import cross_entropy, label_shares
 from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.models.average import evidence_columns
 from isthmus.retrieval.ranker.models.model import RankerModel, Scaling
@@ -76,12 +76,12 @@ class Linear(RankerModel):
         draws = np.random.default_rng(0)
         examples, corrections = examples.sampled(examples.informative, self.candidates, draws)
         inputs = self.scaling.apply(examples.features)
-        starts, labels = examples.starts, examples.labels
+        starts = examples.starts
+        shares = label_shares(examples.labels, starts)
 
         def penalised(weights: Weights) -> tuple[float, Weights]:
-            loss, gradient = listwise_loss(
-                inputs @ weights.astype(np.float32) + corrections, labels, starts
-            )
+            scores = inputs @ weights.astype(np.float32) + corrections
+            loss, gradient = cross_entropy(scores, shares, starts)
             apart = weights - prior
             slope = gradient @ inputs + 2 * self.l2 * apart
             return loss + self.l2 * float(apart @ apart), slope.astype(np.float64)
@@ -111,33 +111,3 @@ class Linear(RankerModel):
         self.weights = np.asarray(state["weights"], np.float32)
         self.scaling = Scaling(state["mean"], state["deviation"])
         return self
-
-
-def listwise_loss(
-    scores: FloatArray, labels: npt.NDArray[np.bool_], starts: Columns
-) -> tuple[float, FloatArray]:
-    """Return minus the mean log-probability of the positives, and its gradient by the scores.
-
-    Parameters
-    ----------
-    scores : numpy.ndarray
-        float32, shape (n_candidates,).
-    labels : numpy.ndarray
-        bool, shape (n_candidates,): which are positive; every user has one.
-    starts : numpy.ndarray
-        int64, shape (n_users + 1,).
-
-    Returns
-    -------
-    loss, gradient
-        The mean over users, and an array of shape (n_candidates,).
-    """
-    n = max(1, len(starts) - 1)
-    owners = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    targets = labels / row_sum(labels.astype(np.float32), starts)[owners]
-    shifted = scores - row_max(scores, starts)[owners]
-    exponentials = np.exp(shifted)
-    totals = row_sum(exponentials, starts)
-    loss = np.log(totals).sum(dtype=np.float64) - (targets * shifted).sum(dtype=np.float64)
-    gradient = exponentials / totals[owners] - targets
-    return float(loss) / n, np.asarray(gradient / n, np.float32)

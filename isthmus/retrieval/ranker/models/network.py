@@ -1,4 +1,4 @@
-"""A small network over the features; trained with PyTorch, scored with NumPy."""
+"""A small network over the features."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.models.linear import Linear
 from isthmus.retrieval.ranker.models.model import RankerModel, Scaling
 from isthmus.retrieval.ranker.settings import TrainingSettings
+
+SCORED_ROWS = 16_384  # candidates whose hidden units are in memory at once
 
 
 class Network(RankerModel):
@@ -77,13 +79,16 @@ class Network(RankerModel):
     def score(self, features: FloatArray, starts: Columns) -> FloatArray:
         """Return the scores by the network, see `RankerModel.score`."""
         del starts
-        inputs = self.scaling.apply(features)
-        hidden = inputs @ self.weights["first"]  # (n_candidates, members * hidden)
-        hidden += self.weights["bias"]
-        np.maximum(hidden, 0, out=hidden)
-        out = hidden @ self.weights["last"].ravel()
-        out += inputs @ self.weights["linear"].sum(axis=1)
-        return np.asarray(out / self.weights["linear"].shape[1], np.float32)
+        out = np.empty(len(features), np.float32)
+        linear = self.weights["linear"].sum(axis=1)
+        for first in range(0, len(features), SCORED_ROWS):
+            inputs = self.scaling.apply(features[first : first + SCORED_ROWS])
+            hidden = inputs @ self.weights["first"]  # (n_rows, members * hidden)
+            hidden += self.weights["bias"]
+            np.maximum(hidden, 0, out=hidden)
+            scores = hidden @ self.weights["last"].ravel() + inputs @ linear
+            out[first : first + SCORED_ROWS] = scores / self.weights["linear"].shape[1]
+        return out
 
     def state(self) -> ArrayState:
         """Return weights, means and deviations."""

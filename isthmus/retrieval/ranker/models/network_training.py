@@ -1,16 +1,17 @@
-"""Training of the network of a ranker, with PyTorch."""
+"""Training of the network of a ranker."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from isthmus.numerics.adamw import AdamW, ComputedLoss
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray
-from isthmus.numerics.training import Clipping, TrainingLoop, linear_decay
+from isthmus.numerics.listwise import cross_entropy, label_shares, log_softmax
+from isthmus.numerics.training import TrainingLoop
 from isthmus.retrieval.ranker.examples import Examples
 from isthmus.retrieval.ranker.models.model import Scaling
 from isthmus.retrieval.ranker.settings import TrainingSettings
@@ -19,7 +20,26 @@ TEMPERATURE = 2.0
 LABEL_WEIGHT = 0.3
 
 
-class RankerNetwork(nn.Module):
+class Activations(NamedTuple):
+    """What the gradients of a batch need of its scores.
+
+    Attributes
+    ----------
+    inputs : numpy.ndarray
+        float32, shape (n_candidates, n_features).
+    hidden : numpy.ndarray
+        float32, shape (n_candidates, members, hidden): after dropout.
+    passed : numpy.ndarray
+        float32, in the shape of `hidden`: by how much each unit passes a change on; 0 if it is
+        off or dropped.
+    """
+
+    inputs: FloatArray
+    hidden: FloatArray
+    passed: FloatArray
+
+
+class RankerNetwork:
     """Networks of one hidden layer beside a linear part, one for each member.
 
     Parameters
@@ -28,23 +48,47 @@ class RankerNetwork(nn.Module):
         Number of features.
     settings : TrainingSettings
         Members, hidden units and dropout.
+    random : numpy.random.Generator
+        Of the initial parameters and of dropout.
     """
 
-    def __init__(self, n_features: int, settings: TrainingSettings) -> None:
-        super().__init__()
-        self.members, self.hidden = settings.members, settings.hidden
-        width = self.members * self.hidden
-        self.first = nn.Parameter(torch.randn(n_features, width) * n_features**-0.5)
-        self.bias = nn.Parameter(torch.zeros(width))
-        self.last = nn.Parameter(0.1 * torch.randn(self.members, self.hidden) * self.hidden**-0.5)
-        self.linear = nn.Parameter(torch.zeros(n_features, self.members))
-        self.dropout = nn.Dropout(settings.dropout)
+    def __init__(
+        self, n_features: int, settings: TrainingSettings, random: np.random.Generator
+    ) -> None:
+        members, hidden = settings.members, settings.hidden
+        first = random.standard_normal((n_features, members * hidden), np.float32)
+        last = random.standard_normal((members, hidden), np.float32)
+        self.parameters: ArrayState = {
+            "first": first * np.float32(n_features**-0.5),
+            "bias": np.zeros(members * hidden, np.float32),
+            "last": last * np.float32(0.1 * hidden**-0.5),
+            "linear": np.zeros((n_features, members), np.float32),
+        }
+        self._kept, self._random = 1 - settings.dropout, random
 
-    def forward(self, features: Tensor) -> Tensor:
+    def scores(self, inputs: FloatArray) -> tuple[FloatArray, Activations]:
         """Return the scores of candidates by each member, shape (n_candidates, members)."""
-        hidden = self.dropout(torch.relu(features @ self.first + self.bias))
-        hidden = hidden.view(len(features), self.members, self.hidden)
-        return torch.as_tensor((hidden * self.last).sum(dim=2) + features @ self.linear)
+        weights = self.parameters
+        hidden = inputs @ weights["first"] + weights["bias"]
+        passed = (hidden > 0).astype(np.float32)
+        if self._kept < 1:
+            passed *= self._random.random(passed.shape, np.float32) < self._kept
+            passed /= self._kept
+        shape = (len(inputs), *weights["last"].shape)  # (n_candidates, members, hidden)
+        hidden, passed = (hidden * passed).reshape(shape), passed.reshape(shape)
+        scores = (hidden * weights["last"]).sum(axis=2) + inputs @ weights["linear"]
+        return scores, Activations(inputs, hidden, passed)
+
+    def gradients(self, by_scores: FloatArray, seen: Activations) -> ArrayState:
+        """Return the gradients by the parameters, from those by the scores."""
+        by_hidden = by_scores[:, :, None] * self.parameters["last"] * seen.passed
+        by_hidden = by_hidden.reshape(len(by_scores), -1)  # (n_candidates, members * hidden)
+        return {
+            "first": seen.inputs.T @ by_hidden,
+            "bias": by_hidden.sum(axis=0),
+            "last": (by_scores[:, :, None] * seen.hidden).sum(axis=0),
+            "linear": seen.inputs.T @ by_scores,
+        }
 
 
 def train_network(
@@ -71,15 +115,16 @@ def train_network(
         float32, shape (n_candidates,): scores of a teacher. The loss is then the Kullback-Leibler
         divergence from its softmax, and a part of that of the labels.
     """
-    torch.manual_seed(settings.seed)
-    network = RankerNetwork(len(examples.columns), settings)
-    before = {key: torch.from_numpy(np.array(value)) for key, value in (start or {}).items()}
-    network.load_state_dict(before, strict=False)
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-    )
+    network = RankerNetwork(len(examples.columns), settings, np.random.default_rng(settings.seed))
+    for name, values in (start or {}).items():
+        network.parameters[name] = np.array(values, np.float32)
     rows = examples.informative
-    steps = -(-len(rows) // settings.batch_size) * settings.epochs
+    optimizer = AdamW(
+        network.parameters,
+        settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        steps=-(-len(rows) // settings.batch_size) * settings.epochs,
+    )
 
     def batches(epoch: int) -> Iterator[Columns]:
         order = np.random.default_rng([settings.seed, epoch]).permutation(rows)
@@ -90,64 +135,27 @@ def train_network(
     # Numbers of the candidates in place of their items, to find their targets.
     numbered = replace(examples, items=np.arange(len(examples.items)))
 
-    def loss(batch: Columns) -> Tensor:
+    def loss(batch: Columns) -> ComputedLoss:
         part, corrections = numbered.sampled(batch, settings.sampled_candidates, draws)
-        scores = network(torch.from_numpy(scaling.apply(part.features)))
-        lists = _Lists(np.diff(part.starts))
-        labels = lists.padded(torch.from_numpy(part.labels), value=False)
+        scores, seen = network.scores(scaling.apply(part.features))
         # A candidate that was sampled with probability q stands for 1 / q candidates.
-        corrected = scores + torch.from_numpy(corrections)[:, None]
-        padded = lists.padded(corrected, -torch.inf)  # (n_users, n_candidates, members)
-        if targets is None:
-            return listwise_loss(padded, labels)
-        taught = lists.padded(torch.from_numpy(targets[part.items]), -torch.inf)
-        weights = lists.padded(torch.from_numpy(corrections), 0.0)
-        apart = divergence(taught, lists.padded(scores, -torch.inf), weights)
-        return apart + LABEL_WEIGHT * listwise_loss(padded, labels)
+        corrections = corrections[:, None]
+        shares = label_shares(part.labels, part.starts)[:, None]
+        value, by_scores = cross_entropy(scores + corrections, shares, part.starts)
+        if targets is not None:
+            taught = targets[part.items][:, None]
+            apart, by_apart = divergence(taught, scores, corrections, part.starts)
+            value = apart + LABEL_WEIGHT * value
+            by_scores = by_apart + np.float32(LABEL_WEIGHT) * by_scores
+        return ComputedLoss(value, network.gradients(by_scores, seen), optimizer)
 
-    TrainingLoop(
-        loss,
-        batches,
-        optimizer,
-        settings.epochs,
-        schedule=linear_decay(optimizer, steps),
-        clipping=Clipping(list(network.parameters())),
-        model=network,
-    ).run()
-    return {key: value.numpy() for key, value in network.state_dict().items()}
+    TrainingLoop(loss, batches, optimizer, settings.epochs).run()
+    return network.parameters
 
 
-class _Lists:
-    """Pads the candidates of users to equal length."""
-
-    def __init__(self, lengths: Columns) -> None:
-        owners = np.repeat(np.arange(len(lengths)), lengths)
-        places = np.arange(len(owners)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        self._at = torch.from_numpy(owners), torch.from_numpy(places)
-        self._shape = len(lengths), int(lengths.max(initial=0))
-
-    def padded(self, values: Tensor, value: float) -> Tensor:
-        """Return rows of equal length, shape (n_users, max_length, ...)."""
-        out = values.new_full((*self._shape, *values.shape[1:]), value)
-        return out.index_put(self._at, values)
-
-
-def listwise_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return minus the mean log-probability of the positives, summed over the members.
-
-    Parameters
-    ----------
-    scores : Tensor
-        Shape (n_users, n_candidates, members); padding is -inf.
-    labels : Tensor
-        bool, shape (n_users, n_candidates).
-    """
-    logs = torch.log_softmax(scores, dim=1).masked_fill(~labels[:, :, None], 0)
-    means = logs.sum(dim=1) / labels.sum(dim=1).clamp(min=1)[:, None]
-    return -means.mean(dim=0).sum()
-
-
-def divergence(taught: Tensor, scores: Tensor, corrections: Tensor) -> Tensor:
+def divergence(
+    taught: FloatArray, scores: FloatArray, corrections: FloatArray, starts: Columns
+) -> tuple[float, FloatArray]:
     """Return the Kullback-Leibler divergence of softmaxes from that of a teacher.
 
     Hinton, Vinyals and Dean, "Distilling the knowledge in a neural network" (2015), over lists as
@@ -156,19 +164,24 @@ def divergence(taught: Tensor, scores: Tensor, corrections: Tensor) -> Tensor:
 
     Parameters
     ----------
-    taught : Tensor
-        Scores of the teacher, shape (n_users, n_candidates); padding is -inf.
-    scores : Tensor
-        Shape (n_users, n_candidates, members); padding is -inf.
-    corrections : Tensor
-        Shape (n_users, n_candidates): minus the logarithm of the probability with which each
+    taught : numpy.ndarray
+        float32, shape (n_candidates, 1): scores of the teacher.
+    scores : numpy.ndarray
+        float32, shape (n_candidates, members).
+    corrections : numpy.ndarray
+        float32, shape (n_candidates, 1): minus the logarithm of the probability with which each
         candidate was sampled.
+    starts : numpy.ndarray
+        int64, shape (n_users + 1,): where the candidates of each user begin.
+
+    Returns
+    -------
+    divergence, gradient
+        The mean over users, summed over members, and its gradient by the scores.
     """
-    padding = torch.isinf(taught)
-    goal_logs = torch.log_softmax(taught / TEMPERATURE + corrections, dim=1)
-    goal = torch.exp(goal_logs)
-    goal_logs = goal_logs.masked_fill(padding, 0)
-    logs = torch.log_softmax(scores / TEMPERATURE + corrections[:, :, None], dim=1)
-    logs = logs.masked_fill(padding[:, :, None], 0)
-    apart = (goal[:, :, None] * (goal_logs[:, :, None] - logs)).sum(dim=1)
-    return TEMPERATURE**2 * apart.mean(dim=0).sum()
+    goal_logs = log_softmax(taught / np.float32(TEMPERATURE) + corrections, starts)
+    goal = np.exp(goal_logs)
+    crossed, gradient = cross_entropy(scores / np.float32(TEMPERATURE) + corrections, goal, starts)
+    entropy = -float((goal * goal_logs).sum(dtype=np.float64)) / max(1, len(starts) - 1)
+    apart = TEMPERATURE**2 * (crossed - scores.shape[1] * entropy)
+    return apart, gradient * np.float32(TEMPERATURE)

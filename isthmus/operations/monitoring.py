@@ -1,0 +1,68 @@
+"""Monitoring of a space, and rolling back when an index no longer finds what it should."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from isthmus.errors import ReleaseNotFound
+from isthmus.index.open_space import OpenSpace
+from isthmus.monitoring.drift import item_drift
+from isthmus.monitoring.recall import LiveRecall, live_recall
+from isthmus.monitoring.report import RECALL, MonitorReport, State, find_alarms
+from isthmus.operations.publishing import rollback
+from isthmus.operations.request import MonitorRequest
+from isthmus.operations.statistics import SECONDS_PER_DAY, describe_space
+from isthmus.retrieval.search.recall_queries import RecallQuerySampler
+
+
+def monitor_space(space: OpenSpace, request: MonitorRequest) -> MonitorReport:
+    """Measure recall, drift and growth of a space, and roll back if that is asked for.
+
+    A rollback needs an alarm of recall, and an accepted release before the current one.
+    """
+    start = time.perf_counter()
+    thresholds = space.settings.monitoring
+    seed = int(time.time()) if request.seed is None else request.seed
+    state = _state(space, describe_space(space))
+    recall, drift = _recall(space, seed), item_drift(space.view(), seed=seed)
+    alarms = find_alarms(state, recall, drift, thresholds)
+    action = request.on_alarm or thresholds.on_alarm
+    former = None
+    if action == "rollback" and any(alarm.name == RECALL for alarm in alarms):
+        former = _roll_back(space)
+    return MonitorReport(state, recall, drift, alarms, former, time.perf_counter() - start)
+
+
+def _roll_back(space: OpenSpace) -> int | None:
+    """Make the previous release current and return its number; None where there is none."""
+    try:
+        return rollback(space, None)
+    except ReleaseNotFound:
+        return None
+
+
+def _recall(space: OpenSpace, seed: int) -> list[LiveRecall]:
+    view = space.view()
+    if view.release is None:
+        return []
+    return live_recall(view, RecallQuerySampler(space.path, space.settings), seed=seed)
+
+
+def _state(space: OpenSpace, described: Mapping[str, Any]) -> State:
+    release, recommender = space.view().release, described["recommender"]
+    created = None if release is None else datetime.fromisoformat(release.manifest.created)
+    age = None if created is None else (datetime.now(UTC) - created).total_seconds()
+    return State(
+        release=described["release"],
+        release_age_days=None if age is None else max(age, 0.0) / SECONDS_PER_DAY,
+        items=described["items"],
+        searchable=described["searchable"],
+        delta=described["delta"],
+        quarantined=described["quarantined"] or 0,
+        recommender_age_days=None if recommender is None else recommender["age_days"],
+        recall_target=space.settings.index.recall,
+        damage=described["damage"],
+    )

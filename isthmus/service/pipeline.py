@@ -1,0 +1,214 @@
+"""From a request to an answer: who asks, for what, within which limits; then the verb."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from typing import Any, Final
+from urllib.parse import unquote
+
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
+
+from isthmus.api.answers import ANSWERS, RELEASE
+from isthmus.api.operations import Operation
+from isthmus.api.values import MEDIA_TYPE, TYPED, dump
+from isthmus.errors import AccessDenied, Busy, InvalidInput, InvalidKey
+from isthmus.service.access import after, before
+from isthmus.service.audit import AuditLog
+from isthmus.service.exchange import Exchange, Observer, Shaper
+from isthmus.service.inputs import parse_arguments, read_body
+from isthmus.service.jobs import Jobs
+from isthmus.service.keys import ANYBODY, Key, KeyFile
+from isthmus.service.limits import Slots, check_arguments
+from isthmus.service.settings import LOOPBACK, ServeSettings
+from isthmus.service.spaces import ServedSpaces
+
+EXCHANGE: Final = "isthmus.exchange"  # in the scope of a request
+RELEASE_HEADER: Final = b"isthmus-release"
+BEARER: Final = "bearer "
+
+
+class Pipeline:
+    """Answers the operations of all spaces in one process.
+
+    Parameters
+    ----------
+    settings : ServeSettings
+        How.
+    spaces : ServedSpaces
+        The spaces.
+
+    Attributes
+    ----------
+    observers : list of callable
+        Are told of every exchange at its end.
+    shapers : list of callable
+        May change the document of an answer.
+    """
+
+    def __init__(self, settings: ServeSettings, spaces: ServedSpaces) -> None:
+        self.settings, self.spaces = settings, spaces
+        self.keys = None if settings.keys is None else KeyFile(settings.keys)
+        self.slots = Slots(settings.limits)
+        self.audit = None if settings.audit is None else AuditLog(settings.audit)
+        self.jobs = Jobs()
+        self.observers: list[Observer] = []
+        self.shapers: list[Shaper] = []
+        self._threads = ThreadPoolExecutor(settings.threads, "verb")
+
+    def close(self) -> None:
+        """Wait for the verbs that run still."""
+        self._threads.shutdown()
+
+    def key_of(self, scope: Scope, headers: Headers) -> Key:
+        """Return the key of a request.
+
+        Raises
+        ------
+        InvalidKey
+            If it has none, or one that is unknown.
+        AccessDenied
+            If there are no keys, and it is not from this machine.
+        """
+        if self.keys is None or not self.keys.all():
+            _require_loopback(scope, headers)
+            return ANYBODY
+        given = headers.get("authorization", "")
+        text = given[len(BEARER) :] if given[: len(BEARER)].lower() == BEARER else ""
+        text = text or headers.get("x-api-key", "")
+        if not text:
+            raise InvalidKey("this service needs a key; send it as: Authorization: Bearer KEY")
+        return self.keys.holder(text.strip())
+
+    def require(self, key: Key, operation: Operation, space: str) -> None:
+        """Raise `AccessDenied` if a key does not allow an operation in a space."""
+        if key.spaces is not None and space not in key.spaces:
+            raise AccessDenied(f"this key is not for the space {space!r}")
+        if not key.allows(operation.scope):
+            raise AccessDenied(
+                f"this needs a key with the scope {operation.scope}; this one has "
+                f"{', '.join(key.scopes)}"
+            )
+
+    async def answer(
+        self, operation: Operation, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request."""
+        exchange: Exchange = scope[EXCHANGE]
+        exchange.operation = operation
+        headers = Headers(scope=scope)
+        path = {name: unquote(value) for name, value in scope["path_params"].items()}
+        exchange.key = key = self.key_of(scope, headers)
+        exchange.space = space = self.spaces.named(path.pop("space", None))
+        self.require(key, operation, space.name)
+        arguments = await self._arguments(operation, scope, headers, receive)
+        exchange.arguments = arguments | path
+        self._check(exchange.arguments)
+        self.slots.take(key)
+        loop, typed = asyncio.get_running_loop(), TYPED in headers.get("accept", "")
+        try:
+            work = loop.run_in_executor(self._threads, self._carry_out, exchange, typed)
+        except BaseException:
+            self.slots.give_back(key)
+            raise
+        # Its place is taken until it ends, whoever waits for it.
+        work.add_done_callback(lambda _: self.slots.give_back(key))
+        document = await self._within_time(work)
+        exchange.status = 202 if operation.job else 200
+        await _send(send, exchange, document)
+
+    async def _arguments(
+        self, operation: Operation, scope: Scope, headers: Headers, receive: Receive
+    ) -> dict[str, Any]:
+        limits = self.settings.limits
+        try:
+            async with asyncio.timeout(limits.timeout_s):
+                body = await read_body(headers, receive, limits)
+        except TimeoutError as error:
+            raise Busy(
+                f"the body did not come within {limits.timeout_s:g} s", limits.timeout_s
+            ) from error
+        return await parse_arguments(operation, headers, scope["query_string"], body)
+
+    async def _within_time(self, work: asyncio.Future[bytes]) -> bytes:
+        done, _ = await asyncio.wait([work], timeout=self.settings.limits.timeout_s)
+        if done:
+            return work.result()
+        raise Busy(
+            f"this took more than {self.settings.limits.timeout_s:g} s; ask for less, or later",
+            retry_after_s=self.settings.limits.timeout_s,
+        )
+
+    def _check(self, arguments: dict[str, Any]) -> None:
+        check_arguments(arguments, self.settings.limits)
+        model = arguments.get("rerank")
+        if model is not None and model not in self.settings.rerank_models:
+            allowed = ", ".join(self.settings.rerank_models) or "none"
+            raise InvalidInput(f"rerank={model!r} is not served; models are: {allowed}")
+        if arguments.get("http") and not self.settings.fetch:
+            raise InvalidInput("this service fetches no addresses; send the bytes as a data URI")
+
+    def _carry_out(self, exchange: Exchange, typed: bool) -> bytes:
+        """Do the verb, in a thread, and return the document of the answer."""
+        operation, key, space = exchange.operation, exchange.key, exchange.space
+        assert operation is not None
+        assert key is not None
+        assert space is not None
+        started = time.perf_counter()
+        try:
+            if operation.is_verb and not operation.job:
+
+                def verb(opened: Any) -> Any:
+                    arguments = before(operation, exchange.arguments, key, opened)
+                    result = getattr(opened, operation.name)(**arguments)
+                    return after(operation, result, key, opened)
+
+                exchange.result, exchange.release = space.answer(verb, again=operation.reads)
+            else:
+                before(operation, exchange.arguments, key, space.space)
+                exchange.result = self.jobs.carry_out(operation, exchange.arguments, space)
+                exchange.release = space.space.current_release or 0
+        finally:
+            exchange.verb_s = time.perf_counter() - started
+        if self.audit is not None and not operation.reads:
+            self.audit.write(exchange)
+        document = ANSWERS[operation.answer].write(exchange.result)
+        document.setdefault(RELEASE, exchange.release)
+        if operation.answer == "status":
+            document.pop("path", None)
+        for shape in self.shapers:
+            shape(exchange, document)
+        return dump(document, typed=typed)
+
+
+async def _send(send: Send, exchange: Exchange, document: bytes) -> None:
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(document)).encode()),
+        (RELEASE_HEADER, str(exchange.release or 0).encode()),
+    ]
+    await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
+    await send({"type": "http.response.body", "body": document})
+
+
+def _require_loopback(scope: Scope, headers: Headers) -> None:
+    """Raise `AccessDenied` unless a request comes from this machine, and is meant for it.
+
+    A page in a browser can be made to ask 127.0.0.1 under another name (DNS rebinding); its
+    requests name that host.
+    """
+    client = scope.get("client")
+    host = headers.get("host", "localhost")
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
+    if client is None or not _is_loopback(client[0]) or name.lower() not in LOOPBACK:
+        raise AccessDenied("without keys, this service answers this machine alone")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False

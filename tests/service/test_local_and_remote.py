@@ -1,0 +1,267 @@
+"""One suite for a space in a folder and for the same space behind a service."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import numpy as np
+import pytest
+
+from isthmus import User
+from isthmus.errors import (
+    InvalidFilter,
+    InvalidInput,
+    InvalidInteractions,
+    InvalidItems,
+    ItemNotFound,
+    UnsupportedModality,
+)
+from tests.service.serving import toy_space
+from tests.toy import item, picture, text_encoder
+
+VECTOR = text_encoder().encode(["booksword3"], "text")[0]
+QUERIES = {
+    "text": lambda s: s.search("filmsword2 films2x1", k=4),
+    "two domains": lambda s: s.search("booksword1", domain=["films", "books"], k=30),
+    "filter": lambda s: s.search("filmsword1", where="price < 25 AND brand = 'brand1'", k=50),
+    "attributes": lambda s: s.search("booksword4", attributes=True, k=3),
+    "vector": lambda s: s.search(vector=VECTOR, k=5),
+    "named vector": lambda s: s.search(vector={"text": VECTOR.tolist()}, k=5),
+    "like": lambda s: s.search(like=["films-1-0"], unlike=["films-2-0"], k=5),
+    "hybrid": lambda s: s.search("filmsword3 films3x2", hybrid=True, k=5),
+    "diverse": lambda s: s.search("filmsword3", diversity=0.5, k=6),
+    "quotas": lambda s: s.search("filmsword3 booksword3", quotas={"films": 2}, k=6),
+    "normalised": lambda s: s.search("filmsword3", normalize_scores=True, k=6),
+    "range": lambda s: s.search("filmsword3", min_score=0.2, k=100),
+    "offset": lambda s: s.search("filmsword3", k=5, offset=7),
+    "nothing": lambda s: s.search("filmsword3", where="price > 1000"),
+    "similar": lambda s: s.similar("books-2-2", domain="books", k=7),
+    "history": lambda s: s.recommend(User(["films-1-1", "films-1-2"]), domain="books", k=6),
+    "rated": lambda s: s.recommend(
+        User([("films-1-1", 2.0, 5.0)], ratings={"films-2-2": 5, "films-3-1": 1}), k=6
+    ),
+    "clicks": lambda s: s.recommend(User(["films-1-1"], clicks=["films-4-1"]), domain="books"),
+    "stored": lambda s: s.recommend(User(id="u3"), domain="films", k=6),
+    "text of a user": lambda s: s.recommend(User(text="booksword5"), domain="books", k=6),
+    "attributes of a user": lambda s: s.recommend(User(attributes={"country": "NL"}), k=4),
+    "explained": lambda s: s.recommend(User(id="u3"), domain="books", k=3, explain=True),
+}
+
+
+def everything(hits):
+    return hits.as_dict(), [type(hit.score) for hit in hits]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_hits_are_the_same(space, shop, query):
+    there, here = QUERIES[query](space), QUERIES[query](toy_space(shop))
+    assert everything(there) == everything(here)
+    assert there.release == 2
+
+
+def test_a_list_goes_on_page_by_page(space):
+    whole = [hit.item_id for hit in space.search("filmsword3", k=12)]
+    pages, cursor = [], None
+    for _ in range(3):
+        page = space.search("filmsword3", k=4, cursor=cursor)
+        pages += [hit.item_id for hit in page]
+        cursor = page.cursor
+    assert pages == whole
+
+
+def test_values_of_attributes_have_their_types(space):
+    (hit,) = space.search("books0x1", domain="books", k=1, attributes=True)
+    assert hit.attributes["released"] == date(2000, 1, 2)
+    assert hit.attributes["tags"] == ["tag1", "any"]
+    assert hit.text == "booksword0 books0x1"
+    assert space.get("books-0-1")["attributes"]["released"] == date(2000, 1, 2)
+
+
+def test_items_are_read_alone_and_in_lists(space):
+    assert space.get("films-1-1")["domain"] == "films"
+    assert [one["item_id"] for one in space.get(["films-1-1", "books-1-1"])] == [
+        "films-1-1",
+        "books-1-1",
+    ]
+    with pytest.raises(ItemNotFound, match=r"^no item 'films/9' in this space$"):
+        space.get("films/9")
+
+
+def test_batches_of_vectors(space, shop):
+    vectors = np.stack([VECTOR, -VECTOR])
+    there = space.search_batch(vectors, k=100, domain="books")
+    here = toy_space(shop).search_batch(vectors, k=100, domain="books")
+    assert there.item_ids.tolist() == here.item_ids.tolist()
+    assert there.scores.tolist() == here.scores.tolist()
+    assert there.scores.dtype == np.float32
+
+
+def test_groups(space):
+    groups = space.search_groups("brand", "filmsword1", group_size=2, k=3, domain="films")
+    assert groups[0].value == "brand1"
+    assert [len(group.hits) for group in groups] == [2, 2, 2]
+    assert groups[0].hits[0].rank == 1
+    by_tag = space.search_groups("tags", "filmsword1", k=3)
+    assert [group.value for group in by_tag] == ["tag0", "any", "tag1"] or {
+        group.value for group in by_tag
+    } == {"tag0", "tag1", "any"}
+
+
+def test_facets_are_exact(space):
+    facets = space.facets(["brand", "domain", "tags", "price"], where="price < 20", k=3)
+    assert facets["brand"] == [{"value": "brand0", "count": 12}, {"value": "brand1", "count": 12}]
+    assert facets["domain"] == [{"value": "books", "count": 12}, {"value": "films", "count": 12}]
+    assert facets["tags"] == [
+        {"value": "any", "count": 24},
+        {"value": "tag0", "count": 12},
+        {"value": "tag1", "count": 12},
+    ]
+    assert facets["price"] == [{"value": float(n), "count": 2} for n in (0, 1, 10)]
+    assert len(space.facets("price", k=100)["price"]) == 48
+
+
+def test_scrolling_reaches_every_item_once(space):
+    seen, cursor = [], None
+    while True:
+        page = space.scroll("films", k=7, cursor=cursor)
+        seen += page
+        cursor = page.cursor
+        if cursor is None:
+            break
+    ids = [one["item_id"] for one in seen]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == len(ids) == 48
+    assert seen[0]["attributes"]["brand"] == "brand0"
+    assert list(space.ids("films")) == ids
+
+
+def test_counts_attributes_and_status(space):
+    assert space.count(domain="films", where="price < 20") == 12
+    assert {(row["domain"], row["attribute"]) for row in space.attributes()} == {
+        (domain, name)
+        for domain in ("films", "books")
+        for name in ("brand", "price", "released", "tags")
+    }
+    status = space.status()
+    assert (status["domains"], status["release"]) == ({"books": 48, "films": 48}, 2)
+    assert space.current_release == 2
+
+
+def test_lists_for_many_users(space, shop):
+    users = [User(id="u3"), ("guest", User(["films-1-1"]))]
+    there = space.recommend_batch(users, domain="books", k=3)
+    assert there.equals(toy_space(shop).recommend_batch(users, domain="books", k=3))
+
+
+ERRORS = {
+    "k": (lambda s: s.search("x", k=0), InvalidInput),
+    "nothing to search": (lambda s: s.search(), InvalidInput),
+    "word": (lambda s: s.search("x", words="other"), InvalidInput),
+    "domain": (lambda s: s.search("x", domain="filsm"), InvalidInput),
+    "filter": (lambda s: s.search("x", where="price <"), InvalidFilter),
+    "column": (lambda s: s.search("x", where="prise < 5"), InvalidFilter),
+    "item": (lambda s: s.similar("none"), ItemNotFound),
+    "vector": (lambda s: s.search(vector=[1.0, 2.0]), InvalidInput),
+    "modality": (lambda s: s.search(image=picture("red")), UnsupportedModality),
+    "cursor": (lambda s: s.search("x", cursor="none"), InvalidInput),
+    "page": (lambda s: s.scroll(cursor="none"), InvalidInput),
+    "facet": (lambda s: s.facets("brnd"), InvalidInput),
+    "user": (lambda s: s.recommend("u1"), InvalidInput),
+    "event": (lambda s: s.record_events([{"event_id": "e"}]), InvalidInteractions),
+    "no id": (lambda s: s.upsert([{"item_id": "", "domain": "films"}]), InvalidItems),
+    "no rating": (lambda s: s.predict_ratings(User(id="u1"), ["films-1-1"]), InvalidInput),
+}
+
+
+@pytest.mark.parametrize("case", [case for case in ERRORS if case != "user"])
+def test_errors_are_the_same(space, shop, case):
+    ask, kind = ERRORS[case]
+    with pytest.raises(kind) as here:
+        ask(toy_space(shop))
+    with pytest.raises(kind) as there:
+        ask(space)
+    assert type(there.value) is type(here.value)
+    assert str(there.value).replace("shop ", f"{shop} ") == str(here.value)
+
+
+def test_items_are_added_changed_and_deleted(own):
+    report = own.upsert([item("new", "filmsword1 unheard", price=5.5)])
+    assert (report.added, report.rows_read) == (1, 1)
+    (hit,) = own.search("unheard", k=1, attributes=True)
+    assert (hit.item_id, hit.attributes["price"]) == ("new", 5.5)
+    assert own.update([{"item_id": "new", "price": 6.5}]).changed == 1
+    assert own.get("new")["attributes"]["price"] == 6.5
+    assert own.delete(["new", "none"]) == 1
+    assert own.delete(domain="films", where="price >= 75") == 1
+    with pytest.raises(ItemNotFound):
+        own.get("new")
+
+
+def test_rows_that_are_not_valid_are_named(own):
+    with pytest.raises(InvalidItems) as caught:
+        own.upsert([item("a", "x"), {"domain": "films", "text": "y"}])
+    assert [row for row, _ in caught.value.problems] == [1]
+
+
+def test_an_event_counts_at_once_and_only_once(own):
+    events = [
+        {"event_id": f"e{n}", "user_id": "newcomer", "item_id": f"films-5-{n}", "event": "click"}
+        for n in range(3)
+    ]
+    before = own.recommend(User(id="newcomer"), domain="books", k=6)
+    first = own.record_events(events)
+    again = own.record_events([*events, events[0]])
+    assert (first.added, first.unchanged, first.repeated) == (3, 0, 0)
+    assert (again.added, again.unchanged, again.repeated) == (0, 3, 1)
+    stored = own.interactions("newcomer")
+    assert stored.column("item_id").to_pylist() == [e["item_id"] for e in events]
+    after = own.recommend(User(id="newcomer"), domain="books", k=6)
+    assert {hit.item_id for hit in after} == {f"books-5-{n}" for n in range(6)}
+    assert [hit.item_id for hit in before] != [hit.item_id for hit in after]
+    assert own.forget_user("newcomer") == 3
+    assert len(own.interactions("newcomer")) == 0
+
+
+def test_an_event_keeps_its_value_and_time(own):
+    moment = datetime(2024, 5, 3, 10, 30, tzinfo=UTC)
+    own.record_events(
+        [
+            {"event_id": "a", "user_id": "n", "item_id": "films-1-1", "value": 4.5, "time": moment},
+            {"event_id": "b", "user_id": "n", "item_id": "films-1-1", "value": 4.5, "time": moment},
+        ]
+    )
+    rows = own.interactions("n").to_pylist()
+    assert [(row["value"], row["time"]) for row in rows] == [(4.5, moment)] * 2
+
+
+def test_interactions_and_users_are_added(own):
+    rows = [{"user_id": "n", "item_id": "films-1-1", "stars": 4.0}]
+    assert own.add_interactions(rows, value="stars").added == 1
+    assert own.add_interactions(rows, value="stars").unchanged == 1
+    assert own.add_users([{"user_id": "n", "country": "BE"}]).added == 1
+    assert own.users(["n", "u1"]) == [
+        {"user_id": "n", "country": "BE"},
+        {"user_id": "u1", "country": "NL"},
+    ]
+    assert own.user_ids() == ["n", "u1"]
+    assert own.user_attributes()[0]["attribute"] == "country"
+    assert own.delete_users("n") == 1
+
+
+def test_attributes_are_renamed_cast_and_dropped(own):
+    own.rename_attribute("films", "price", "cost")
+    own.cast_attribute("films", "cost", "text")
+    own.drop_attribute("films", "tags")
+    names = {row["attribute"]: row["type"] for row in own.attributes("films")}
+    assert names["cost"] == "string"
+    assert set(names) == {"brand", "cost", "released"}
+
+
+def test_a_release_is_published_and_rolled_back(own):
+    own.upsert([item("new", "filmsword1 unheard")])
+    manifest = own.publish()
+    assert (manifest.number, manifest.rows) == (3, 97)
+    assert own.search("unheard", k=1).release == 3
+    assert [release.number for release in own.releases()] == [1, 2, 3]
+    assert own.rollback() == 2
+    assert own.search("unheard", k=1).release == 2
