@@ -65,7 +65,7 @@ FIRST_PLACES = 20  # places of the first window of a list
 NamedUsers = Sequence[tuple[str, User]]
 
 
-class Asked(NamedTuple):
+class UserQueries(NamedTuple):
     """For whom is recommended: users, the vectors of their texts, and the rules of their lists."""
 
     users: list[User]
@@ -97,10 +97,10 @@ class SpaceRecommender:
         timed = request.exclude_shown_for is not None
         pager = Pager(view, request, (user.history, user.text), timed=timed)
         rules = self._rules(view, [user], request, groups, events, pager.moment)
-        asked = Asked([user], [self._encode_text(user)], rules)
+        queries = UserQueries([user], [self._encode_text(user)], rules)
 
         def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
-            return self._recommend(view, asked, request, groups, n, before)
+            return self._recommend(view, queries, request, groups, n, before)
 
         offset, (rows, scores) = pager.page(make_lists, FIRST_PLACES)
         hits = make_hits(view, rows, scores.tolist(), attributes=request.attributes, offset=offset)
@@ -117,7 +117,7 @@ class SpaceRecommender:
                 depth = rules[0].first_depth(depth)
             at = np.flatnonzero(~pinned)
             explained = [hits[place] for place in at.tolist()]
-            text = asked.texts[0]
+            text = queries.texts[0]
             reasons = explain_hits(serving, user, text, rows[at], explained, groups, depth)
             for place, hit in zip(at.tolist(), reasons, strict=True):
                 hits[place] = hit
@@ -146,18 +146,18 @@ class SpaceRecommender:
 
         unknown = 0
 
-        def prepare(batch: NamedUsers) -> Asked:
+        def prepare(batch: NamedUsers) -> UserQueries:
             nonlocal unknown
             requested = [user for _, user in batch]
             events = self._stored_events(requested)
             known = self._with_stored(view, requested, events)
             unknown += count_unknown(view, requested, known)
             rules = self._rules(view, known, request, groups, events, time.time())
-            return Asked(known, [self._encode_text(user) for user in known], rules)
+            return UserQueries(known, [self._encode_text(user) for user in known], rules)
 
-        def answer(asked: Asked) -> list[ScoredRows]:
+        def answer(queries: UserQueries) -> list[ScoredRows]:
             def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
-                return self._recommend(view, asked, request, groups, n, before)
+                return self._recommend(view, queries, request, groups, n, before)
 
             return lists_in_windows(request.k or 1, make_lists, FIRST_PLACES)
 
@@ -227,21 +227,23 @@ class SpaceRecommender:
     def _recommend(
         self,
         view: View,
-        asked: Asked,
+        queries: UserQueries,
         options: UserListOptions,
         groups: Sequence[DomainGroup],
         n: int,
         before: Sequence[ScoredRows],
     ) -> list[ScoredRows]:
         """Recommend n items to each user from each group of domains, composed into one list."""
-        firsts = before or [NO_ROWS] * len(asked.users)
-        if asked.rules is None:
-            by_group = self._candidates(view, asked.users, asked.texts, groups, options.depth(n))
+        firsts = before or [NO_ROWS] * len(queries.users)
+        if queries.rules is None:
+            by_group = self._candidates(
+                view, queries.users, queries.texts, groups, options.depth(n)
+            )
             return [
                 compose(view, lists, options, groups, n, first, relative=True)
                 for lists, first in zip(zip(*by_group, strict=True), firsts, strict=True)
             ]
-        each = zip(asked.users, asked.texts, asked.rules, firsts, strict=True)
+        each = zip(queries.users, queries.texts, queries.rules, firsts, strict=True)
         return [
             compose_ruled(
                 view,
