@@ -36,6 +36,7 @@ from isthmus.operations import items as item_operations
 from isthmus.operations import scenarios as scenario_operations
 from isthmus.operations import users as user_operations
 from isthmus.operations.alignment import AlignReport, align
+from isthmus.operations.backup import BackupReport, back_up
 from isthmus.operations.evaluation import evaluation_data
 from isthmus.operations.events import Event, RecordEventsRequest, record_events
 from isthmus.operations.finetuning import finetune_encoder
@@ -52,6 +53,7 @@ from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
     AlignRequest,
     AttributesRequest,
+    BackupRequest,
     CastAttributeRequest,
     CreateRequest,
     DeleteRequest,
@@ -315,6 +317,29 @@ class Space:
         ``space.monitor().alarms``
         """
         return monitor_space(self.opened, MonitorRequest.of(locals()))
+
+    def backup(
+        self, to: str | Path, *, keep: int | None = None, progress: bool = False
+    ) -> BackupReport:
+        """Copy what a place of backups lacks of the space, and verify it there.
+
+        Others may write meanwhile; what is copied is the space at one moment. Each content is
+        stored once, so that a backup of a space that has hardly changed costs little.
+        `isthmus.restore` makes a space of a backup, `isthmus.backups` lists them. See
+        `BackupRequest`.
+
+        Raises
+        ------
+        CorruptTable
+            If a file of the space is damaged; nothing is written then.
+        CorruptBackup
+            If what was written reads back with another content.
+
+        Examples
+        --------
+        ``space.backup("backups/shop", keep=7)``
+        """
+        return back_up(self.opened, BackupRequest.of(locals()), progress=progress)
 
     def verify(
         self, *, repair: bool = False, drop_damaged: bool = False, progress: bool = False
