@@ -42,6 +42,7 @@ from isthmus.service.metrics import Metrics
 from isthmus.service.openapi import describe
 from isthmus.service.pipeline import EXCHANGE, Pipeline
 from isthmus.service.settings import ServeSettings
+from isthmus.service.space_metrics import SpaceMetrics
 from isthmus.service.spaces import OpenSpace, ServedSpaces
 
 GZIP_FROM: Final = 1_000  # bytes
@@ -179,6 +180,7 @@ class Measured:
 
     def __init__(self, pipeline: Pipeline, metrics: Metrics) -> None:
         self._pipeline, self._metrics = pipeline, metrics
+        self._of_spaces = SpaceMetrics(pipeline.spaces)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the metrics."""
@@ -186,7 +188,7 @@ class Measured:
         scope[EXCHANGE].key = key
         if key.spaces is not None or key.is_bound or not key.allows("read"):
             raise AccessDenied("metrics are for keys with the scope read that are bound to nothing")
-        text = await asyncio.to_thread(self._metrics.text)
+        text = await asyncio.to_thread(lambda: self._metrics.text() + self._of_spaces.text())
         await Response(text, headers={"content-type": METRICS_TYPE})(scope, receive, send)
 
 
