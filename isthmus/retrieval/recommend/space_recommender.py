@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from isthmus.data.interactions.ratings import latest_ratings, value_by_item
 from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.forking import renew_lock
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Release
@@ -86,6 +88,8 @@ class SpaceRecommender:
         self._space = space
         self._scenarios = Scenarios(space.path)
         self._served: tuple[View, Release | None, Serving | None] | None = None
+        self._lock = threading.Lock()
+        renew_lock(self)
 
     def recommend(self, request: RecommendRequest) -> Hits:
         """Recommend items to one user, see `Space.recommend`."""
@@ -209,6 +213,13 @@ class SpaceRecommender:
 
     def serving(self, view: View) -> Serving | None:
         """Join the recommender of the view's release with the view; None where it has none."""
+        known = self._served
+        if known is not None and known[0] is view:
+            return known[2]
+        with self._lock:  # of several threads, one joins them
+            return self._joined(view)
+
+    def _joined(self, view: View) -> Serving | None:
         known = self._served
         if known is None or known[0] is not view:
             # The release itself, and not its number: another space may have one of the same.
