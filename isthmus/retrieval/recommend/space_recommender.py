@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus.data.interactions.ratings import latest_ratings, value_by_item
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import InvalidInput, ItemNotFound, command_in
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Release
@@ -108,7 +108,7 @@ class SpaceRecommender:
             serving = self.serving(view)
             if serving is None:
                 raise InvalidInput(
-                    "explanations need a trained ranker: isthmus train, then isthmus publish"
+                    f"explanations need a trained ranker: {self._training_commands()}"
                 )
             *_, window = windows(offset + len(hits), FIRST_PLACES)
             depth = request.depth(window)
@@ -193,19 +193,23 @@ class SpaceRecommender:
         if serving is None or serving.rating is None:
             raise InvalidInput(
                 f"{self._space.path} has no model of values; add interactions whose values differ "
-                "(isthmus interactions add --value), then: isthmus train, isthmus publish"
+                f"(isthmus interactions add --value), then: {self._training_commands()}"
             )
         names = list(request.item_ids)
         columns = serving.columns_of(names)
         if len(columns) and columns.min() < 0:
             raise ItemNotFound(
                 f"no item {names[int(np.argmin(columns))]!r} in this space, or its domain is newer "
-                "than the training: isthmus train"
+                f"than the training: {self._training_commands()}"
             )
         history = self._ratings_of(request.user, serving)
         if request.user.id is not None and not len(history.columns):
             warn_of([unknown_user(request.user.id)])
         return serving.rating.predict([history], [columns])[0]
+
+    def _training_commands(self) -> str:
+        space = self._space.path
+        return f"{command_in(space, 'train')}, then: {command_in(space, 'publish')}"
 
     def serving(self, view: View) -> Serving | None:
         """Join the recommender of the view's release with the view; None where it has none."""
