@@ -17,7 +17,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -142,13 +141,33 @@ async def load(
     return latencies, failed
 
 
-def measure(port: int, kind: str, connections: int, seconds: float) -> dict[str, Any]:
-    """Return requests/s in a closed loop, and latencies at half that rate."""
+def processor_s(pid: int) -> float:
+    """Return the seconds of processor time that the workers of a service have used."""
+    ticks = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if pid in (int(stat[1]), int(entry.name)):
+                ticks += int(stat[11]) + int(stat[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def measure(service: int, port: int, kind: str, connections: int, seconds: float) -> dict[str, Any]:
+    """Return requests/s in a closed loop, and latencies at half that rate.
+
+    ``worker_ms`` is the processor time of a request in the workers, and ``client_ms`` that of the
+    load: beside other jobs they say more than the rate.
+    """
     path, bodies = requests_of(kind, np.random.default_rng(1))
     head = HEAD.format(path=path)
     messages = [f"{head}Content-Length: {len(b)}\r\n\r\n".encode() + b for b in bodies]
     asyncio.run(load(port, messages, connections, seconds / 4, None))  # warm
+    used, own = processor_s(service), time.process_time()
     latencies, failed = asyncio.run(load(port, messages, connections, seconds, None))
+    used, own = processor_s(service) - used, time.process_time() - own
     per_second = len(latencies) / seconds
     half, failed_at_half = asyncio.run(
         load(port, messages, connections, seconds, max(per_second / 2, 1.0))
@@ -157,6 +176,8 @@ def measure(port: int, kind: str, connections: int, seconds: float) -> dict[str,
     return {
         "kind": kind,
         "requests_s": round(per_second, 1),
+        "worker_ms": round(used / len(latencies) * 1e3, 3),
+        "client_ms": round(own / len(latencies) * 1e3, 3),
         "closed_loop_p50_ms": round(float(np.median(latencies)) * 1e3, 2),
         "half_rate_p50_ms": round(float(p50), 2),
         "half_rate_p99_ms": round(float(p99), 2),
@@ -165,8 +186,8 @@ def measure(port: int, kind: str, connections: int, seconds: float) -> dict[str,
     }
 
 
-def memory_of(pid: int) -> dict[int, float]:
-    """Return the proportional and the private memory of the processes below one, in MB."""
+def memory_of(pid: int) -> dict[int, dict[str, int]]:
+    """Return the proportional and the private memory of a process and those below it, in MB."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -228,10 +249,9 @@ def main() -> None:
     try:
         wait_for(port, service)
         for kind in options.kinds:
-            print(json.dumps(measure(port, kind, options.connections, options.seconds)), flush=True)
+            figures = measure(service.pid, port, kind, options.connections, options.seconds)
+            print(json.dumps(figures), flush=True)
         print(json.dumps({"memory": memory_of(service.pid)}), flush=True)
-        own = resource.getrusage(resource.RUSAGE_SELF)
-        print(json.dumps({"load_generator_cpu_s": round(own.ru_utime + own.ru_stime, 1)}))
     finally:
         service.terminate()
         service.wait()

@@ -969,13 +969,19 @@ class Space:
         domain: Names | None = None,
         where: str | None = None,
         instruction: str | None = None,
+        hybrid: bool = False,
+        bm25_weight: float = 1.0,
+        words: Literal["bm25", "sparse"] = "bm25",
+        rerank: str | None = None,
+        rerank_depth: int = 50,
         weights: ModalityWeights | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, all from one view of the space.
 
         A row has a query_id and one or several of text, image and audio (path, bytes or data
-        URI), or a vector. Paths are relative to the file. See `SearchFileRequest`.
+        URI), or a vector. Paths are relative to the file. Hybrid search and `rerank` need a text
+        in each. See `SearchFileRequest`.
 
         Returns
         -------

@@ -168,6 +168,7 @@ CLI_ONLY = {
     "weights",
     "serve",
     "keys",
+    "mcp",
 }
 
 

@@ -13,7 +13,7 @@ import pytest
 from isthmus.api.operations import BY_NAME, OPERATIONS, SCOPES
 from isthmus.service.access import RULES
 from isthmus.service.keys import KeyFile, KeyRequest
-from tests.service.serving import app_of, send
+from tests.service.serving import app_of, send, toy_space
 from tests.toy import item
 
 USER = {"history": ["films-1-1"]}
@@ -204,6 +204,25 @@ def test_stored_events_of_foreign_items_are_not_shown(app, keys):
     assert {row["item_id"].split("-")[0] for row in rows} == {"films"}
     explained = {"user": {"id": "u3"}, "explain": True, "k": 5}
     assert "books" not in send(app, "POST", "/v1/recommend", explained, keys["read of films"]).text
+
+
+def test_a_scenario_brings_nothing_in_from_beyond_reach(own_shop, tmp_path):
+    toy_space(own_shop).set_scenario("home", pin=["books-1-1", "films-7-1"])
+    file = KeyFile(tmp_path / "keys.json")
+    films = file.create(KeyRequest(domains="films", where="price < 60"))
+    app = app_of(spaces={"shop": own_shop}, keys=file.path)
+    for path, body in (
+        ("search", {"text": "filmsword1"}),
+        ("recommend", {"user": USER}),
+        ("recommend/batch", {"users": [{"id": "u1"}]}),
+        ("search/groups", {"text": "filmsword1", "by": "brand"}),
+    ):
+        answer = send(app, "POST", f"/v1/{path}", {**body, "scenario": "home"}, films)
+        assert answer.status_code == 200, answer.text
+        assert "books" not in answer.text
+        assert "films-7" not in answer.text
+        pinned = send(app, "POST", f"/v1/{path}", {**body, "pin": ["books-1-1"]}, films)
+        assert (pinned.status_code, pinned.json()["error"]) == (404, "ItemNotFound")
 
 
 def test_a_key_of_another_space_is_refused(app, keys):

@@ -243,6 +243,22 @@ def test_health_readiness_and_metrics(app):
     assert 'isthmus_errors_total{error="InvalidFilter",operation="search",space="shop"}' in text
     assert "script" not in text
     assert "evil" not in text
+    for line in (
+        'isthmus_searchable_items{domain="books",space="shop"} 48.0',
+        'isthmus_delta_items{space="shop"} 0.0',
+        'isthmus_quarantined{space="shop"} 0.0',
+        'isthmus_space_up{space="shop"} 1.0',
+    ):
+        assert line in text.splitlines()
+    assert 'isthmus_release_created_timestamp_seconds{space="shop"} 1.' in text
+
+
+def test_a_space_that_cannot_be_read_is_not_up(own_shop):
+    served = app_of(spaces={"shop": own_shop})
+    (own_shop / "space.toml").unlink()
+    text = send(served, "GET", "/metrics").text
+    assert 'isthmus_space_up{space="shop"} 0.0' in text.splitlines()
+    assert "isthmus_delta_items{" not in text
 
 
 class Gate:
