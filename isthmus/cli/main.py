@@ -55,6 +55,7 @@ COMMANDS = (
     search.duplicates,
     recommend.recommend,
     recommend.recommend_file,
+    recommend.recommendations,
     recommend.events,
     recommend.predict_ratings,
     recommend.source_domains,
