@@ -26,6 +26,7 @@ test: $(STAMP)
 
 # The heavy suites, on top of `make test`.
 test-all: $(STAMP)
+	tests/install_tools.sh
 	$(PYTEST) -m "heavy and not nightly"
 
 # Thousands of examples of each property: an hour.

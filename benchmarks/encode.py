@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -164,16 +165,47 @@ def model_operations(encoder: Any, texts: list[str]) -> float:
     return float(shape.num_hidden_layers * ((per_token + attention) * lengths).sum())
 
 
-def matrix_rate(dtype: torch.dtype) -> float:
+def processor_time() -> float:
+    """Return the seconds of the processor of this process and of those that it has ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+CLOCKS = {"wall": time.perf_counter, "cpu": processor_time}
+
+
+def matrix_rate(dtype: torch.dtype, clock: Callable[[], float]) -> float:
     """Return the operations per second of matrix products, threads as for encoding."""
     best = 0.0
     for rows, inner, columns in ((1024, 384, 1536), (1024, 1536, 384), (2048, 2048, 2048)):
         left, right = (torch.randn(shape).to(dtype) for shape in ((rows, inner), (inner, columns)))
         for _ in range(12):
-            start = time.perf_counter()
+            start = clock()
             left @ right
-            best = max(best, 2 * rows * inner * columns / (time.perf_counter() - start))
+            best = max(best, 2 * rows * inner * columns / (clock() - start))
     return best
+
+
+def profile(encoder: Any, texts: list[str]) -> None:
+    """Print the shares of the kinds of layers, as OpenVINO measures them in bf16 on one thread."""
+    import openvino
+
+    tower = encoder.towers["text"]
+    prepared = tower.prepare(texts)
+    batches_ = [
+        tower.collate([prepared[row] for row in rows])
+        for rows in tower.batches(prepared, encoder.limits)
+    ]
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "bf16", "PERF_COUNT": True}
+    compiled = openvino.Core().compile_model(encoder._network.graph(), "CPU", settings)
+    request, shares = compiled.create_infer_request(), dict[str, float]()
+    for batch in batches_ * 3:
+        request.infer(list(batch.values()))
+        for layer in request.profiling_info:
+            kind = f"{layer.node_type} {layer.exec_type}"
+            shares[kind] = shares.get(kind, 0.0) + layer.cpu_time.total_seconds()
+    for kind, seconds in sorted(shares.items(), key=lambda pair: -pair[1])[:8]:
+        print(f"    {kind:<44}{seconds / sum(shares.values()):.3f}")
 
 
 def compare(
@@ -182,6 +214,7 @@ def compare(
     repetitions: int,
     operations: float = 0.0,
     first_type: torch.dtype = torch.float32,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, np.ndarray]:
     """Time the methods in turn; print medians, and the agreement with the first method.
 
@@ -194,12 +227,12 @@ def compare(
     vectors = {name: encode() for name, encode in methods.items()}  # warms up, too
     for _ in range(repetitions):
         for name, encode in methods.items():
-            start = time.perf_counter()
+            start = clock()
             encode()
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock() - start)
         if operations:
             for dtype, measured in rates.items():
-                measured.append(matrix_rate(dtype))
+                measured.append(matrix_rate(dtype, clock))
     reference = next(iter(methods))
     for name in methods:
         rate = count / statistics.median(seconds[name])
@@ -220,8 +253,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=512, help="posters to encode")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: beside other work")
+    parser.add_argument("--profile", action="store_true", help="print where the time of texts goes")
     parser.add_argument("--backends", action="store_true", help="OpenVINO, on mixed texts")
     arguments = parser.parse_args()
+    clock = CLOCKS[arguments.clock]
     items = pq.read_table(DATA / "amazon_arts_office" / "items.parquet", columns=["title"])
     texts = items["title"].to_pylist()[: arguments.rows]
     files = sorted((DATA / "movielens_posters" / "images").iterdir())[: arguments.images]
@@ -232,7 +268,7 @@ def main() -> None:
         texts = mixed_texts(arguments.rows)
         print(f"instead of titles and posters: {len(texts)} titles, captions and descriptions")
         methods = backend_methods(texts)
-        compare_neighbours(compare(methods, len(texts), arguments.repetitions))
+        compare_neighbours(compare(methods, len(texts), arguments.repetitions, clock=clock))
         return
     plain: Any = load_encoder("local/text", device=arguments.device)
     numeric_type = getattr(plain, "numeric_type", "f32")
@@ -243,8 +279,10 @@ def main() -> None:
             text_methods(sample, arguments.device),
             model_operations(plain, sample),
         )
-        compare(methods, len(sample), arguments.repetitions, operations, first_type)
-    compare(image_methods(files, arguments.device), len(files), arguments.repetitions)
+        compare(methods, len(sample), arguments.repetitions, operations, first_type, clock)
+        if arguments.profile:
+            profile(plain, sample)
+    compare(image_methods(files, arguments.device), len(files), arguments.repetitions, clock=clock)
 
 
 if __name__ == "__main__":

@@ -33,11 +33,13 @@ from isthmus.numerics.statistics import estimate
 DATA = Path(os.environ.get("ISTHMUS_DATA", "../shared/data"))
 K = 10
 TRAINED = 2 / 3
-HARD = 25  # places of the encoder's ranking that negatives are drawn from
+HARD = 60  # places of the encoder's ranking that negatives are drawn from: what is reranked
+FEWEST = 8  # negatives of an example
+POSITIVES = 4  # most relevant texts of a query that are trained on
 ITEMS = 2_000
 QUERIES = 100
-EXAMPLES = 600
-STEPS = {"cross-encoder": 100, "late-interaction": 200, "sparse": 60}
+EXAMPLES = 600  # queries
+STEPS = {"cross-encoder": 300, "late-interaction": 200, "sparse": 100}
 
 
 @dataclass(frozen=True)
@@ -94,19 +96,22 @@ def _task(name: str, groups: Mapping[str, Sequence[str]]) -> Task:
     return Task(name, texts, queries)
 
 
-def examples_of(task: Task, rng: np.random.Generator) -> Iterable[Any]:
-    """Yield examples to train on, with texts that the encoder ranks high as negatives."""
+def examples_of(task: Task, rng: np.random.Generator, n_queries: int) -> Iterable[Any]:
+    """Yield examples to train on, with irrelevant texts that the encoder ranks high."""
     from common.second_stage_models import Example
 
     encoder = load_encoder("local/text", device="cpu")
     vectors = encoder.encode(task.texts)
-    queries = [list(task.queries)[at] for at in rng.permutation(len(task.queries))[:EXAMPLES]]
+    names = list(task.queries)
+    queries = [names[at] for at in rng.permutation(len(names))[:n_queries].tolist()]
     nearest = np.argsort(-(encoder.encode(queries, role="query") @ vectors.T), axis=1)[:, :HARD]
     for query, places in zip(queries, nearest.tolist(), strict=True):
         relevant = task.queries[query]
         wrong = tuple(task.texts[at] for at in places if at not in relevant)
-        if len(wrong) >= 8:
-            yield Example(query, task.texts[rng.choice(sorted(relevant))], wrong[:8])
+        if len(wrong) < FEWEST:
+            continue
+        for at in rng.permutation(sorted(relevant))[:POSITIVES].tolist():
+            yield Example(query, task.texts[at], wrong)
 
 
 def train_models(found: Mapping[str, tuple[Task, Task]], work: Path) -> None:
@@ -119,11 +124,8 @@ def train_models(found: Mapping[str, tuple[Task, Task]], work: Path) -> None:
     )
 
     rng = np.random.default_rng(0)
-    examples = []
-    for task, _ in found.values():
-        of_task = list(examples_of(task, rng))
-        chosen = rng.permutation(len(of_task))[: EXAMPLES // len(found)]
-        examples += [of_task[at] for at in chosen.tolist()]
+    n_queries = EXAMPLES // len(found)
+    examples = [one for task, _ in found.values() for one in examples_of(task, rng, n_queries)]
     print(f"{len(examples)} examples", flush=True)
     texts = [text for e in examples for text in (e.query, e.text, *e.negatives)]
     vectors = TokenVectors(texts)

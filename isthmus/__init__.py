@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from isthmus.errors import IsthmusError, IsthmusWarning
     from isthmus.evaluation.request import EvaluationPlan
+    from isthmus.operations.restore import backups, restore
     from isthmus.retrieval.recommend.experiments import Experiment
     from isthmus.retrieval.recommend.request import TrainSettings
     from isthmus.retrieval.recommend.users import Interaction, User
@@ -48,11 +49,13 @@ __all__ = [
     "TrainSettings",
     "User",
     "__version__",
+    "backups",
     "connect",
     "connect_async",
     "distill",
     "finetune",
     "load_encoder",
+    "restore",
 ]
 
 _HOMES = {
@@ -74,11 +77,13 @@ _HOMES = {
     "Space": "isthmus.space",
     "TrainSettings": "isthmus.retrieval.recommend.request",
     "User": "isthmus.retrieval.recommend.users",
+    "backups": "isthmus.operations.restore",
     "connect": "isthmus.client.connect",
     "connect_async": "isthmus.client.connect",
     "distill": "isthmus.encoders.training.distillation.distill",
     "finetune": "isthmus.encoders.training.finetuning.finetune",
     "load_encoder": "isthmus.encoders.registry",
+    "restore": "isthmus.operations.restore",
 }
 
 

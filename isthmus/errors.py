@@ -138,6 +138,14 @@ class CorruptTable(IsthmusError, OSError):
     """A file of a table (items, interactions, embedding cache) is damaged or missing."""
 
 
+class BackupNotFound(IsthmusError, LookupError):
+    """There is no backup of that name, or none at all."""
+
+
+class CorruptBackup(IsthmusError, OSError):
+    """A content of a backup is damaged or missing."""
+
+
 class CorruptAlignment(IsthmusError, OSError):
     """A file of an alignment is damaged or missing."""
 

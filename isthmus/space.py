@@ -43,6 +43,7 @@ from isthmus.operations import recommendations as recommendation_operations
 from isthmus.operations import scenarios as scenario_operations
 from isthmus.operations import users as user_operations
 from isthmus.operations.alignment import AlignReport, align
+from isthmus.operations.backup import BackupReport, back_up
 from isthmus.operations.evaluation import evaluation_data
 from isthmus.operations.events import Event, RecordEventsRequest, record_events
 from isthmus.operations.finetuning import finetune_encoder
@@ -60,6 +61,7 @@ from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
     AlignRequest,
     AttributesRequest,
+    BackupRequest,
     CastAttributeRequest,
     CreateRequest,
     DeleteRequest,
@@ -325,6 +327,29 @@ class Space:
         ``space.monitor().alarms``
         """
         return monitor_space(self.opened, MonitorRequest.of(locals()))
+
+    def backup(
+        self, to: str | Path, *, keep: int | None = None, progress: bool = False
+    ) -> BackupReport:
+        """Copy what a place of backups lacks of the space, and verify it there.
+
+        Others may write meanwhile; what is copied is the space at one moment. Each content is
+        stored once, so that a backup of a space that has hardly changed costs little.
+        `isthmus.restore` makes a space of a backup, `isthmus.backups` lists them. See
+        `BackupRequest`.
+
+        Raises
+        ------
+        CorruptTable
+            If a file of the space is damaged; nothing is written then.
+        CorruptBackup
+            If what was written reads back with another content.
+
+        Examples
+        --------
+        ``space.backup("backups/shop", keep=7)``
+        """
+        return back_up(self.opened, BackupRequest.of(locals()), progress=progress)
 
     def verify(
         self, *, repair: bool = False, drop_damaged: bool = False, progress: bool = False
@@ -954,13 +979,19 @@ class Space:
         domain: Names | None = None,
         where: str | None = None,
         instruction: str | None = None,
+        hybrid: bool = False,
+        bm25_weight: float = 1.0,
+        words: Literal["bm25", "sparse"] = "bm25",
+        rerank: str | None = None,
+        rerank_depth: int = 50,
         weights: ModalityWeights | None = None,
         progress: bool = False,
     ) -> QueryFileReport:
         """Answer a file of queries into a Parquet file, all from one view of the space.
 
         A row has a query_id and one or several of text, image and audio (path, bytes or data
-        URI), or a vector. Paths are relative to the file. See `SearchFileRequest`.
+        URI), or a vector. Paths are relative to the file. Hybrid search and `rerank` need a text
+        in each. See `SearchFileRequest`.
 
         Returns
         -------

@@ -21,6 +21,7 @@ from isthmus.encoders.models.local import text_package
 MAX_TOKENS = 48
 DIM = 64  # of a token's vector
 NEGATIVES = 7  # of a query, for the cross-encoder
+TERMS = 60  # of a text, where the training of sparse vectors begins
 FLOPS = 3e-3  # weight of the penalty of many terms (Paria et al., ICLR 2020)
 
 
@@ -34,9 +35,12 @@ class Example:
 
 
 def train_cross_encoder(
-    examples: Sequence[Example], folder: Path, steps: int, seed: int = 0, lr: float = 1e-4
+    examples: Sequence[Example], folder: Path, steps: int, seed: int = 0, lr: float = 2e-4
 ) -> None:
-    """Train by the softmax over the relevant text and negatives of each query, four a step."""
+    """Train by the softmax over the relevant text and negatives of each query, four a step.
+
+    All layers are trained: those of an encoder of single texts have never compared two.
+    """
     from sentence_transformers import CrossEncoder
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -44,13 +48,10 @@ def train_cross_encoder(
     source = str(text_package()[0])
     model = AutoModelForSequenceClassification.from_pretrained(source, num_labels=1)
     tokenizer = AutoTokenizer.from_pretrained(source)
-    trained = [*model.bert.encoder.layer[-2:].parameters(), *model.classifier.parameters()]
-    trained += list(model.bert.pooler.parameters())
-    model.requires_grad_(False)
-    for weights in trained:
-        weights.requires_grad_(True)
+    model.bert.embeddings.word_embeddings.requires_grad_(False)
+    trained = [weights for weights in model.parameters() if weights.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, pct_start=0.1)
     model.train()
     rng = np.random.default_rng(seed)
     for step in range(steps):
@@ -61,7 +62,8 @@ def train_cross_encoder(
             for text in (example.text, *_sampled(rng, example.negatives))
         ]
         tokens = tokenizer(pairs, padding=True, truncation=True, max_length=64, return_tensors="pt")
-        scores = model(**tokens).logits.view(len(chosen), -1)  # (4, 1 + NEGATIVES)
+        with torch.autocast("cpu", torch.bfloat16):
+            scores = model(**tokens).logits.float().view(len(chosen), -1)  # (4, 1 + NEGATIVES)
         loss = functional.cross_entropy(scores, torch.zeros(len(chosen), dtype=torch.long))
         _step(loss, optimizer, schedule)
         _show("cross-encoder", step, loss)
@@ -158,25 +160,20 @@ def train_sparse(
     source = str(text_package()[0])
     model = BertForMaskedLM.from_pretrained(source)
     head = model.cls.predictions
-    torch.nn.init.eye_(head.transform.dense.weight)
-    torch.nn.init.zeros_(head.transform.dense.bias)
-    with torch.no_grad():
-        head.bias.fill_(-1.0)
+    _calibrate(head, vectors, [example.text for example in examples[:256]])
     trained = [*head.transform.parameters(), head.bias]
     model.requires_grad_(False)
     for weights in trained:
         weights.requires_grad_(True)
-    optimizer = torch.optim.AdamW(trained, 2e-3)
+    optimizer = torch.optim.AdamW(trained, 1e-3)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, steps)
     rng = np.random.default_rng(seed)
 
     def weigh(texts: Sequence[str]) -> torch.Tensor:
-        hidden, mask = vectors.padded(texts)
-        logits = head(hidden).masked_fill(~mask[..., None], -1e4)  # (n, length, vocabulary)
-        return torch.log1p(functional.relu(logits.amax(1)))
+        return torch.log1p(functional.relu(_most(head, vectors, texts)))
 
     for step in range(steps):
-        queries, documents = _batch(rng, examples, 8)
+        queries, documents = _batch(rng, examples, 12)
         asked, found = weigh(queries), weigh(documents)
         loss = functional.cross_entropy(asked @ found.T, torch.arange(len(queries)))
         penalty = (asked.mean(0) ** 2).sum() + (found.mean(0) ** 2).sum()
@@ -188,6 +185,36 @@ def train_sparse(
         str(folder / "bert"), transformer_task="fill-mask", max_seq_length=MAX_TOKENS
     )
     SparseEncoder(modules=[body, SpladePooling("max")], device="cpu").save(str(folder / "model"))
+
+
+def _most(head: torch.nn.Module, vectors: TokenVectors, texts: Sequence[str]) -> torch.Tensor:
+    """Return the largest product of each term with a token, shape (n, vocabulary)."""
+    hidden, mask = vectors.padded(texts)
+    # Padding becomes the first token again, which changes no maximum.
+    hidden = torch.where(mask[..., None], hidden, hidden[:, :1])
+    with torch.autocast("cpu", torch.bfloat16):
+        return head(hidden).amax(1).float()
+
+
+def _calibrate(head: torch.nn.Module, vectors: TokenVectors, texts: Sequence[str]) -> None:
+    """Begin with the terms whose embeddings are nearest to the tokens, `TERMS` a text.
+
+    A term counts where its inner product is far above its mean over texts; the layer norm scales
+    the products so that those that count are near 1.
+    """
+    with torch.no_grad():
+        torch.nn.init.eye_(head.transform.dense.weight)
+        torch.nn.init.zeros_(head.transform.dense.bias)
+        head.bias.zero_()
+        parts = [texts[start : start + 16] for start in range(0, len(texts), 16)]
+        products = torch.cat([_most(head, vectors, part) for part in parts])  # (n, vocabulary)
+        mean, std = products.mean(0), products.std(0)
+        std.clamp_(min=std.median())  # rare pieces of words hardly vary, and would count by noise
+        standard = (products - mean) / std
+        least = standard.flatten().topk(TERMS * len(texts)).values[-1]
+        scale = 1 / (std.mean() * (standard[standard > least] - least).mean())
+        head.transform.LayerNorm.weight.mul_(scale)
+        head.bias.copy_(-scale * (mean + least * std))
 
 
 def _batch(
@@ -207,5 +234,5 @@ def _step(loss: torch.Tensor, optimizer: torch.optim.Optimizer, schedule: object
 
 
 def _show(name: str, step: int, loss: torch.Tensor) -> None:
-    if step % 50 == 0:
+    if step % 25 == 0:
         print(f"{name}: step {step}, loss {loss.item():.3f}", flush=True)

@@ -44,6 +44,8 @@ STATUS: Final[Mapping[type[IsthmusError], int]] = {
     errors.CorruptRelease: 500,
     errors.CorruptTable: 500,
     errors.CorruptAlignment: 500,
+    errors.BackupNotFound: 404,
+    errors.CorruptBackup: 500,
     errors.ReleaseRejected: 409,
     errors.ImpossibleTargets: 422,
     errors.UnsupportedOperation: 501,

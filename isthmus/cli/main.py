@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 from typing import Annotated
 
 import typer
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 import isthmus
 from isthmus.cli import encoders, integrations, items, recommend, releases, search, service
@@ -45,6 +48,9 @@ COMMANDS = (
     releases.rollback,
     releases.compact,
     releases.verify,
+    releases.backup,
+    releases.backups,
+    releases.restore,
     releases.monitor,
     releases.status,
     search.search,
@@ -139,6 +145,7 @@ def console() -> None:
     """Run the command in a process of its own."""
     if len(sys.argv) > 2 and "--help" not in sys.argv:
         _import_arrow_without_pandas()
+    _keep_only(sys.argv[1:2])
     main()
 
 
@@ -180,6 +187,17 @@ def _run() -> None:
         if stop.code == INTERRUPTED:
             _complain("interrupted; what was finished is stored, run the same command to go on")
         raise
+
+
+def _keep_only(first: Sequence[str]) -> None:
+    """Drop the commands other than the first argument, where it is one: Typer reads them all."""
+    named = [c for c in app.registered_commands if _name_of(c) in first]
+    if named:
+        app.registered_commands, app.registered_groups = named, []
+
+
+def _name_of(command: CommandInfo) -> str:
+    return command.name or get_command_name(getattr(command.callback, "__name__", ""))
 
 
 def _complain(message: str) -> int:

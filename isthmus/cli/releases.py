@@ -29,17 +29,21 @@ from isthmus.cli.show import (
     show_verified,
 )
 from isthmus.operations.request import (
+    BackupRequest,
     MonitorRequest,
     PlanRequest,
     PublishRequest,
     VerifyRequest,
 )
-from isthmus.terminal import say_json
+from isthmus.terminal import say, say_json
 
 if TYPE_CHECKING:
     from isthmus.index.catalog.compact import CompactReport
 
 ALARM = 3  # exit code
+PlaceArgument = Annotated[
+    str, typer.Argument(help="Folder, or address of object storage, of backups.")
+]
 
 
 @generate_options
@@ -173,6 +177,44 @@ def monitor(
     show_monitored(report.as_dict(), as_json=as_json)
     if report.alarms:
         raise typer.Exit(ALARM)
+
+
+@generate_options
+def backup(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(BackupRequest, arguments=("to",))],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy what a place of backups lacks of a space, and verify it there."""
+    report = open_space(space).backup(**request, progress=True)
+    show_line(report.as_dict(), as_json=as_json)
+
+
+def backups(place: PlaceArgument, as_json: JsonOption = False) -> None:
+    """List the backups in a place, the oldest first."""
+    from isthmus.operations.restore import backups
+
+    names = backups(place)
+    if as_json:
+        say_json(names)
+        return
+    for name in names:
+        say(name)
+
+
+def restore(
+    place: PlaceArgument,
+    space: SpaceOption,
+    backup: Annotated[
+        str | None, typer.Option("--backup", help="Name of the backup; by default the last.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a space of a backup; each content is compared with its digest."""
+    from isthmus.operations.restore import restore
+
+    report = restore(place, space, backup=backup, progress=True)
+    show_line(report.as_dict(), as_json=as_json)
 
 
 def status(space: SpaceOption, as_json: JsonOption = False) -> None:

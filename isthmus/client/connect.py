@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from isthmus.data.fetch import is_address
+from isthmus.data.addresses import is_address
 from isthmus.errors import InvalidInput, MissingDependency
 from isthmus.space import Space
 

@@ -7,7 +7,9 @@ loads it. So only addresses that anyone can reach are contacted (server-side req
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import dataclass
 
+ADDRESS = ("http://", "https://")
 _UNICAST_6 = ipaddress.ip_network("2000::/3")  # all that IANA assigns to the public Internet
 _REFUSED_6 = tuple(
     map(
@@ -21,6 +23,33 @@ _REFUSED_6 = tuple(
     )
 )
 _REFUSED_4 = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24")))
+
+
+@dataclass(frozen=True)
+class MediaLimits:
+    """What may be read.
+
+    Attributes
+    ----------
+    max_bytes : int
+        Largest file, in bytes.
+    http : bool
+        Whether http(s) addresses may be fetched at all.
+    timeout_s : float
+        Longest fetch, in seconds, from resolving the host to the last byte.
+    private_addresses : bool
+        Whether hosts that are not on the public Internet may be contacted.
+    """
+
+    max_bytes: int = 256 * 2**20
+    http: bool = False
+    timeout_s: float = 10.0
+    private_addresses: bool = False
+
+
+def is_address(reference: str) -> bool:
+    """Return whether a reference is an http(s) address."""
+    return reference[:8].lower().startswith(ADDRESS)
 
 
 def is_public(address: str) -> bool:

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 
-from isthmus.data.fetch import MediaLimits, fetch_into
+from isthmus.data.addresses import MediaLimits
 from isthmus.digests import digest
 from isthmus.errors import InvalidMedia
 
@@ -84,6 +84,8 @@ class Downloads:
         return path if path.exists() else None
 
     def _fetch(self, url: str) -> None:
+        from isthmus.data.fetch import fetch_into
+
         file = self._file(url)
         try:
             with file.open("wb") as out:

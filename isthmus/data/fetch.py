@@ -17,16 +17,14 @@ import time
 import urllib.parse
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, BinaryIO
 
 import httpcore
 
-from isthmus.data.addresses import is_public
+from isthmus.data.addresses import MediaLimits, is_public
 from isthmus.errors import InvalidMedia
 
-ADDRESS = ("http://", "https://")
 MAX_REDIRECTS = 5
 MAX_ADDRESSES = 4  # of one host, that are tried one after another
 MAX_URL = 8_192  # characters
@@ -35,33 +33,6 @@ _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = ((b"User-Agent", b"isthmus"), (b"Accept", b"*/*"), (b"Accept-Encoding", b"gzip"))
 _GZIP_OR_ZLIB = 47  # zlib's window bits: 15, plus 32 to detect the header
-
-
-@dataclass(frozen=True)
-class MediaLimits:
-    """What may be read.
-
-    Attributes
-    ----------
-    max_bytes : int
-        Largest file, in bytes.
-    http : bool
-        Whether http(s) addresses may be fetched at all.
-    timeout_s : float
-        Longest fetch, in seconds, from resolving the host to the last byte.
-    private_addresses : bool
-        Whether hosts that are not on the public Internet may be contacted.
-    """
-
-    max_bytes: int = 256 * 2**20
-    http: bool = False
-    timeout_s: float = 10.0
-    private_addresses: bool = False
-
-
-def is_address(reference: str) -> bool:
-    """Return whether a reference is an http(s) address."""
-    return reference[:8].lower().startswith(ADDRESS)
 
 
 def fetch(url: str, limits: MediaLimits) -> bytes:

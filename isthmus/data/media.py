@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from isthmus.data.addresses import MediaLimits, is_address
 from isthmus.data.downloads import Downloads
-from isthmus.data.fetch import MediaLimits, fetch, is_address
 from isthmus.data.paths import scheme_of
 from isthmus.digests import digest, digest_stream
 from isthmus.durable import make_folder, partial_name, put_file
@@ -141,7 +141,7 @@ class MediaStore:
             If they cannot be read; the message names the cause.
         """
         path = self._path(reference)
-        return fetch(reference, self.limits) if path is None else self._from_file(path, _all_of)
+        return self._fetched(reference) if path is None else self._from_file(path, _all_of)
 
     def digest(self, reference: str) -> bytes:
         """Return the digest of a reference's bytes; a file is digested in blocks.
@@ -153,8 +153,13 @@ class MediaStore:
         """
         path = self._path(reference)
         if path is None:
-            return digest(fetch(reference, self.limits))
+            return digest(self._fetched(reference))
         return self._from_file(path, digest_stream)
+
+    def _fetched(self, reference: str) -> bytes:
+        from isthmus.data.fetch import fetch
+
+        return fetch(reference, self.limits)
 
     def put_inline(self, content: str | bytes) -> str:
         """Return a reference to a file; bytes and data URIs are stored first.

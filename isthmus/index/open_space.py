@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from isthmus.data.fetch import MediaLimits
+from isthmus.data.addresses import MediaLimits
 from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.leases import VersionGone

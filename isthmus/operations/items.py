@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from isthmus.data.addresses import is_address
 from isthmus.data.amount import Amount
-from isthmus.data.fetch import is_address
 from isthmus.data.id_file import read_ids
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader

@@ -320,6 +320,17 @@ class MonitorRequest(Request):
     )
 
 
+class BackupRequest(Request):
+    """Where a space is backed up."""
+
+    to: str | Path = Field(
+        description="Folder, or address of object storage, of the backups of this space."
+    )
+    keep: int | None = Field(
+        default=None, ge=1, description="Keep the last so many backups, and remove older ones."
+    )
+
+
 class AlignRequest(Request):
     """What an alignment is learned from; how, say the settings."""
 

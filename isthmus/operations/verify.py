@@ -31,7 +31,7 @@ from isthmus.errors import (
     first_line,
 )
 from isthmus.index.catalog.alignments import load_alignment, load_release_alignment, store_alignment
-from isthmus.index.catalog.lock import write_lock
+from isthmus.index.catalog.lock import is_being_written, write_lock
 from isthmus.index.catalog.migration import MissingEmbeddings
 from isthmus.index.catalog.precomputed import read_models
 from isthmus.index.open_space import OpenSpace
@@ -61,6 +61,7 @@ from isthmus.schema import (
 REPAIR: Final = "verify --repair"
 DROP: Final = "verify --repair --drop-damaged"
 NOTHING: Final = "nothing"
+RECORD_CHECKS, RECORD_WAIT_S = 600, 0.05  # a writer needs milliseconds from a commit to its record
 NAMED: Final = 5  # of what is lost, in a sentence
 
 Mend = Callable[[], None]
@@ -111,7 +112,7 @@ def verify(space: OpenSpace, request: VerifyRequest, *, progress: bool = False) 
         if request.repair or request.drop_damaged:
             for what in ("catalog", "interactions"):
                 locks.enter_context(write_lock(space.path, what, space.wait_s))
-        checker = _Checker(space)
+        checker = _Checker(space, locked=request.repair or request.drop_damaged)
         parts = checker.parts()
         findings: list[_Finding] = []
         with progress_bar("verifying", len(parts), show=progress) as advance:
@@ -146,8 +147,8 @@ def _mended(finding: _Finding, request: VerifyRequest) -> Damage:
 class _Checker:
     """Checks the parts of a space but its releases; counts what it read."""
 
-    def __init__(self, space: OpenSpace) -> None:
-        self._space, self._path = space, space.path
+    def __init__(self, space: OpenSpace, *, locked: bool) -> None:
+        self._space, self._path, self._locked = space, space.path, locked
         self.files = self.bytes = 0
 
     def parts(self) -> list[Callable[[], list[_Finding]]]:
@@ -157,7 +158,7 @@ class _Checker:
         return [*tables, *files, self._media]
 
     def _table(self, table: Path) -> list[_Finding]:
-        damages, n_files, n_bytes = check_table(table)
+        damages, n_files, n_bytes = self._checked(table)
         self.files, self.bytes = self.files + n_files, self.bytes + n_bytes
         of_rows = [damage for damage in damages if damage.kind == "rows"]
         others = [damage for damage in damages if damage.kind != "rows"]
@@ -171,6 +172,18 @@ class _Checker:
             return findings + _with_one_mend(found, partial(self._mend_cache, table, of_rows))
         found = [self._lost_rows(table, damage, of_rows) for damage in of_rows]
         return findings + _with_one_mend(found, partial(drop_damaged_rows, table, of_rows))
+
+    def _checked(self, table: Path) -> tuple[list[TableDamage], int, int]:
+        """Check a table; where it is being written, wait for the record of what was committed."""
+        checked, before = check_table(table), list[Path]()
+        for _ in range(0 if self._locked else RECORD_CHECKS):
+            records = [table / one.file for one in checked[0] if one.kind == "record"]
+            unrecorded = [record for record in records if not record.exists()]
+            if not records or (unrecorded == before and not is_being_written(self._path, table)):
+                break
+            time.sleep(RECORD_WAIT_S)
+            checked, before = check_table(table), unrecorded
+        return checked
 
     def _mend_cache(self, table: Path, damages: Sequence[TableDamage]) -> None:
         """Drop damaged rows of an embedding cache, and encode what is missing."""

@@ -19,7 +19,7 @@ from isthmus.ids import to_id
 from isthmus.index.catalog.filters.syntax import parse
 from isthmus.operations.events import parse_events
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.results import Hits
+from isthmus.retrieval.search.results import Groups, Hits
 from isthmus.schema import DOMAIN, ITEM_ID
 from isthmus.service.keys import Key
 from isthmus.space import Space
@@ -161,8 +161,9 @@ def _narrowed(reach: Reach, arguments: Arguments) -> Arguments:
         both = reach.where if given is None else f"({given}) AND ({reach.where})"
         arguments["where"] = both
     ids = [arguments["item_id"]] if "item_id" in arguments else []
-    reach.require_items([*ids, *_listed(arguments.get("like") or ())])
-    reach.require_items(_listed(arguments.get("unlike") or ()))
+    for name in ("like", "unlike", "pin"):
+        ids += _listed(arguments.get(name) or ())
+    reach.require_items(ids)
     return arguments
 
 
@@ -187,8 +188,16 @@ def _within(reach: Reach, user: User) -> User:
     return User(kept, user.text, id=user.id, attributes=user.attributes)
 
 
+def _visible_hits(reach: Reach, hits: Hits) -> Hits:
+    """Leave out what a scenario of the space pins beyond reach, and notes, which may name it."""
+    visible = reach.visible(hit.item_id for hit in hits)
+    kept = [hit for hit in hits if hit.item_id in visible]
+    return Hits(kept, (), hits.cursor, hits.release)
+
+
 def _without_hidden_reasons(reach: Reach, hits: Hits) -> Hits:
     """Leave out of explanations the items of a history that are beyond reach."""
+    hits = _visible_hits(reach, hits)
     explained = [hit.explanation for hit in hits if hit.explanation is not None]
     visible = reach.visible(one.item_id for why in explained for one in why.history)
     shown = [
@@ -269,7 +278,17 @@ def _unchanged(_: Reach, arguments: Arguments) -> Arguments:
     return arguments
 
 
-def _visible_interactions(reach: Reach, table: pa.Table) -> pa.Table:
+def _visible_groups(reach: Reach, groups: Groups) -> Groups:
+    visible = reach.visible(hit.item_id for group in groups for hit in group.hits)
+    kept = [
+        replace(group, hits=tuple(hit for hit in group.hits if hit.item_id in visible))
+        for group in groups
+    ]
+    return Groups([group for group in kept if group.hits], (), groups.release)
+
+
+def _visible_table(reach: Reach, table: pa.Table) -> pa.Table:
+    """Return the rows of a table whose items are within reach."""
     visible = reach.visible(table.column(ITEM_ID).to_pylist())
     return table.filter(pc.is_in(table.column(ITEM_ID), pa.array(sorted(visible), pa.string())))
 
@@ -296,18 +315,18 @@ NARROWED: Final = Rule(_narrowed)
 WHOLE_SPACE: Final = Rule(None)
 
 RULES: Final[Mapping[str, Rule]] = {
-    "search": NARROWED,
+    "search": Rule(_narrowed, _visible_hits),
     "search_batch": NARROWED,
-    "search_groups": NARROWED,
+    "search_groups": Rule(_narrowed, _visible_groups),
     "facets": NARROWED,
     "scroll": NARROWED,
     "count": NARROWED,
-    "similar": NARROWED,
+    "similar": Rule(_narrowed, _visible_hits),
     "get": Rule(_only_visible_item),
     "attributes": Rule(lambda reach, a: {**a, "domain": reach.domains(a.get("domain"))}),
     "status": Rule(_unchanged, _status),
     "recommend": Rule(_recommending, _without_hidden_reasons),
-    "recommend_batch": Rule(_recommending),
+    "recommend_batch": Rule(_recommending, _visible_table),
     "predict_ratings": Rule(_of_items),
     "upsert": Rule(_writing),
     "update": Rule(_changing),
@@ -317,7 +336,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "drop_attribute": Rule(_of_domain),
     "record_events": Rule(_events),
     "add_interactions": Rule(_interactions),
-    "interactions": Rule(_unchanged, _visible_interactions),
+    "interactions": Rule(_unchanged, _visible_table),
     "events": WHOLE_SPACE,
     "forget_user": WHOLE_SPACE,
     "add_users": WHOLE_SPACE,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -36,12 +36,13 @@ from isthmus.api.values import MEDIA_TYPE as JSON
 from isthmus.api.values import dump
 from isthmus.errors import AccessDenied, Busy, IsthmusError, UnknownRoute
 from isthmus.service.exchange import Exchange, request_id_of
-from isthmus.service.inputs import ClientGone
+from isthmus.service.inputs import ClientGone, headers_of
 from isthmus.service.metrics import MEDIA_TYPE as METRICS_TYPE
 from isthmus.service.metrics import Metrics
 from isthmus.service.openapi import describe
 from isthmus.service.pipeline import EXCHANGE, Pipeline
 from isthmus.service.settings import ServeSettings
+from isthmus.service.space_metrics import SpaceMetrics
 from isthmus.service.spaces import OpenSpace, ServedSpaces
 
 GZIP_FROM: Final = 1_000  # bytes
@@ -70,6 +71,7 @@ def make_app(settings: ServeSettings, open_space: OpenSpace | None = None) -> Fa
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        logger.info("process %s answers", os.getpid())
         yield
         pipeline.close()
 
@@ -99,7 +101,9 @@ def make_app(settings: ServeSettings, open_space: OpenSpace | None = None) -> Fa
             allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
             expose_headers=["isthmus-release", "x-request-id", "retry-after"],
         )
-    app.add_middleware(RequestFrame, pipeline=pipeline)
+    # Where there is nothing to compress or to let in, the way through the application is long.
+    direct = {} if settings.cors_origins else _direct(app)
+    app.add_middleware(RequestFrame, pipeline=pipeline, failures=failures, direct=direct)
     return app
 
 
@@ -113,6 +117,16 @@ def _routes(pipeline: Pipeline, *, several: bool) -> list[Route]:
         for prefix in prefixes
         for operation in OPERATIONS
     ]
+
+
+def _direct(app: FastAPI) -> dict[tuple[str, str], Endpoint]:
+    """Return the endpoints whose paths have no parameter, by method and path."""
+    return {
+        (method, route.path): route.app
+        for route in app.router.routes
+        if isinstance(route, Route) and isinstance(route.app, Endpoint) and "{" not in route.path
+        for method in route.methods or ()
+    }
 
 
 class Endpoint:
@@ -166,14 +180,15 @@ class Measured:
 
     def __init__(self, pipeline: Pipeline, metrics: Metrics) -> None:
         self._pipeline, self._metrics = pipeline, metrics
+        self._of_spaces = SpaceMetrics(pipeline.spaces)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with the metrics."""
-        key = self._pipeline.key_of(scope, Headers(scope=scope))
+        key = self._pipeline.key_of(scope, headers_of(scope))
         scope[EXCHANGE].key = key
         if key.spaces is not None or key.is_bound or not key.allows("read"):
             raise AccessDenied("metrics are for keys with the scope read that are bound to nothing")
-        text = await asyncio.to_thread(self._metrics.text)
+        text = await asyncio.to_thread(lambda: self._metrics.text() + self._of_spaces.text())
         await Response(text, headers={"content-type": METRICS_TYPE})(scope, receive, send)
 
 
@@ -190,10 +205,21 @@ class RequestFrame:
         What answers.
     pipeline : Pipeline
         Has the observers, and the names of spaces.
+    failures : Failures
+        Makes the answers of errors.
+    direct : mapping of (str, str) to Endpoint
+        Endpoints by method and path, for requests that take no compressed answer.
     """
 
-    def __init__(self, app: ASGIApp, pipeline: Pipeline) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        pipeline: Pipeline,
+        failures: Failures,
+        direct: Mapping[tuple[str, str], Endpoint],
+    ) -> None:
         self._app, self._pipeline = app, pipeline
+        self._failures, self._direct = failures, direct
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -212,11 +238,21 @@ class RequestFrame:
             if message["type"] == "http.response.start":
                 begun = True
                 exchange.status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = exchange.request_id
+                name = (b"x-request-id", exchange.request_id.encode())
+                message["headers"] = [*message.get("headers", ()), name]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_id)
+            endpoint = self._direct.get((scope["method"], scope["path"]))
+            if endpoint is None or _takes_gzip(scope):
+                await self._app(scope, receive, send_with_id)
+                return
+            scope["path_params"] = {}
+            try:
+                await endpoint(scope, receive, send_with_id)
+            except IsthmusError as error:
+                answer = await self._failures.of_isthmus(Request(scope), error)
+                await answer(scope, receive, send_with_id)
         except ClientGone:
             exchange.status, exchange.error = 499, "ClientGone"
         except Exception:
@@ -231,6 +267,10 @@ class RequestFrame:
             exchange.seconds = time.perf_counter() - exchange.started
             for observe in self._pipeline.observers:
                 observe(exchange)
+
+
+def _takes_gzip(scope: Scope) -> bool:
+    return any(name == b"accept-encoding" and b"gzip" in value for name, value in scope["headers"])
 
 
 class Failures:

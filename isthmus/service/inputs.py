@@ -9,15 +9,18 @@ from typing import Any, Final
 from urllib.parse import parse_qs
 
 import pyarrow as pa
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import Headers as FormHeaders
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
 from isthmus.api.bodies import parse_body, parse_query
 from isthmus.api.operations import Operation
 from isthmus.errors import InvalidInput
 from isthmus.service.limits import require_size
 from isthmus.service.settings import Limits
+
+Headers = dict[str, str]
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
@@ -28,6 +31,11 @@ REQUEST_PART: Final = "request"
 FILE_PARTS: Final = ("image", "audio")
 TABLES: Final[Mapping[str, str]] = {"upsert": "items", "update": "items", "add_users": "source"}
 TABLES_AND_EVENTS: Final = {**TABLES, "add_interactions": "source"}
+
+
+def headers_of(scope: Scope) -> Headers:
+    """Return the headers of a request by their names in lower case; the last of one name."""
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
 async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes:
@@ -126,7 +134,7 @@ async def _from_parts(operation: Operation, headers: Headers, body: bytes) -> di
 
     try:
         form = await MultiPartParser(
-            headers, chunks(), max_files=2, max_fields=1, max_part_size=len(body)
+            FormHeaders(headers), chunks(), max_files=2, max_fields=1, max_part_size=len(body)
         ).parse()
     except (MultiPartException, KeyError) as error:
         raise InvalidInput(f"the parts of the body cannot be read: {error}") from error

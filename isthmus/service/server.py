@@ -10,12 +10,10 @@ import sys
 import tempfile
 import warnings
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
-from prometheus_client import multiprocess
 from uvicorn.supervisors import Multiprocess
 
 from isthmus.errors import InvalidInput, IsthmusWarning
@@ -129,9 +127,3 @@ def log_json(level: int = logging.INFO) -> None:
     handler.setFormatter(JsonLines())
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-
-
-def forget_process(process: int) -> None:
-    """Leave the gauges of a worker that ended out of the metrics."""
-    if Path(os.environ.get(FOLDER_VARIABLE, "")).is_dir():
-        multiprocess.mark_process_dead(process)  # type: ignore[no-untyped-call]

@@ -37,6 +37,7 @@ class ServedSpace:
 
     def __init__(self, name: str, path: Path, open_space: OpenSpace, text_batch: int) -> None:
         self.name, self._path = name, path
+        self._file = str(path / SPACE_FILE)
         self._open, self._text_batch = open_space, text_batch
         self._lock = threading.Lock()
         self._stamp = self._settings_stamp()
@@ -85,7 +86,7 @@ class ServedSpace:
         return space
 
     def _settings_stamp(self) -> tuple[int, int]:
-        stat = os.stat(self._path / SPACE_FILE)  # noqa: PTH116  # every request comes here
+        stat = os.stat(self._file)  # noqa: PTH116  # every request comes here
         return stat.st_mtime_ns, stat.st_ino
 
 

@@ -428,6 +428,28 @@ def test_the_package_is_a_command_too():
     assert outputs == {f"isthmus {isthmus.__version__}\n"}
 
 
+def test_a_process_reads_the_named_command_and_knows_the_others():
+    """What the process says of a command is what it says where all commands are read."""
+    command = [sys.executable, "-m", "isthmus"]
+    mistaken = subprocess.run([*command, "serch"], capture_output=True, text=True, check=False)
+    assert mistaken.returncode == 2
+    assert "Did you mean 'search'" in mistaken.stderr
+    for arguments, option in (
+        (["search", "--help"], "--rerank"),
+        (["map", "--help"], "--table"),
+        (["users", "add", "--help"], "--skip-invalid"),
+    ):
+        assert option in subprocess.check_output([*command, *arguments], text=True)
+
+
+def test_a_search_loads_nothing_that_fetches_or_trains():
+    script = (
+        "import sys, isthmus.space, isthmus.retrieval.search.searcher\n"
+        "print(sorted({'httpcore', 'torch', 'lance', 'faiss', 'scipy'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
 def test_importing_and_helping_load_nothing_heavy(run):
     script = (
         "import sys, isthmus, isthmus.cli.main\n"

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.data.addresses import is_public
-from isthmus.data.fetch import PART_BYTES, MediaLimits, fetch, fetch_into
+from isthmus.data.addresses import MediaLimits, is_public
+from isthmus.data.fetch import PART_BYTES, fetch, fetch_into
 from isthmus.data.media import MediaStore
 from isthmus.digests import digest
 from isthmus.errors import InvalidMedia

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.data.fetch import MediaLimits
+from isthmus.data.addresses import MediaLimits
 from isthmus.data.media import MediaStore, from_data_uri, to_data_uri
 from isthmus.errors import InvalidMedia
 

@@ -33,6 +33,7 @@ from isthmus.operations.events import RecordEventsRequest
 from isthmus.operations.request import (
     AlignRequest,
     AttributesRequest,
+    BackupRequest,
     CastAttributeRequest,
     CreateRequest,
     DeleteRequest,
@@ -118,6 +119,7 @@ REQUESTS = {
     "learn_fusion": LearnFusionRequest,
     "finetune": FinetuneRequest,
     "verify": VerifyRequest,
+    "backup": BackupRequest,
     "monitor": MonitorRequest,
 }
 SETTINGS = {
@@ -132,6 +134,8 @@ FUNCTIONS = {
     "unenrich": (unenrich, None),
     "profile": (profile, None),
     "distill": (isthmus.distill, DistillSettings),
+    "backups": (isthmus.backups, None),
+    "restore": (isthmus.restore, None),
 }
 # In Python these say how a call runs, and not what it does.
 HOW = {"self", "cls", "progress", "settings", "on_epoch"}

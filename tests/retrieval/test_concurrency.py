@@ -148,9 +148,9 @@ def test_every_other_verb_keeps_its_view_or_takes_a_new_one(outdated):
 @pytest.mark.heavy
 def test_readers_in_other_processes_never_fail_while_one_prunes_and_compacts():
     """``python -m tests.stress.readers`` reads ten thousand times."""
-    asked, wrong, rounds = beside_a_writer(reads=400, readers=2)
+    counts, wrong, rounds = beside_a_writer(reads=400, readers=2)
     assert wrong == []
-    assert asked.total() == 400
+    assert counts.total() == 400
     assert rounds > 0
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -241,6 +242,72 @@ class TestSparse:
     def test_what_cannot_be_is_refused(self, space, arguments, message):
         with pytest.raises(InvalidInput, match=message):
             space.search(QUERY, words="sparse", **arguments)
+
+
+class TestQueryFile:
+    QUERIES = ("a red hat", "blue shoe", "green")
+
+    def lists(self, space, tmp_path, queries=QUERIES, **arguments):
+        rows = [{"query_id": f"q{at}", "text": text} for at, text in enumerate(queries)]
+        report = space.search_file(rows, tmp_path / "hits.parquet", k=4, **arguments)
+        found = {}
+        for row in pq.read_table(tmp_path / "hits.parquet").to_pylist():
+            found.setdefault(row["query_id"], []).append((row["item_id"], row["score"]))
+        return report, found
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"rerank": LATE},
+            {"rerank": LATE, "rerank_depth": 5, "domain": "a"},
+            {"hybrid": True},
+            {"hybrid": True, "words": "sparse", "bm25_weight": 2.0},
+            {"hybrid": True, "rerank": LATE},
+        ],
+    )
+    def test_lists_are_those_of_single_searches(self, space, colbert, splade, tmp_path, arguments):
+        space.precompute(f"{LATE}/{colbert}")
+        space.precompute(f"sparse/{splade}")
+        report, found = self.lists(space, tmp_path, **arguments)
+        assert (report.answered, report.problems) == (3, [])
+        for at, text in enumerate(self.QUERIES):
+            expected = [(h.item_id, h.score) for h in space.search(text, k=4, **arguments)]
+            assert [item for item, _ in found[f"q{at}"]] == [item for item, _ in expected]
+            np.testing.assert_allclose(
+                [score for _, score in found[f"q{at}"]], [score for _, score in expected], rtol=1e-5
+            )
+
+    def test_a_query_without_text_is_left_out_with_the_reason(self, space, colbert, tmp_path):
+        space.precompute(f"{LATE}/{colbert}")
+        dim = space.settings.layout[0].dim
+        rows = [
+            {"query_id": "q", "text": QUERY, "vector": None},
+            {"query_id": "v", "text": None, "vector": [1.0] * dim},
+        ]
+        report = space.search_file(rows, tmp_path / "hits.parquet", rerank=LATE)
+        assert (report.queries, report.answered) == (2, 1)
+        assert "query 'v': hybrid search and rerank compare words" in str(report.problems[0])
+
+    def test_what_is_said_of_every_query_is_said_once(self, space, colbert, tmp_path):
+        with pytest.warns(IsthmusWarning, match="encoded for this query") as said:
+            self.lists(space, tmp_path, queries=["hat", "shoe"], rerank=f"{LATE}/{colbert}")
+        assert len(said) == 1
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"rerank": LATE}, "isthmus precompute late-interaction/NAME"),
+            ({"rerank": "timm/x"}, "names no model that orders candidates"),
+            ({"rerank": LATE, "rerank_depth": 3}, "no places up to 4"),
+            ({"words": "sparse"}, "words='sparse' is for hybrid search"),
+            ({"hybrid": True, "words": "sparse"}, "isthmus precompute sparse/NAME"),
+            ({"hybrid": True, "bm25_weight": -1.0}, "bm25_weight is -1.0"),
+        ],
+    )
+    def test_what_cannot_be_is_refused_first(self, space, tmp_path, arguments, message):
+        with pytest.raises(InvalidInput, match=message):
+            self.lists(space, tmp_path, **arguments)
+        assert not (tmp_path / "hits.parquet").exists()
 
 
 class TestStorage:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 
@@ -53,3 +57,29 @@ def running(app: FastAPI) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+def send(
+    app: FastAPI,
+    method: str,
+    path: str,
+    body: Any = None,
+    key: str | None = None,
+    *,
+    content: bytes | None = None,
+    headers: dict[str, Any] | None = None,
+) -> httpx.Response:
+    """Ask an application in process, as a client on this machine."""
+    given: dict[str, Any] = dict(headers or {})
+    if key is not None:
+        given["authorization"] = f"Bearer {key}"
+    if body is not None:
+        content = json.dumps(body).encode()
+        given.setdefault("content-type", "application/json")
+
+    async def run() -> httpx.Response:
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 5))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.request(method, path, content=content, headers=given)
+
+    return asyncio.run(run())

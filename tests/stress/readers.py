@@ -114,11 +114,11 @@ READS: dict[str, Callable[[Space, int], bool]] = {
 
 def read(path: Path, reads: int, seed: int) -> tuple[Counter[str], list[str]]:
     """Ask in turn; return how often each was asked, and what was not the right answer."""
-    asked, wrong = Counter[str](), []
+    counts, wrong = Counter[str](), []
     names = list(READS)
     for number in range(seed, seed + reads):
         name, subject = names[number % len(names)], number * 7 % STEADY
-        asked[name] += 1
+        counts[name] += 1
         try:
             if number == seed or number % REOPEN == 0:
                 space = opened(path)
@@ -126,7 +126,7 @@ def read(path: Path, reads: int, seed: int) -> tuple[Counter[str], list[str]]:
                 wrong.append(f"{name} {subject}: another answer")
         except Exception:
             wrong.append(f"{name} {subject}: {traceback.format_exc(limit=-6)}")
-    return asked, wrong
+    return counts, wrong
 
 
 def reader(path: Path, reads: int, seed: int) -> None:
@@ -134,8 +134,8 @@ def reader(path: Path, reads: int, seed: int) -> None:
     share = -(-reads // THREADS)
     with ThreadPoolExecutor(THREADS) as threads:
         parts = list(threads.map(lambda k: read(path, share, seed + k * share), range(THREADS)))
-    asked = sum((part[0] for part in parts), Counter[str]())
-    print(json.dumps({"asked": asked, "wrong": [line for part in parts for line in part[1]]}))
+    counts = sum((part[0] for part in parts), Counter[str]())
+    print(json.dumps({"counts": counts, "wrong": [line for part in parts for line in part[1]]}))
 
 
 def beside_a_writer(reads: int, readers: int) -> tuple[Counter[str], list[str], int]:
@@ -158,16 +158,16 @@ def beside_a_writer(reads: int, readers: int) -> tuple[Counter[str], list[str], 
         while any(process.poll() is None for process in processes):
             write(space, rounds)
             rounds += 1
-        asked, wrong = Counter[str](), []
+        counts, wrong = Counter[str](), []
         for process in processes:
             out = process.stdout.read() if process.stdout else ""
             if process.returncode:
                 wrong.append(f"a reader ended with status {process.returncode}")
                 continue
             part = json.loads(out.splitlines()[-1])
-            asked.update(part["asked"])
+            counts.update(part["counts"])
             wrong += part["wrong"]
-    return asked, wrong, rounds
+    return counts, wrong, rounds
 
 
 def main() -> None:
@@ -182,14 +182,14 @@ def main() -> None:
         reader(options.space, options.reads, options.seed)
         return
     began = time.monotonic()
-    asked, wrong, rounds = beside_a_writer(options.reads, options.readers)
+    counts, wrong, rounds = beside_a_writer(options.reads, options.readers)
     for line in wrong:
         print(line)
     print(
-        f"{asked.total():,} reads, {rounds} rounds of the writer, {len(wrong)} errors, "
+        f"{counts.total():,} reads, {rounds} rounds of the writer, {len(wrong)} errors, "
         f"{time.monotonic() - began:.0f} s"
     )
-    print(json.dumps(asked))
+    print(json.dumps(counts))
     sys.exit(1 if wrong else 0)
 
 

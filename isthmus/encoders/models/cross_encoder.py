@@ -48,8 +48,8 @@ class CrossEncoder(SentenceModel):
         """
         # A score depends in its last digits on the batch, so each text is in one batch only.
         distinct, inverse = np.unique(np.array(texts, object), return_inverse=True)
-        (asked,) = readable_texts([query])
-        pairs = [(asked, text) for text in readable_texts(distinct.tolist())]
+        (readable,) = readable_texts([query])
+        pairs = [(readable, text) for text in readable_texts(distinct.tolist())]
         with self.runtime.inference():
             scores = self.model.predict(pairs, show_progress_bar=False)
         return np.asarray(scores, np.float32).reshape(len(pairs))[inverse]

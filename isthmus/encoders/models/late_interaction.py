@@ -72,8 +72,8 @@ class LateInteraction(SentenceModel):
 
     def score(self, query: str, records: Sequence[np.ndarray[Any, Any]]) -> FloatArray:
         """Return the late interaction of a query with compressed vectors, shape (len(records),)."""
-        asked = self.encode_query(query)
-        scores = max_sim(asked, [expand(one) for one in records])
+        vectors = self.encode_query(query)
+        scores = max_sim(vectors, [expand(one) for one in records])
         if self.model.similarity_fn_name == MEAN:
-            scores /= len(asked)
+            scores /= len(vectors)
         return scores

@@ -89,6 +89,20 @@ def write_lock(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Itera
         lock.release()
 
 
+def is_being_written(folder: Path, table: Path) -> bool:
+    """Return whether another process, or another part of this one, is writing a table."""
+    for what in WRITERS.get(table.name, ENCODING):
+        lock = FileLock(folder / f".{what}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:  # this user may not write the space
+            return False
+        lock.release()
+    return False
+
+
 def _remove_leftovers(space: Path, what: str) -> None:
     """Remove what killed writers were writing; the caller holds the lock of this name."""
     tables = [table for table in tables_of(space) if what in WRITERS.get(table.name, ENCODING)]

@@ -144,6 +144,15 @@ class LiveView:
             seen = self._seen = _Seen(self._updated(seen.view), stamp)
         return seen.view
 
+    def is_current(self) -> bool:
+        """Return whether the next query finds its view made, some 5 µs."""
+        seen = self._seen
+        return (
+            seen is not None
+            and seen.release == self._releases.current_stamp()
+            and seen.view.snapshot.stamp.is_newest()
+        )
+
     def reopened(self) -> View:
         """Open the space anew, where what a view was made of is not there any more."""
         self._seen = None

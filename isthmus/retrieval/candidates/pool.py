@@ -111,22 +111,21 @@ def _ranks(
     ranks = np.zeros(len(scores), np.int32)
     lengths = np.diff(starts)
     places, of_list = np.arange(len(listed)), scores[listed]
+    heads = np.where(lengths > 0, listed[starts[:-1] % len(listed)] if len(listed) else 0, 0)
+    ends = np.where(lengths > 0, listed[starts[1:] - 1] if len(listed) else 0, 0)
+    last = np.where(lengths > 0, scores[ends] if len(scores) else 0, np.nan)
+    # The terms of a small score may be as large as those of the best, and they are rounded.
+    rounding = ROUNDING * np.maximum(np.abs(scores[heads] if len(scores) else 0), np.abs(last))
     is_new = np.ones(len(listed), bool)
-    is_new[1:] = _differ(of_list[1:], of_list[:-1])
+    steps = np.abs(of_list[1:] - of_list[:-1])
+    is_new[1:] = ~(steps <= np.repeat(rounding, lengths)[1:])
     is_new[starts[:-1][lengths > 0]] = True
     first = np.maximum.accumulate(np.where(is_new, places, 0))
     ranks[listed] = first - np.repeat(starts[:-1], lengths) + 1
-    ends = np.where(lengths > 0, listed[starts[1:] - 1] if len(listed) else 0, 0)
-    last = np.where(lengths > 0, scores[ends] if len(scores) else 0, np.nan)[owners]
-    tied = (ranks == 0) & (scores != 0) & ~_differ(scores, last)  # 0 is no score
+    ends_with = np.abs(scores - last[owners]) <= rounding[owners]  # NaN is not
+    tied = (ranks == 0) & (scores != 0) & ends_with  # 0 is no score
     ranks[tied] = ranks[ends[owners[tied]]]
     return ranks
-
-
-def _differ(scores: FloatArray, others: FloatArray) -> Mask:
-    """Return which scores differ by more than the rounding of a product; NaN differs."""
-    close = np.abs(scores - others) <= ROUNDING * np.maximum(np.abs(scores), np.abs(others))
-    return np.asarray(~close)
 
 
 def _keys(top: TopK, n_items: int) -> Columns:

@@ -109,7 +109,7 @@ class Examples:
         return np.flatnonzero(np.bincount(self.owners, self.labels, len(self)) > 0)
 
     def sampled(
-        self, examples: Columns, n: int, draws: np.random.Generator
+        self, examples: Columns, n: int, rng: np.random.Generator
     ) -> tuple[Examples, FloatArray]:
         """Return some examples with a sample of their candidates; relevant ones are always kept.
 
@@ -119,7 +119,7 @@ class Examples:
             Positions of the examples.
         n : int
             Expected number of other candidates of each.
-        draws : numpy.random.Generator
+        rng : numpy.random.Generator
             Source of the sample.
 
         Returns
@@ -133,7 +133,7 @@ class Examples:
         lengths = self.starts[examples + 1] - self.starts[examples]
         probability = np.repeat(np.minimum(n / np.maximum(lengths, 1), 1), lengths)
         probability = np.where(self.labels[rows], 1.0, probability)
-        kept = draws.random(len(rows)) < probability
+        kept = rng.random(len(rows)) < probability
         starts = np.concatenate([[0], np.cumsum(lengths)])
         some = replace(
             self,

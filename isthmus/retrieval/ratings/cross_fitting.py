@@ -168,8 +168,8 @@ def _new_users(ratings: Ratings, generator: np.random.Generator) -> HeldOut:
 def _few(ratings: Ratings, generator: np.random.Generator, min_left: int) -> Mask:
     """Choose ratings of each user: from none to all, small numbers as often as large ones."""
     largest = np.maximum(ratings.user_counts - min_left, 0)
-    draws = generator.random(len(largest))
-    counts = np.floor((largest + 1.0) ** draws - 1 + 1e-9).astype(np.int64)
+    uniform = generator.random(len(largest))
+    counts = np.floor((largest + 1.0) ** uniform - 1 + 1e-9).astype(np.int64)
     return _sample_of_each_user(np.ones(len(ratings), bool), ratings, generator, counts)
 
 

@@ -59,7 +59,7 @@ def logged_row(
     assigned : Assigned
         The arm of an experiment.
     """
-    asked = {name: getattr(request, name) for name in request.model_fields_set - NOT_IN_LOG}
+    arguments = {name: getattr(request, name) for name in request.model_fields_set - NOT_IN_LOG}
     return {
         RECOMMENDATION_ID: uuid4().hex,
         USER_ID: request.user.id,
@@ -68,7 +68,7 @@ def logged_row(
         "scenario": request.scenario,
         "experiment": assigned.experiment,
         "arm": assigned.arm,
-        "request": json.dumps(asked, sort_keys=True, default=str),
+        "request": json.dumps(arguments, sort_keys=True, default=str),
         "offset": offset,
         ITEM_ID: [hit.item_id for hit in answer],
         "score": [hit.score for hit in answer],

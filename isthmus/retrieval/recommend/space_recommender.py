@@ -78,7 +78,7 @@ MAX_FORMER = 2  # recommenders of other releases that are kept
 NamedUsers = Sequence[tuple[str, User]]
 
 
-class Asked(NamedTuple):
+class UserQueries(NamedTuple):
     """For whom is recommended: users, the vectors of their texts, and the rules of their lists."""
 
     users: list[User]
@@ -115,10 +115,10 @@ class SpaceRecommender:
         timed = request.exclude_shown_for is not None or request.explore > 0
         pager = Pager(view, request, (user.history, user.text), timed=timed)
         rules = self._rules(view, [user], request, groups, events, pager.moment)
-        asked = Asked([user], [self._encode_text(user)], rules, assigned.release)
+        queries = UserQueries([user], [self._encode_text(user)], rules, assigned.release)
 
         def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
-            return self._recommend(view, asked, request, groups, n, before)
+            return self._recommend(view, queries, request, groups, n, before)
 
         if request.explore and rules is not None:
             drawn = self._explored(view, request, user, rules[0], groups, make_lists, pager.moment)
@@ -132,7 +132,7 @@ class SpaceRecommender:
             drawn = certain((rows, scores))
         hits = make_hits(view, rows, scores.tolist(), attributes=request.attributes, offset=offset)
         if request.explain:
-            self._explain(view, request, asked, groups, rows, hits, offset, drawn)
+            self._explain(view, request, queries, groups, rows, hits, offset, drawn)
         notes = [*filter_notes(view, request, groups), *history_notes(view, request.user, user)]
         if rules is not None:
             hits = drawn.marked(rules[0].marked(rows, hits))
@@ -149,7 +149,7 @@ class SpaceRecommender:
         self,
         view: View,
         request: RecommendRequest,
-        asked: Asked,
+        queries: UserQueries,
         groups: Sequence[DomainGroup],
         rows: Positions,
         hits: list[Hit],
@@ -157,19 +157,19 @@ class SpaceRecommender:
         drawn: Explored,
     ) -> None:
         """Explain hits in place; pinned and explored ones, which no ranker chose, have none."""
-        serving = self.serving(view, asked.release)
+        serving = self.serving(view, queries.release)
         if serving is None:
             raise InvalidInput(
                 "explanations need a trained ranker: isthmus train, then isthmus publish"
             )
         *_, window = windows(offset + len(hits), FIRST_PLACES)
         depth, ranked = request.depth(window), ~drawn.explored
-        if asked.rules is not None:
-            depth = asked.rules[0].first_depth(depth)
-            ranked &= ~asked.rules[0].is_pinned(rows)
+        if queries.rules is not None:
+            depth = queries.rules[0].first_depth(depth)
+            ranked &= ~queries.rules[0].is_pinned(rows)
         at = np.flatnonzero(ranked)
         explained = [hits[place] for place in at.tolist()]
-        user, text = asked.users[0], asked.texts[0]
+        user, text = queries.users[0], queries.texts[0]
         reasons = explain_hits(serving, user, text, rows[at], explained, groups, depth)
         for place, hit in zip(at.tolist(), reasons, strict=True):
             hits[place] = hit
@@ -253,18 +253,18 @@ class SpaceRecommender:
 
         unknown = 0
 
-        def prepare(batch: NamedUsers) -> Asked:
+        def prepare(batch: NamedUsers) -> UserQueries:
             nonlocal unknown
             requested = [user for _, user in batch]
             events = self._stored_events(requested)
             known = self._with_stored(view, requested, events)
             unknown += count_unknown(view, requested, known)
             rules = self._rules(view, known, request, groups, events, time.time())
-            return Asked(known, [self._encode_text(user) for user in known], rules)
+            return UserQueries(known, [self._encode_text(user) for user in known], rules)
 
-        def answer(asked: Asked) -> list[ScoredRows]:
+        def answer(queries: UserQueries) -> list[ScoredRows]:
             def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
-                return self._recommend(view, asked, request, groups, n, before)
+                return self._recommend(view, queries, request, groups, n, before)
 
             return lists_in_windows(request.k or 1, make_lists, FIRST_PLACES)
 
@@ -367,28 +367,28 @@ class SpaceRecommender:
     def _recommend(
         self,
         view: View,
-        asked: Asked,
+        queries: UserQueries,
         options: UserListOptions,
         groups: Sequence[DomainGroup],
         n: int,
         before: Sequence[ScoredRows],
     ) -> list[ScoredRows]:
         """Recommend n items to each user from each group of domains, composed into one list."""
-        firsts = before or [NO_ROWS] * len(asked.users)
-        if asked.rules is None:
+        firsts = before or [NO_ROWS] * len(queries.users)
+        if queries.rules is None:
             depth = options.depth(n)
             by_group = self._candidates(
-                view, asked.users, asked.texts, groups, asked.release, depth
+                view, queries.users, queries.texts, groups, queries.release, depth
             )
             return [
                 compose(view, lists, options, groups, n, first, relative=True)
                 for lists, first in zip(zip(*by_group, strict=True), firsts, strict=True)
             ]
-        each = zip(asked.users, asked.texts, asked.rules, firsts, strict=True)
+        each = zip(queries.users, queries.texts, queries.rules, firsts, strict=True)
         return [
             compose_ruled(
                 view,
-                partial(self._candidates_of, view, user, text, groups, asked.release),
+                partial(self._candidates_of, view, user, text, groups, queries.release),
                 options,
                 groups,
                 n,

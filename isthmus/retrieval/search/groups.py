@@ -35,13 +35,15 @@ def search_groups(
         Answers a search.
     """
     require_attribute(view.snapshot.attributes, request.by)
-    wanted = request.offset + (request.k or 1)
-    depth = min(FIRST_DEPTH * wanted * request.group_size, MAX_DEPTH)
+    n_groups = request.offset + (request.k or 1)
+    depth = min(FIRST_DEPTH * n_groups * request.group_size, MAX_DEPTH)
     while True:
         hits = search(_flat(request, depth))
         groups = _grouped(hits, request.by, request.group_size)
-        chosen = dict(list(groups.items())[:wanted])
-        full = len(chosen) == wanted and all(len(g) == request.group_size for g in chosen.values())
+        chosen = dict(list(groups.items())[:n_groups])
+        full = len(chosen) == n_groups and all(
+            len(g) == request.group_size for g in chosen.values()
+        )
         if full or len(hits) < depth or depth == MAX_DEPTH:
             break
         depth = min(depth * 4, MAX_DEPTH)

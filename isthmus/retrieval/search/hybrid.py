@@ -75,9 +75,14 @@ def require_hybrid(text: str | None, bm25_weight: float) -> str:
     """
     if text is None or not text.strip():
         raise InvalidInput("hybrid search compares words; give a text")
+    require_weight(bm25_weight)
+    return text
+
+
+def require_weight(bm25_weight: float) -> None:
+    """Raise `InvalidInput` if the weight is negative or not finite."""
     if not (np.isfinite(bm25_weight) and bm25_weight >= 0):
         raise InvalidInput(f"bm25_weight is {bm25_weight}; give a number of zero or more")
-    return text
 
 
 def require_plain(options: RankingOptions, examples: bool, why: str) -> None:

@@ -16,14 +16,14 @@ from isthmus.data.types import storage_type
 from isthmus.errors import InvalidInput, first_line, listed
 from isthmus.ids import to_id
 from isthmus.progress import progress_bar
-from isthmus.retrieval.search.query_encoding import FileQuery, QueryEncoder, QueryVectors
+from isthmus.retrieval.search.query_encoding import FileQuery, QueryEncoder
 from isthmus.retrieval.search.results import list_schema
 from isthmus.schema import MEDIA, QUERY_ID, TEXT, VECTOR
 
 BATCH_SIZE = 1_024
 
 SearchBatch = Callable[[Sequence[str], Sequence[FileQuery]], pa.Table]
-WhyRefused = Callable[[QueryVectors], str]
+WhyRefused = Callable[[FileQuery], str]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def search_file(
     encoder : QueryEncoder
         Turns contents into vectors.
     why_refused : callable
-        Returns why vectors cannot be searched for; empty where they can.
+        Returns why an encoded query cannot be searched for; empty where it can.
     search_batch : callable
         Takes query ids and encoded queries; returns a table of query_id, item_id, rank and score.
     show : bool
@@ -110,7 +110,7 @@ def search_file(
         for ids, batch in _batches(sources):
             encoder.encode(batch)
             for query in batch:
-                query.reason = query.reason or why_refused(query.vectors)
+                query.reason = query.reason or why_refused(query)
             good = [at for at, query in enumerate(batch) if not query.reason]
             if good:
                 table = search_batch([ids[at] for at in good], [batch[at] for at in good])

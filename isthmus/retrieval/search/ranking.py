@@ -192,9 +192,9 @@ def compose_ruled(
         return _ruled(
             view, lists, [True] * len(lists), options, groups, n, before, rules, relative
         )[0]
-    wanted = options.depth(n)
-    limit = max(MAX_CANDIDATES, wanted)
-    depth = min(rules.first_depth(wanted), limit)
+    n_needed = options.depth(n)
+    limit = max(MAX_CANDIDATES, n_needed)
+    depth = min(rules.first_depth(n_needed), limit)
     while True:
         lists = candidates(depth)
         complete = [len(rows) < depth or depth == limit for rows, _ in lists]
@@ -231,10 +231,11 @@ def _ruled(
     rows, relevance, said, quota_ids = rows[left], relevance[left], said[left], quota_ids[left]
     if n is None:
         return (np.concatenate([before[0], rows]), np.concatenate([before[1], said])), True
-    wanted = options.depth(n) - len(before[0])
+    n_needed = options.depth(n) - len(before[0])
     counts = np.bincount(quota_ids, minlength=len(options.quotas or {}) + 1)
     is_full = all(
-        done or counts[group.quota] >= wanted for done, group in zip(complete, groups, strict=True)
+        done or counts[group.quota] >= n_needed
+        for done, group in zip(complete, groups, strict=True)
     )
     first = rank_within_quota(quota_ids) < options.depth(n)
     candidates = Candidates(rows[first], relevance[first], said[first], quota_ids[first])

@@ -221,6 +221,54 @@ class FusionOptions(Request):
     )
 
 
+class WordOptions(Request):
+    """How the words of a query count beside its vector."""
+
+    hybrid: bool = Field(
+        default=False, description="Rank by shared words too (BM25), and fuse both rankings."
+    )
+    bm25_weight: float = Field(
+        default=1.0,
+        description="Weight of the ranking by words in hybrid search; vectors have 1.",
+    )
+    words: Literal["bm25", "sparse"] = Field(
+        default="bm25",
+        description="How hybrid search ranks by words: bm25, or sparse, the terms that a "
+        "precomputed sparse model gives.",
+    )
+    rerank: str | None = Field(
+        default=None,
+        description="Model that orders the first candidates anew by their text: "
+        "cross-encoder/NAME_OR_FOLDER, late-interaction (the model that was precomputed), or a "
+        "chat model, openai/NAME?base_url=http://host:8000/v1.",
+    )
+    rerank_depth: int = Field(
+        default=RERANK_DEPTH,
+        ge=1,
+        description="How many candidates are ordered anew; the list ends with them.",
+    )
+
+    @property
+    def by_words(self) -> bool:
+        """Whether the words of a query count."""
+        return self.hybrid or self.rerank is not None
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if a way to rank by words is given and none is asked for."""
+        super().check()
+        if self.words != "bm25" and not self.hybrid:
+            raise InvalidInput(f"words={self.words!r} is for hybrid search; give hybrid=True too")
+
+    def check_depth(self, end: int) -> None:
+        """Raise `InvalidInput` if a list goes on beyond what is ordered anew."""
+        if self.rerank is not None and end > self.rerank_depth:
+            raise InvalidInput(
+                f"rerank orders the first {self.rerank_depth} candidates and the list ends with "
+                f"them, so there are no places up to {end}; give a rerank_depth of at least as "
+                "many, or a smaller k"
+            )
+
+
 class SimilarRequest(RankingOptions, FusionOptions):
     """Items most similar to an item."""
 
@@ -232,7 +280,7 @@ class SimilarRequest(RankingOptions, FusionOptions):
     )
 
 
-class SearchRequest(RankingOptions, FusionOptions):
+class SearchRequest(RankingOptions, FusionOptions, WordOptions):
     """Items nearest to a text, an image, audio, a vector, or examples."""
 
     text: str | None = Field(default=None, description="What to look for, in words.")
@@ -255,49 +303,18 @@ class SearchRequest(RankingOptions, FusionOptions):
         description="Fingerprint of the encoder stack that made the vector; refused if it is not "
         "the space's.",
     )
-    hybrid: bool = Field(
-        default=False, description="Rank by shared words too (BM25), and fuse both rankings."
-    )
-    bm25_weight: float = Field(
-        default=1.0,
-        description="Weight of the ranking by words in hybrid search; vectors have 1.",
-    )
-    words: Literal["bm25", "sparse"] = Field(
-        default="bm25",
-        description="How hybrid search ranks by words: bm25, or sparse, the terms that a "
-        "precomputed sparse model gives.",
-    )
     instruction: str | None = Field(
         default=None,
         description="Task of the query, in a sentence, for encoders that take instructions.",
-    )
-    rerank: str | None = Field(
-        default=None,
-        description="Model that orders the first candidates anew by their text: "
-        "cross-encoder/NAME_OR_FOLDER, late-interaction (the model that was precomputed), or a "
-        "chat model, openai/NAME?base_url=http://host:8000/v1.",
-    )
-    rerank_depth: int = Field(
-        default=RERANK_DEPTH,
-        ge=1,
-        description="How many candidates are ordered anew; the list ends with them.",
     )
 
     def check(self) -> None:
         """Raise `InvalidInput` if there is nothing to rerank by, or the page goes beyond it."""
         super().check()
-        if self.words != "bm25" and not self.hybrid:
-            raise InvalidInput(f"words={self.words!r} is for hybrid search; give hybrid=True too")
-        if self.rerank is None:
-            return
-        if self.text is None or not self.text.strip():
+        if self.rerank is not None and (self.text is None or not self.text.strip()):
             raise InvalidInput("rerank compares a text with those of items; give a text")
-        if self.k is not None and self.offset + self.k > self.rerank_depth:
-            raise InvalidInput(
-                f"rerank orders the first {self.rerank_depth} candidates and the list ends with "
-                f"them, so there are no places up to {self.offset + self.k}; give a rerank_depth "
-                "of at least as many, or a smaller k"
-            )
+        if self.k is not None:
+            self.check_depth(self.offset + self.k)
 
 
 class SearchBatchRequest(FilterOptions):
@@ -348,7 +365,7 @@ class ScrollRequest(FilterOptions):
     )
 
 
-class SearchFileRequest(FilterOptions, FusionOptions):
+class SearchFileRequest(FilterOptions, FusionOptions, WordOptions):
     """Answers to a file of queries."""
 
     queries: SkipValidation[Any] = Field(
@@ -360,6 +377,11 @@ class SearchFileRequest(FilterOptions, FusionOptions):
         default=None,
         description="Task of the query, in a sentence, for encoders that take instructions.",
     )
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if a list goes on beyond what is ordered anew."""
+        super().check()
+        self.check_depth(self.k)
 
 
 class DuplicatesRequest(FilterOptions):

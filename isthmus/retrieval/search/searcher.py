@@ -26,6 +26,7 @@ from isthmus.retrieval.search.hybrid import (
     index_text_if_free,
     require_hybrid,
     require_plain,
+    require_weight,
     search_bm25,
     search_hybrid,
 )
@@ -67,6 +68,7 @@ from isthmus.retrieval.search.request import (
     SearchFileRequest,
     SearchRequest,
     SimilarRequest,
+    WordOptions,
 )
 from isthmus.retrieval.search.results import (
     BatchResults,
@@ -78,15 +80,15 @@ from isthmus.retrieval.search.results import (
 from isthmus.retrieval.search.rules import Rules
 from isthmus.retrieval.search.scenarios import Scenarios
 from isthmus.retrieval.search.second_stage import RERANKED, SecondStage
-from isthmus.schema import QUERY_ID, Modality
+from isthmus.schema import QUERY_ID, TEXT, Modality
 
-Asked = TypeVar("Asked")
+RequestT = TypeVar("RequestT")
 Answer = TypeVar("Answer")
 
 
 def _from_one_view(
-    answer: Callable[[Searcher, Asked], Answer],
-) -> Callable[[Searcher, Asked], Answer]:
+    answer: Callable[[Searcher, RequestT], Answer],
+) -> Callable[[Searcher, RequestT], Answer]:
     """Make a method answer a request from a view that it does not keep.
 
     Most queries read nothing but the vectors of a view, which nobody can take away; to keep the
@@ -96,7 +98,7 @@ def _from_one_view(
     """
 
     @wraps(answer)
-    def run(self: Searcher, request: Asked) -> Answer:
+    def run(self: Searcher, request: RequestT) -> Answer:
         try:
             return answer(self, request)
         except VersionGone:
@@ -176,12 +178,7 @@ class Searcher:
         def find(n: int) -> ScoredRows:
             """Find the best n without rules, where none but these make the list more than that."""
             selection, vector_weights = groups[0].selection, weighted.vector_weights
-            if words is None:
-                return search_top_k(view, [query], n, selection, vector_weights)[0]
-            search_words = search_bm25 if by_bm25 else self._second_stage.search_sparse
-            rank_words = partial(search_words, view, words)
-            options = selection, vector_weights, request.bm25_weight
-            return search_hybrid(view, query, rank_words, n, *options)
+            return self._find(view, query, words, request, selection, vector_weights, n)
 
         def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
             if words is None:
@@ -199,7 +196,8 @@ class Searcher:
             depth = request.rerank_depth
             first = depth if words is None and finds_exactly(view, query) else FIRST_WINDOW
             candidates, _ = lists_in_windows(depth, lambda n, _: [find(n)], first)[0]
-            reranked = self._second_stage.rerank(view, request, candidates)
+            spec, text = request.rerank, str(request.text)
+            reranked = self._second_stage.rerank(view, spec, text, candidates)
             notes, reasons = notes + reranked.notes, reranked.reasons
 
             def ordered_anew(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
@@ -280,7 +278,9 @@ class Searcher:
             request.instruction,
         )
         held = vectors_of_items(view, [allowed])
-        warn_of(filter_notes(view, request, [DomainGroup([], allowed)]))
+        notes = filter_notes(view, request, [DomainGroup([], allowed)])
+        warn_of(notes + self._prepare_words(view, request, allowed))
+        of_queries: list[str] = []
 
         def answer_all(ids: Sequence[str], listed: Sequence[FileQuery]) -> pa.Table:
             kinds = [query_kind(query.contents) for query in listed]
@@ -291,6 +291,13 @@ class Searcher:
                 vector_weights = weighted.vector_weights
                 if request.weights is None:
                     vector_weights = self.fusion_weights.of(kind, vector_weights)
+                if request.by_words:
+                    for at, query in zip(places, queries, strict=True):
+                        text = listed[at].contents[TEXT]
+                        found = self._by_words(view, query, text, request, allowed, vector_weights)
+                        lists[at] = found[0]
+                        of_queries.extend(found[1])
+                    continue
                 answers = lists_in_windows(
                     request.k,
                     partial(_best, view, queries, allowed, vector_weights),
@@ -298,10 +305,74 @@ class Searcher:
                 lists |= zip(places, answers, strict=True)
             return make_lists(view, ids, [lists[at] for at in range(len(ids))], QUERY_ID)
 
-        def refuse(vectors: QueryVectors) -> str:
-            return why_incomparable(vectors, held, space.path)
+        def refuse(query: FileQuery) -> str:
+            if request.by_words and not query.contents.get(TEXT):
+                return "hybrid search and rerank compare words, and it has no text"
+            return why_incomparable(query.vectors, held, space.path)
 
-        return search_file(request.queries, request.out, encoder, refuse, answer_all, show=progress)
+        report = search_file(
+            request.queries, request.out, encoder, refuse, answer_all, show=progress
+        )
+        warn_of(_counted(of_queries))
+        return report
+
+    def _prepare_words(
+        self, view: View, request: SearchFileRequest, allowed: Selection | None
+    ) -> list[str]:
+        """Load what ranks by words, before the first query; return what is to be said of it."""
+        if request.rerank is not None:
+            self._second_stage.reranker(request.rerank)
+        if not request.hybrid:
+            return []
+        require_weight(request.bm25_weight)
+        if request.words == "sparse":
+            return self._second_stage.sparse_notes(view, allowed)
+        if not view.snapshot.has_text_index:
+            index_text_if_free(self._space.path, self._space.catalog)
+        return []
+
+    def _by_words(
+        self,
+        view: View,
+        query: Query,
+        text: str,
+        request: SearchFileRequest,
+        allowed: Selection | None,
+        vector_weights: Mapping[str, float],
+    ) -> tuple[ScoredRows, list[str]]:
+        """Find the best k of a query by its words too; also return what is to be said of them."""
+        words = text if request.hybrid else None
+        n = request.k if request.rerank is None else request.rerank_depth
+        first = n if words is None and finds_exactly(view, query) else FIRST_WINDOW
+        (best,) = lists_in_windows(
+            n,
+            lambda n, _: [self._find(view, query, words, request, allowed, vector_weights, n)],
+            first,
+        )
+        if request.rerank is None:
+            return best, []
+        reranked = self._second_stage.rerank(view, request.rerank, text, best[0])
+        return (reranked.rows[: request.k], reranked.scores[: request.k]), reranked.notes
+
+    def _find(
+        self,
+        view: View,
+        query: Query,
+        words: str | None,
+        options: WordOptions,
+        selection: Selection | None,
+        vector_weights: Mapping[str, float],
+        n: int,
+    ) -> ScoredRows:
+        """Find the best n by vectors, and by words where there are some."""
+        if words is None:
+            return search_top_k(view, [query], n, selection, vector_weights)[0]
+        by_bm25 = options.words == "bm25"
+        search_words = search_bm25 if by_bm25 else self._second_stage.search_sparse
+        rank_words = partial(search_words, view, words)
+        return search_hybrid(
+            view, query, rank_words, n, selection, vector_weights, options.bm25_weight
+        )
 
     def _query(self, settings: SpaceSettings, request: SearchRequest) -> QueryVectors:
         if request.vector is None:
@@ -364,6 +435,13 @@ def _by_rules(
         rules=rules,
         relative=True,
     )
+
+
+def _counted(notes: Sequence[str]) -> list[str]:
+    """Return the first note of many queries, with the number of the others."""
+    if len(notes) < 2:
+        return list(notes)
+    return [f"{notes[0]}; {len(notes) - 1:,} more notes are of the other queries"]
 
 
 def _best(

@@ -28,7 +28,6 @@ from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.retrieval.search.query import ScoredRows, order_of
-from isthmus.retrieval.search.request import SearchRequest
 from isthmus.retrieval.search.results import make_hits
 from isthmus.retrieval.search.sparse_index import SparseIndex
 from isthmus.schema import CONTENT_HASH, TEXT
@@ -82,15 +81,17 @@ class SecondStage:
         self._orders: LRUCache[list[tuple[int, str]]] = LRUCache()
         self._index: tuple[RecordCache, SparseIndex] | None = None
 
-    def rerank(self, view: View, request: SearchRequest, rows: Positions) -> Reranked:
+    def rerank(self, view: View, spec: str, query: str, rows: Positions) -> Reranked:
         """Return candidates in the order of a model.
 
         Parameters
         ----------
         view : View
             What is searched.
-        request : SearchRequest
-            The request, with the spec of the model and a text.
+        spec : str
+            The model.
+        query : str
+            The text of the query.
         rows : numpy.ndarray
             int64, shape (n,): the candidates.
 
@@ -103,15 +104,7 @@ class SecondStage:
         UnknownEncoder
             If the model cannot be loaded.
         """
-        spec, query = str(request.rerank), str(request.text)
-        family, name, _ = parse_spec(spec)
-        if family not in RERANKERS:
-            raise InvalidInput(
-                f"rerank {spec!r} names no model that orders candidates; give "
-                "cross-encoder/NAME_OR_FOLDER, late-interaction, or a chat model, "
-                "openai/NAME?base_url=http://host:8000/v1"
-            )
-        model = self._model(spec) if name else self._precomputed(family)
+        family, model = self.reranker(spec)
         if not len(rows):
             return Reranked(rows, np.empty(0, np.float32), [])
         reasons: dict[int, str] = {}
@@ -123,6 +116,25 @@ class SecondStage:
             scores, notes = self._late(view, model, query, rows)
         order = order_of(view, rows, scores)
         return Reranked(rows[order], scores[order], notes, reasons)
+
+    def reranker(self, spec: str) -> tuple[str, Any]:
+        """Return the family of a model that orders candidates, and the model, loaded.
+
+        Raises
+        ------
+        InvalidInput
+            If the spec names no reranker.
+        UnknownEncoder
+            If the model cannot be loaded.
+        """
+        family, name, _ = parse_spec(spec)
+        if family not in RERANKERS:
+            raise InvalidInput(
+                f"rerank {spec!r} names no model that orders candidates; give "
+                "cross-encoder/NAME_OR_FOLDER, late-interaction, or a chat model, "
+                "openai/NAME?base_url=http://host:8000/v1"
+            )
+        return family, self._model(spec) if name else self._precomputed(family)
 
     def search_sparse(
         self, view: View, text: str, depth: int, selection: Selection | None

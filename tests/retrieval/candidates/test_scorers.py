@@ -182,3 +182,15 @@ def test_nearest_items_are_among_the_allowed_ones():
         )
     nothing = contents.nearest(vectors[:2], 2, np.zeros(16, bool))
     assert nothing[0].tolist() == [[-1, -1], [-1, -1]]
+
+
+def test_scores_that_rounding_parts_have_one_rank():
+    """A small score is the sum of terms as large as the best, and rounded as they are."""
+    small = np.float32(0.01)
+    others = [small, small + np.float32(2e-8), small + np.float32(1e-5)]
+    table = np.array([[0.9, *others], [0.0, *others]], np.float32)
+    pool = candidate_pool(
+        {"one": SparseScorer(rows_of(csr_array(table)), 4)}, 4, np.ones(4, bool), csr_array((2, 4))
+    )
+    assert pool.ranks[0, :4].tolist() == [1, 3, 3, 2]
+    assert pool.ranks[0, 4:].tolist() == [3, 2, 1]  # all are small, and so are their terms

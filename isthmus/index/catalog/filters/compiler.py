@@ -35,7 +35,8 @@ from isthmus.index.catalog.filters.kinds import (
     kind_of,
     with_article,
 )
-from isthmus.index.catalog.filters.syntax import parse, shorten
+from isthmus.index.catalog.filters.syntax import parse
+from isthmus.index.catalog.filters.tokens import shorten
 from isthmus.index.catalog.filters.tree import (
     Arithmetic,
     Array,

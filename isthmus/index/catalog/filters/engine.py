@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from isthmus.errors import InvalidFilter, listed
 from isthmus.index.catalog.filters.compiler import CompiledFilter
-from isthmus.index.catalog.filters.syntax import shorten
+from isthmus.index.catalog.filters.tokens import shorten
 
 _SOURCE_LINE = re.compile(r", /\S+\.rs:\d+:\d+")
 _PREFIXES = re.compile(

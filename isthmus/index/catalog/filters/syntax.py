@@ -1,4 +1,4 @@
-"""The grammar of filters: tokens, and a parser with limits.
+"""The grammar of filters: a parser with limits.
 
 A predicate is a small part of SQL. Operators bind in the order of PostgreSQL: ``or``, ``and``,
 ``not``, ``is``, comparisons (``in``, ``between``, ``like`` among them, which do not chain), ``||``,
@@ -7,15 +7,21 @@ A predicate is a small part of SQL. Operators bind in the order of PostgreSQL: `
 
 from __future__ import annotations
 
-import datetime as dt
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
 from isthmus.errors import InvalidFilter
 from isthmus.index.catalog.filters.functions import CAST_TYPES, FUNCTIONS, NOW_WITHOUT_BRACKETS
+from isthmus.index.catalog.filters.tokens import (
+    Token,
+    checked_date,
+    checked_number,
+    checked_timestamp,
+    shorten,
+    tokens_of,
+)
 from isthmus.index.catalog.filters.tree import (
     AnyNode,
     Arithmetic,
@@ -44,34 +50,7 @@ MAX_CHARACTERS = 500_000
 MAX_NODES = 256  # names, operators and functions; values do not count
 MAX_DEPTH = 12
 MAX_VALUES = 1_000  # of an array
-MAX_SHOWN = 300
 
-_TOKEN = re.compile(
-    r"""(?P<space>\s+)
-      | (?P<text>'(?:[^']|'')*')
-      | `(?P<name>[^`]*)`
-      | (?P<number>(?:\d[\w.]*|\.\d\w*)(?:(?<=[eE])[+-]\d+)?)
-      | (?P<word>\w+)
-      | (?P<sign>--|/\*|::|\|\||<=|>=|<>|!=|==|[^\w\s])""",
-    re.VERBOSE,
-)
-_NUMBER = re.compile(r"(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
-_TIME = re.compile(
-    r"(?P<date>\d{4}-\d{2}-\d{2})"
-    r"(?:[T ](?P<clock>\d{2}:\d{2}:\d{2})(?:\.\d{1,9})?)?\ ?(?P<zone>Z|[+-]\d{2}:\d{2})?",
-    re.ASCII,
-)
-_REFUSED_SIGNS = {
-    '"': "text stands in 'single quotes', a column's name bare or in `backquotes`; "
-    "double quotes are refused, since they might mean either.",
-    "'": "a single quote is not closed; write one inside a text twice.",
-    "`": "a backquote is not closed.",
-    "--": "comments are refused.",
-    "/*": "comments are refused.",
-    ";": "a filter is one predicate, without a semicolon.",
-    **dict.fromkeys("$?:", "parameters are refused; write the value itself."),
-}
 _RESERVED_WORDS = """
     all and any as between by case cast distinct else end escape exists from group having ilike in
     interval is like limit not null or order select similar some then true false try_cast union
@@ -129,40 +108,11 @@ def _parsed(where: str) -> Node:
     return _Parser(where).predicate()
 
 
-def shorten(text: str) -> str:
-    """Return a text cut to a length that fits in a message."""
-    return text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
-
-
-@dataclass(frozen=True)
-class _Token:
-    kind: str  # text, name, number, word, sign or end
-    text: str
-    lower: str
-    follows_directly: bool  # no white space before it
-
-
-def _tokens(where: str) -> list[_Token]:
-    found, spaced = [], True
-    for match in _TOKEN.finditer(where):
-        kind = str(match.lastgroup)
-        if kind == "space":
-            spaced = True
-            continue
-        text = match[kind]
-        if kind == "sign" and text in _REFUSED_SIGNS:
-            raise InvalidFilter(_REFUSED_SIGNS[text])
-        lower = text.lower() if kind in ("word", "sign") else ""
-        found.append(_Token(kind, text, lower, not spaced))
-        spaced = False
-    return [*found, _Token("end", "", "", False)]
-
-
 class _Parser:
     """A recursive-descent parser; a method a level of binding."""
 
     def __init__(self, where: str) -> None:
-        self._tokens = _tokens(where)
+        self._tokens = tokens_of(where)
         self._at = 0
         self._depth = 0
         self._nodes = 0
@@ -180,7 +130,7 @@ class _Parser:
     # Tokens
 
     @property
-    def _token(self) -> _Token:
+    def _token(self) -> Token:
         return self._tokens[self._at]
 
     def _is(self, *words: str) -> bool:
@@ -202,7 +152,7 @@ class _Parser:
         token = self._token
         return "the end" if token.kind == "end" else shorten(repr(token.text))
 
-    def _next(self) -> _Token:
+    def _next(self) -> Token:
         token = self._token
         self._at += 1
         return token
@@ -372,7 +322,7 @@ class _Parser:
     def _primary(self) -> Node:
         token = self._next()
         if token.kind == "number":
-            return Value("number", _number(token.text))
+            return Value("number", checked_number(token.text))
         if token.kind == "text":
             return Value("text", token.text[1:-1].replace("''", "'"))
         if token.kind == "name":
@@ -395,7 +345,7 @@ class _Parser:
             else "Expected a column or a value, found the end."
         )
 
-    def _word(self, token: _Token) -> Node:
+    def _word(self, token: Token) -> Node:
         word = token.lower
         if self._token.kind == "text" and self._is_literal_prefix(word):
             return self._prefixed(word)
@@ -427,9 +377,9 @@ class _Parser:
     def _prefixed(self, word: str) -> Value:
         text = self._next().text[1:-1]
         if word == "date":
-            return Value("date", _date(text))
+            return Value("date", checked_date(text))
         if word == "timestamp":
-            return Value("timestamp", _timestamp(text))
+            return Value("timestamp", checked_timestamp(text))
         raise InvalidFilter(f"texts like {shorten(word)}'…' are refused.")
 
     def _cast(self, *, attempted: bool) -> Node:
@@ -498,36 +448,3 @@ class _Parser:
                 raise InvalidFilter(f"a list or function has more than {MAX_VALUES:,} values.")
         self._depth -= 1
         return tuple(arguments)
-
-
-def _number(text: str) -> str:
-    if not _NUMBER.fullmatch(text):
-        raise InvalidFilter(f"{shorten(repr(text))} is no number.")
-    return text
-
-
-def _date(text: str) -> str:
-    try:
-        if _DATE.fullmatch(text):
-            dt.date.fromisoformat(text)
-            return text
-    except ValueError:
-        pass
-    raise InvalidFilter(
-        f"{shorten(repr(text))} is no date; write a date as date '2026-01-31', with a year from "
-        "0001 to 9999."
-    )
-
-
-def _timestamp(text: str) -> str:
-    try:
-        if found := _TIME.fullmatch(text):
-            dt.date.fromisoformat(found["date"])
-            dt.time.fromisoformat((found["clock"] or "00:00:00") + (found["zone"] or ""))
-            return text
-    except ValueError:
-        pass
-    raise InvalidFilter(
-        f"{shorten(repr(text))} is no time; write a time as timestamp '2026-01-31 12:00:00', with "
-        "fractions of a second and +02:00 behind it where they are needed."
-    )

@@ -73,8 +73,8 @@ class Linear(RankerModel):
         else:
             self.scaling = Scaling.of(examples.features)
             prior = np.zeros(len(self.columns))
-        draws = np.random.default_rng(0)
-        examples, corrections = examples.sampled(examples.informative, self.candidates, draws)
+        rng = np.random.default_rng(0)
+        examples, corrections = examples.sampled(examples.informative, self.candidates, rng)
         inputs = self.scaling.apply(examples.features)
         starts = examples.starts
         shares = label_shares(examples.labels, starts)

@@ -131,12 +131,12 @@ def train_network(
         for first in range(0, len(order), settings.batch_size):
             yield order[first : first + settings.batch_size]
 
-    draws = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng(settings.seed)
     # Numbers of the candidates in place of their items, to find their targets.
     numbered = replace(examples, items=np.arange(len(examples.items)))
 
     def loss(batch: Columns) -> ComputedLoss:
-        part, corrections = numbered.sampled(batch, settings.sampled_candidates, draws)
+        part, corrections = numbered.sampled(batch, settings.sampled_candidates, rng)
         scores, seen = network.scores(scaling.apply(part.features))
         # A candidate that was sampled with probability q stands for 1 / q candidates.
         corrections = corrections[:, None]

@@ -1,0 +1,261 @@
+"""Speed of the HTTP service: closed-loop load of vector search, text search and recommendations.
+
+``python benchmarks/service.py --space DIR --workers 2 --seconds 20``
+
+The space has the offline default's encoder of text, 100,000 items in two domains with vectors of
+its length around 2,000 centres (given with the items: nothing is encoded to build it), and a
+trained recommender. ``isthmus serve`` and this program run on one machine; the load comes from
+connections that each send the next request when the answer is there. The program then repeats each
+kind at half the rate that it reached, with evenly spaced requests, for p50 and p99. The load
+average of the machine is printed beside the figures, since other jobs may run there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+DOMAINS = ("left", "right")
+DIM = 384
+CENTRES = 2_000
+USERS = 20_000
+ITEMS_A_USER = 16
+K = 10
+WORDS = ["ship", "storm", "old", "boots", "red", "trees", "quiet", "lakes", "night", "paint"]
+BODIES = 512  # different requests of a kind
+HEAD = "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+
+
+def vectors_of(rows: int, rng: np.random.Generator) -> np.ndarray:
+    """Return unit vectors around centres, shape (rows, dim)."""
+    centres = rng.standard_normal((CENTRES, DIM)).astype(np.float32)
+    noise = rng.standard_normal((rows, DIM)).astype(np.float32)
+    vectors = centres[rng.integers(CENTRES, size=rows)] + 0.7 * noise
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def build(path: Path, rows: int) -> None:
+    """Build, train and publish the space."""
+    from isthmus import Space
+    from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
+    from isthmus.retrieval.recommend.settings import RecommenderSettings
+
+    rng = np.random.default_rng(0)
+    vectors = vectors_of(rows, rng)
+    space = Space.create(path, "local", vectors={"text": DIM})
+    for start in range(0, rows, 25_000):
+        part = range(start, min(start + 25_000, rows))
+        table = pa.table(
+            {
+                "item_id": [f"item-{row}" for row in part],
+                "domain": [DOMAINS[row % 2] for row in part],
+                "price": [float(row % 100) for row in part],
+            }
+        )
+        space.upsert(table, vectors={"text": vectors[part.start : part.stop]})
+    chosen = rng.zipf(1.3, USERS * ITEMS_A_USER) % rows
+    near = rng.integers(rows, size=(USERS, 1)) + rng.integers(200, size=(USERS, ITEMS_A_USER))
+    pick = rng.random(near.shape) < 0.5
+    items = np.where(pick, near % rows, chosen.reshape(near.shape)).ravel()
+    owners = np.repeat(np.arange(USERS), ITEMS_A_USER)
+    space.add_interactions(
+        pa.table(
+            {
+                "user_id": [f"user-{owner}" for owner in owners],
+                "item_id": [f"item-{item}" for item in items],
+            }
+        )
+    )
+    settings = RecommenderSettings(
+        examples=ExampleSettings(folds=1, users=1_000), training=TrainingSettings(epochs=2)
+    )
+    space.train("right", settings=settings, progress=True)
+    space.publish(progress=True)
+
+
+def requests_of(kind: str, rng: np.random.Generator) -> tuple[str, list[bytes]]:
+    """Return the path and the bodies of a kind of request."""
+    if kind == "vector":
+        vectors = vectors_of(BODIES, rng)
+        return "/v1/search", [json.dumps({"vector": v.tolist(), "k": K}).encode() for v in vectors]
+    if kind == "text":
+        texts = [" ".join(rng.choice(WORDS, 6)) + f" {at}" for at in range(BODIES)]
+        return "/v1/search", [json.dumps({"text": text, "k": K}).encode() for text in texts]
+    users = rng.integers(USERS, size=BODIES)
+    bodies = [{"user": {"id": f"user-{u}"}, "domain": ["right"], "k": K} for u in users]
+    return "/v1/recommend", [json.dumps(body).encode() for body in bodies]
+
+
+class Connection:
+    """A kept connection of HTTP/1.1, with as little work for a request as possible."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def ask(self, message: bytes) -> int:
+        """Send a request and return the status of its answer."""
+        self._writer.write(message)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        await self._reader.readexactly(length)
+        return int(head[9:12])
+
+
+async def load(
+    port: int, messages: list[bytes], connections: int, seconds: float, rate: float | None
+) -> tuple[list[float], int]:
+    """Send requests for some seconds; return their latencies and the number of failures."""
+    latencies: list[float] = []
+    failed = 0
+    begun = time.perf_counter()
+    end = begun + seconds
+
+    async def one(at: int) -> None:
+        nonlocal failed
+        connection = Connection(*await asyncio.open_connection("127.0.0.1", port))
+        number = at
+        while (now := time.perf_counter()) < end:
+            due = now
+            if rate is not None:  # latency counts from when the request was due
+                due = begun + number / rate
+                await asyncio.sleep(max(0.0, due - now))
+            status = await connection.ask(messages[number % len(messages)])
+            latencies.append(time.perf_counter() - due)
+            failed += status != 200
+            number += connections
+
+    await asyncio.gather(*(one(at) for at in range(connections)))
+    return latencies, failed
+
+
+def processor_s(pid: int) -> float:
+    """Return the seconds of processor time that the workers of a service have used."""
+    ticks = 0
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if pid in (int(stat[1]), int(entry.name)):
+                ticks += int(stat[11]) + int(stat[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def measure(service: int, port: int, kind: str, connections: int, seconds: float) -> dict[str, Any]:
+    """Return requests/s in a closed loop, and latencies at half that rate.
+
+    ``worker_ms`` is the processor time of a request in the workers, and ``client_ms`` that of the
+    load: beside other jobs they say more than the rate.
+    """
+    path, bodies = requests_of(kind, np.random.default_rng(1))
+    head = HEAD.format(path=path)
+    messages = [f"{head}Content-Length: {len(b)}\r\n\r\n".encode() + b for b in bodies]
+    asyncio.run(load(port, messages, connections, seconds / 4, None))  # warm
+    used, own = processor_s(service), time.process_time()
+    latencies, failed = asyncio.run(load(port, messages, connections, seconds, None))
+    used, own = processor_s(service) - used, time.process_time() - own
+    per_second = len(latencies) / seconds
+    half, failed_at_half = asyncio.run(
+        load(port, messages, connections, seconds, max(per_second / 2, 1.0))
+    )
+    p50, p99 = np.quantile(half, [0.5, 0.99]) * 1e3
+    return {
+        "kind": kind,
+        "requests_s": round(per_second, 1),
+        "worker_ms": round(used / len(latencies) * 1e3, 3),
+        "client_ms": round(own / len(latencies) * 1e3, 3),
+        "closed_loop_p50_ms": round(float(np.median(latencies)) * 1e3, 2),
+        "half_rate_p50_ms": round(float(p50), 2),
+        "half_rate_p99_ms": round(float(p99), 2),
+        "failed": failed + failed_at_half,
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def memory_of(pid: int) -> dict[int, dict[str, int]]:
+    """Return the proportional and the private memory of a process and those below it, in MB."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                rollup = (entry / "smaps_rollup").read_text()
+            except OSError:
+                continue
+            if int(stat[1]) == pid or int(entry.name) == pid:
+                parts = {line.split(":")[0]: line.split()[1] for line in rollup.splitlines()[1:]}
+                found[int(entry.name)] = {
+                    "proportional_mb": round(int(parts["Pss"]) / 1024),
+                    "private_mb": round(
+                        (int(parts["Private_Clean"]) + int(parts["Private_Dirty"])) / 1024
+                    ),
+                }
+    return found
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the service answers."""
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=60) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.2)
+    raise SystemExit("the service ended")
+
+
+def main() -> None:
+    """Measure, and print the figures as JSON lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--space", type=Path, required=True, help="built if it is not there")
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--kinds", nargs="+", default=["vector", "text", "recommend"])
+    options = parser.parse_args()
+    if not options.space.exists():
+        building: Callable[..., Any] = multiprocessing.get_context("spawn").Process
+        process = building(target=build, args=(options.space, options.rows))
+        process.start()
+        process.join()
+    port = free_port()
+    command = [sys.executable, "-m", "isthmus", "serve", str(options.space)]
+    command += ["--port", str(port), "--workers", str(options.workers)]
+    service = subprocess.Popen(command)
+    try:
+        wait_for(port, service)
+        for kind in options.kinds:
+            figures = measure(service.pid, port, kind, options.connections, options.seconds)
+            print(json.dumps(figures), flush=True)
+        print(json.dumps({"memory": memory_of(service.pid)}), flush=True)
+    finally:
+        service.terminate()
+        service.wait()
+
+
+if __name__ == "__main__":
+    main()
