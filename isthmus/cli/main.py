@@ -72,6 +72,7 @@ COMMANDS = (
     integrations.enrich,
     integrations.unenrich,
     integrations.profile,
+    integrations.mcp,
     service.serve,
 )
 WITH_SEVERAL_VALUES = (

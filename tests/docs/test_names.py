@@ -173,6 +173,7 @@ CLI_ONLY = {
     "weights",
     "serve",
     "keys",
+    "mcp",
 }
 
 

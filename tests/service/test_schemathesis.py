@@ -1,0 +1,50 @@
+"""The service against its own description: generated requests, valid and not (schemathesis)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+
+from isthmus.api.operations import OPERATIONS
+from tests.service.serving import app_of, running
+
+pytestmark = pytest.mark.heavy
+
+JOBS = ("publish", "train")  # each is a process
+CHECKS = [
+    schemathesis.checks.not_a_server_error,
+    schemathesis.checks.status_code_conformance,
+    schemathesis.checks.content_type_conformance,
+    schemathesis.checks.response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def described(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The description of a service whose shop may be changed."""
+    folder = shutil.copytree(shop, tmp_path_factory.mktemp("generated") / "shop.space")
+    with running(app_of(spaces={"shop": Path(folder)})) as address:
+        yield schemathesis.openapi.from_url(f"{address}/v1/openapi.json")
+
+
+@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize(
+    "operation", [o for o in OPERATIONS if o.name not in JOBS], ids=lambda o: o.name
+)
+def test_every_answer_is_as_described_and_none_is_a_failure(described, operation, mode):
+    found = described[f"/v1{operation.path}"][operation.method]
+
+    @given(case=found.as_strategy(generation_mode=mode))
+    @settings(max_examples=25, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    def check(case: Any) -> None:
+        case.call_and_validate(checks=CHECKS)
+
+    if mode is schemathesis.GenerationMode.NEGATIVE and not (found.body or found.query):
+        pytest.skip("nothing of it can be wrong")
+    check()
