@@ -61,6 +61,7 @@ COMMANDS = (
     search.duplicates,
     recommend.recommend,
     recommend.recommend_file,
+    recommend.recommendations,
     recommend.events,
     recommend.predict_ratings,
     recommend.source_domains,
