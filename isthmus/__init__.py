@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from isthmus.errors import IsthmusError, IsthmusWarning
     from isthmus.evaluation.request import EvaluationPlan
     from isthmus.operations.restore import backups, restore
+    from isthmus.retrieval.recommend.experiments import Experiment
     from isthmus.retrieval.recommend.request import TrainSettings
     from isthmus.retrieval.recommend.users import Interaction, User
     from isthmus.retrieval.search.results import BatchResults, Hit, Hits
@@ -35,6 +36,7 @@ __all__ = [
     "DistillSettings",
     "Encoder",
     "EvaluationPlan",
+    "Experiment",
     "FinetuneReport",
     "FinetuneSettings",
     "Hit",
@@ -67,6 +69,7 @@ _HOMES = {
     "BatchResults": "isthmus.retrieval.search.results",
     "Hit": "isthmus.retrieval.search.results",
     "Hits": "isthmus.retrieval.search.results",
+    "Experiment": "isthmus.retrieval.recommend.experiments",
     "Interaction": "isthmus.retrieval.recommend.users",
     "IsthmusError": "isthmus.errors",
     "IsthmusWarning": "isthmus.errors",

@@ -31,6 +31,7 @@ TIME: Final = "time"
 EVENT: Final = "event"
 WEIGHT: Final = "weight"
 QUERY_ID: Final = "query_id"
+RECOMMENDATION_ID: Final = "recommendation_id"
 VECTOR: Final = "vector"
 SCORE: Final = "score"
 RANK: Final = "rank"
@@ -46,6 +47,7 @@ SCENARIOS_FILE: Final = "scenarios.toml"
 CATALOG_TABLE: Final = "catalog.lance"
 INTERACTIONS_TABLE: Final = "interactions.lance"
 USERS_TABLE: Final = "users.lance"
+RECOMMENDATIONS_TABLE: Final = "recommendations.lance"
 EMBEDDING_CACHE_FOLDER: Final = "embedding_cache"
 MEDIA_FOLDER: Final = "media"
 ALIGNMENTS_FOLDER: Final = "alignments"
@@ -94,6 +96,8 @@ INTERACTIONS: Final = pa.schema(
 # Beside these: a digest of the whole event, and when and in which order it was added.
 EVENT_KEY: Final = f"{INTERNAL_PREFIX}key"
 EVENT_ADDED: Final = f"{INTERNAL_PREFIX}added"
+# The list that the item of an event was shown in; a table has it since the first such event.
+EVENT_RECOMMENDATION: Final = f"{INTERNAL_PREFIX}recommendation"
 STORED_INTERACTIONS: Final = pa.schema(
     [
         *INTERACTIONS,

@@ -16,6 +16,12 @@ from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike
+from isthmus.evaluation.logged import (
+    AbEvaluation,
+    EvaluateAbRequest,
+    EvaluateLogRequest,
+    LogEvaluation,
+)
 from isthmus.evaluation.request import EvaluationPlan
 from isthmus.ids import is_single, to_id, to_ids
 from isthmus.index.catalog.compact import CompactReport
@@ -33,6 +39,7 @@ from isthmus.numerics.arrays import FloatArray
 from isthmus.operations import attributes as attribute_operations
 from isthmus.operations import interactions as interaction_operations
 from isthmus.operations import items as item_operations
+from isthmus.operations import recommendations as recommendation_operations
 from isthmus.operations import scenarios as scenario_operations
 from isthmus.operations import users as user_operations
 from isthmus.operations.alignment import AlignReport, align
@@ -46,6 +53,7 @@ from isthmus.operations.fusion_weights import (
     modality_weights,
     set_weights,
 )
+from isthmus.operations.log_evaluation import evaluate_experiment, evaluate_logged
 from isthmus.operations.monitoring import monitor_space
 from isthmus.operations.precompute import PrecomputeReport, precompute
 from isthmus.operations.publishing import measure_dims, plan, publish, rollback
@@ -80,6 +88,8 @@ from isthmus.operations.users import UserReport
 from isthmus.operations.vectors import read_vectors
 from isthmus.operations.verbs import as_verbs
 from isthmus.operations.verify import VerifyReport, verify
+from isthmus.retrieval.recommend.experiments import Experiment
+from isthmus.retrieval.recommend.recommendation_log import RecommendationLog
 from isthmus.retrieval.recommend.request import (
     EventsRequest,
     PredictRatingsRequest,
@@ -1201,7 +1211,8 @@ class Space:
         Returns
         -------
         int
-            The number of interactions that were deleted; the user's attributes go with them.
+            The number of interactions that were deleted; the user's attributes and logged
+            recommendations go with them.
 
         The bytes leave the disk with ``compact(keep_days=0)`` or, when they are older than
         `keep_versions_days` of ``space.toml``, with `publish`, as those of all old versions do.
@@ -1215,6 +1226,7 @@ class Space:
         --------
         ``space.forget_user("user-7")``
         """
+        self._recommender.log.forget(to_id(user_id, "user id"))
         return interaction_operations.forget_user(self.opened, to_id(user_id, "user id"))
 
     # ---- Users
@@ -1318,8 +1330,11 @@ class Space:
         scenario: str | None = None,
         min_relevance: float = 0.0,
         exclude_shown_for: str | None = None,
+        explore: float = 0.0,
         attributes: bool = False,
         explain: bool = False,
+        log: bool = False,
+        experiment: Experiment | Mapping[str, Any] | None = None,
     ) -> Hits:
         """Recommend items of a domain to a user known in any domain.
 
@@ -1427,6 +1442,26 @@ class Space:
         request = RecommendFileRequest.of(locals())
         return self._recommender.recommend_file(request, progress=progress)
 
+    @property
+    def recommendation_log(self) -> RecommendationLog:
+        """The log of recommendations: what waits in this process, and `flush`."""
+        return self._recommender.log
+
+    def recommendations(self, user_id: IdLike | None = None) -> pa.Table:
+        """Return the logged recommendations to a user, or all of them, oldest first.
+
+        Those that wait in this process are stored first.
+
+        Returns
+        -------
+        pyarrow.Table
+            A row a list: recommendation_id, user_id, time, release, scenario, experiment, arm,
+            request (JSON), offset, and lists of item_id, score, propensity and explored.
+        """
+        return recommendation_operations.read_recommendations(
+            self.opened, self._recommender.log, None if user_id is None else to_id(user_id)
+        )
+
     def scenarios(self) -> dict[str, dict[str, Any]]:
         """Return the scenarios of the space, named sets of business rules: the rules of each."""
         return scenario_operations.list_scenarios(self.opened)
@@ -1446,6 +1481,7 @@ class Space:
         caps: Caps | None = None,
         min_relevance: float = 0.0,
         exclude_shown_for: str | None = None,
+        explore: float = 0.0,
     ) -> dict[str, Any]:
         """Store a scenario, in the place of one of its name, and return its rules.
 
@@ -1617,6 +1653,60 @@ class Space:
         plan = plan or EvaluationPlan()
         data = evaluation_data(self.opened, systems or {}, plan.systems, plan.scenario)
         return run_evaluation(plan, data, out=None if out is None else Path(out), show=progress)
+
+    def evaluate_log(
+        self,
+        *,
+        scenario: str | None = None,
+        reward: str = "click",
+        lists: int = 5_000,
+        resamples: int = 2_000,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> LogEvaluation:
+        """Estimate what the lists of a scenario would have earned, from lists that were logged.
+
+        Every logged list is made anew by the present release, under the rules of the scenario and
+        without exploration, from what was stored of its user before. Where both show the same item
+        at a place, its events count, by the propensity with which it was shown. So the estimate
+        knows as much as exploration let happen. See `EvaluateLogRequest`.
+
+        Returns
+        -------
+        LogEvaluation
+            Successes a place as logged, and by IPS, SNIPS and doubly robust, with intervals.
+
+        Raises
+        ------
+        InvalidInput
+            If nothing was logged, no event names a list, or there is no such scenario.
+        """
+        request = EvaluateLogRequest.of(locals())
+        return evaluate_logged(self.opened, self._recommender, request, progress=progress)
+
+    def evaluate_ab(
+        self,
+        experiment: str,
+        *,
+        control: str | None = None,
+        reward: str = "click",
+        resamples: int = 2_000,
+        seed: int = 0,
+    ) -> AbEvaluation:
+        """Compare the arms of an A/B test by its logged lists, see `EvaluateAbRequest`.
+
+        Returns
+        -------
+        AbEvaluation
+            Successes a place of each arm with its interval, and the differences from the control
+            with p-values that stay valid however often one looks.
+
+        Raises
+        ------
+        InvalidInput
+            If fewer than two arms were logged, or no event names a list.
+        """
+        return evaluate_experiment(self.opened, self._recommender, EvaluateAbRequest.of(locals()))
 
     # ---- Releases
 

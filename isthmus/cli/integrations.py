@@ -55,6 +55,17 @@ def enrich(
     show_report(report.as_dict(), as_json=as_json)
 
 
+def mcp(space: SpaceOption, device: DeviceOption = "auto") -> None:
+    """Serve a space to a language model by the Model Context Protocol, on stdin and stdout.
+
+    The tools are domains, search, similar, recommend and explain; they only read. With --server,
+    it is the space of a service.
+    """
+    from isthmus.integrations.mcp_server import make_mcp_server
+
+    make_mcp_server(open_space(space, device=device)).run("stdio")
+
+
 def unenrich(
     space: SpaceOption,
     domain: Annotated[str, typer.Option("--domain", help="Domain of the items.")],

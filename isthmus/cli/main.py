@@ -61,6 +61,7 @@ COMMANDS = (
     search.duplicates,
     recommend.recommend,
     recommend.recommend_file,
+    recommend.recommendations,
     recommend.events,
     recommend.predict_ratings,
     recommend.source_domains,
@@ -71,6 +72,7 @@ COMMANDS = (
     integrations.enrich,
     integrations.unenrich,
     integrations.profile,
+    integrations.mcp,
     service.serve,
 )
 WITH_SEVERAL_VALUES = (

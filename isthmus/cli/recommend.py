@@ -19,8 +19,15 @@ from isthmus.cli.options import (
     generate_options,
     open_space,
 )
-from isthmus.cli.show import show_events, show_hits, show_line, show_predictions
+from isthmus.cli.show import (
+    show_events,
+    show_hits,
+    show_line,
+    show_predictions,
+    show_recommendations,
+)
 from isthmus.cli.show_reports import show_reasons, show_source_domains, show_training
+from isthmus.errors import InvalidInput
 from isthmus.evaluation.request import EvaluationPlan
 from isthmus.retrieval.recommend.request import (
     EventsRequest,
@@ -33,6 +40,7 @@ from isthmus.retrieval.recommend.request import (
 )
 from isthmus.terminal import say, say_json
 
+OMITTED = ("user", "attributes", "experiment")  # `isthmus recommend` is no part of an A/B test
 UserOption = Annotated[
     str | None, typer.Option(help="Id of a user whose interactions are stored; default: unknown.")
 ]
@@ -41,7 +49,7 @@ UserOption = Annotated[
 @generate_options
 def recommend(
     space: SpaceOption,
-    request: Annotated[Values, OptionsOf(RecommendRequest, omit=("user", "attributes"))],
+    request: Annotated[Values, OptionsOf(RecommendRequest, omit=OMITTED)],
     user: UserOption = None,
     history: Annotated[
         list[str] | None, typer.Option(help="Item the user knows, oldest first; repeat it.")
@@ -62,8 +70,23 @@ def recommend(
     who = isthmus.User(history, text, id=user, clicks=clicks)
     hits = opened.recommend(who, **request, attributes=True)
     show_hits(opened, text or user or ", ".join(items), None, hits, sheet, as_json=as_json)
+    if hits.recommendation_id is not None:
+        opened.recommendation_log.flush()
+        if not as_json:
+            say(f"logged as {hits.recommendation_id}")
     if request.get("explain") and not as_json:
         show_reasons(hits)
+
+
+def recommendations(
+    space: SpaceOption, user: UserOption = None, as_json: JsonOption = False
+) -> None:
+    """List the logged recommendations, to one user or to all, oldest first."""
+    rows = open_space(space).recommendations(user).to_pylist()
+    if as_json:
+        say_json(rows)
+        return
+    show_recommendations(rows)
 
 
 @generate_options
@@ -146,6 +169,19 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option(help="Folder for JSON and HTML; there an evaluation resumes.")
     ] = None,
+    log: Annotated[
+        bool, typer.Option("--log", help="Estimate from logged lists what a scenario would earn.")
+    ] = False,
+    ab: Annotated[
+        str | None, typer.Option("--ab", help="Compare the arms of this experiment by the log.")
+    ] = None,
+    reward: Annotated[
+        str, typer.Option(help="With --log and --ab: the kind of event that counts.")
+    ] = "click",
+    lists: Annotated[int, typer.Option(min=1, help="With --log: most lists to replay.")] = 5_000,
+    control: Annotated[
+        str | None, typer.Option(help="With --ab: the arm that others are compared with.")
+    ] = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -153,12 +189,37 @@ def evaluate(
 
     Baselines are tuned on validation users; all systems then rank every item of the target
     domain. Options that take several values take them one after the other.
+
+    With --log and --ab the log of recommendations is evaluated in their place.
     """
-    from isthmus.evaluation.terminal import show_evaluation
+    from isthmus.evaluation.terminal import show_ab, show_evaluation, show_log
 
     opened = open_space(space, device=device)
+    if log or ab is not None:
+        options = {"reward": reward, "seed": plan.get("seed", 0)}
+        if ab is not None:
+            arms = opened.evaluate_ab(ab, control=control, **options)
+            say_json(arms.model_dump(mode="json")) if as_json else show_ab(arms)
+            return
+        (scenario,) = _one(plan.get("scenario"))
+        found = opened.evaluate_log(scenario=scenario, lists=lists, **options, progress=True)
+        say_json(found.model_dump(mode="json")) if as_json else show_log(found)
+        return
     evaluation = opened.evaluate(EvaluationPlan(**plan), out=out, progress=True)
     if as_json:
         say_json(evaluation.model_dump(mode="json"))
     else:
         show_evaluation(evaluation)
+
+
+def _one(names: list[str] | None) -> list[str | None]:
+    """Return the one scenario that the log is evaluated for.
+
+    Raises
+    ------
+    InvalidInput
+        If there are several.
+    """
+    if names and len(names) > 1:
+        raise InvalidInput("the log is evaluated for one scenario at a time; name one")
+    return [names[0] if names else None]

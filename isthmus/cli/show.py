@@ -342,6 +342,17 @@ def show_facets(facets: Mapping[str, Sequence[Mapping[str, Any]]], *, as_json: b
     print_table(table)
 
 
+def show_recommendations(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print logged recommendations, a line each."""
+    table = DataTable("time", "recommendation", "user", "release", "scenario", "arm", "items")
+    for row in rows:
+        cells = (row["recommendation_id"], row["user_id"], row["release"], row["scenario"])
+        when = f"{row['time']:%Y-%m-%d %H:%M:%S}"
+        texts = ["" if cell is None else str(cell) for cell in (*cells, row["arm"])]
+        table.add_row(when, *texts, " ".join(row["item_id"]))
+    print_table(table)
+
+
 def show_predictions(item_ids: Sequence[str], ratings: Sequence[float], *, as_json: bool) -> None:
     """Print the predicted rating of each item."""
     if as_json:

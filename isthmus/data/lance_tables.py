@@ -31,7 +31,13 @@ from isthmus.data.table_checksums import (
     unrecorded_files,
 )
 from isthmus.durable import make_folder
-from isthmus.schema import CATALOG_TABLE, EMBEDDING_CACHE_FOLDER, INTERACTIONS_TABLE, USERS_TABLE
+from isthmus.schema import (
+    CATALOG_TABLE,
+    EMBEDDING_CACHE_FOLDER,
+    INTERACTIONS_TABLE,
+    RECOMMENDATIONS_TABLE,
+    USERS_TABLE,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,8 +53,9 @@ DELETED_SHARE = 0.1  # of a fragment's rows, above which compaction rewrites it
 
 
 def tables_of(space: Path) -> Iterator[Path]:
-    """Yield the folder of each table of a space: items, interactions, users, embedding caches."""
-    first = [space / name for name in (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE)]
+    """Yield the folder of each table of a space; the embedding caches come last."""
+    names = (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE, RECOMMENDATIONS_TABLE)
+    first = [space / name for name in names]
     others = (space / EMBEDDING_CACHE_FOLDER).glob(f"*{SUFFIX}")
     yield from (table for table in [*first, *sorted(others)] if table.is_dir())
 

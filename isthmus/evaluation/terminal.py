@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from isthmus.evaluation.logged import AbEvaluation, LogEvaluation, describe_log
 from isthmus.evaluation.report import ComparisonResult, Evaluation, MetricValue, TaskResult
 from isthmus.terminal import DataTable, print_table, say
 
@@ -30,6 +31,36 @@ def show_evaluation(evaluation: Evaluation) -> None:
             f"over (b) is the ratio to the best baseline; * p < {SIGNIFICANCE} ({settings.test}, "
             f"{settings.correction}); intervals are 95 %, {settings.resamples:,} resamples of the "
             "users"
+        )
+
+
+def show_log(found: LogEvaluation) -> None:
+    """Print what a policy would have earned, by each estimator."""
+    table = DataTable("successes a place", "estimate [95 %]")
+    for name, value in describe_log(found):
+        table.add_row(name, format_value(value))
+    print_table(table)
+    say(
+        f"{found.lists:,} lists of {found.users:,} users, {found.places:,} places, "
+        f"{found.rewards:,} successes; {found.matched:.0%} of the places match, worth "
+        f"{found.effective_size:,.0f}; {found.skipped:,} lists left out"
+    )
+
+
+def show_ab(found: AbEvaluation) -> None:
+    """Print the arms of an experiment, and how they differ from the control."""
+    table = DataTable("arm", "users", "lists", "places", "successes", "a place [95 %]")
+    for arm in found.arms:
+        counts = (arm.users, arm.lists, arm.places, arm.rewards)
+        table.add_row(arm.arm, *(f"{count:,}" for count in counts), format_value(arm.rate))
+    print_table(table)
+    for one in found.comparisons:
+        interval = "too little data for an interval"
+        if one.low is not None and one.high is not None:
+            interval = f"[{one.low:.4f}, {one.high:.4f}] at all {found.days} days together"
+        say(
+            f"{one.arm} less {one.control}: {one.difference:+.4f}, {interval}; p = "
+            f"{one.p_value:.3g}, valid whenever one looks"
         )
 
 

@@ -27,7 +27,12 @@ from isthmus.errors import InvalidInput, SpaceNotFound, UnsupportedFormat, comma
 from isthmus.files import CHECKSUM, checksum_of_values
 from isthmus.schema import FORMAT, SPACE_FILE, SPACE_FILE_COPY, Modality
 
-EDITABLE: Final = ("index", "monitoring", "encoders")  # may be edited by hand: not in the checksum
+EDITABLE: Final = (
+    "index",
+    "monitoring",
+    "log",
+    "encoders",
+)  # may be edited by hand: not in the checksum
 
 RECALL_MARGIN = 0.02  # below the target, within what a few hundred queries cannot tell from it
 
@@ -154,6 +159,19 @@ class MonitoringSettings(BaseModel):
         return max(target - RECALL_MARGIN, 0.0) if self.recall is None else self.recall
 
 
+class LogSettings(BaseModel):
+    """How recommendations are logged.
+
+    Attributes
+    ----------
+    keep_days : float
+        Days after which a logged recommendation is deleted.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    keep_days: float = Field(default=90.0, gt=0)
+
+
 class SpaceSettings(BaseModel):
     """The settings of a space.
 
@@ -175,6 +193,8 @@ class SpaceSettings(BaseModel):
         Settings of the index.
     monitoring : MonitoringSettings
         Thresholds of `monitor`.
+    log : LogSettings
+        How recommendations are logged.
     pending_release : int or None
         The current release, where CURRENT does not name it yet: it became current together with
         these settings.
@@ -189,6 +209,7 @@ class SpaceSettings(BaseModel):
     former_weights: list[dict[Modality, float]] = Field(default_factory=list)
     index: IndexSettings = Field(default_factory=IndexSettings)
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
     pending_release: int | None = None
 
     @classmethod
@@ -318,7 +339,7 @@ class SpaceSettings(BaseModel):
             else:
                 variant = digest_components(components)
             vectors.append(vector.model_copy(update={"variant": variant}))
-        kept = {"index": current.index, "monitoring": current.monitoring}
+        kept = {name: getattr(current, name) for name in ("index", "monitoring", "log")}
         return self.model_copy(update={"named_vectors": vectors, **kept})
 
     def _vector_components(self, vector: NamedVectorSettings) -> dict[str, str]:

@@ -89,7 +89,9 @@ def record_events(space: OpenSpace, request: RecordEventsRequest) -> Interaction
     if first:
         rows = _to_rows(list(first.values()))
         with write_lock(space.path, "interactions", space.wait_s):
-            report.added = space.interactions.add(rows, np.array(list(first), np.uint64))
+            shown_in = [event.recommendation_id for event in first.values()]
+            added = space.interactions.add(rows, np.array(list(first), np.uint64), shown_in)
+            report.added = added
             report.unchanged = len(first) - report.added
             if report.added:
                 space.interactions.compact_if_fragmented()

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from isthmus.data.interactions.feedback import EventSummary, canonical
 from isthmus.data.interactions.ingest import InteractionReport, add_interactions
 from isthmus.data.interactions.reader import InteractionReader
+from isthmus.data.recommendations import RecommendationStore
 from isthmus.errors import listed, warn
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
@@ -65,7 +66,14 @@ def summarize_events(space: OpenSpace, request: EventsRequest) -> EventSummary:
 
 
 def forget_user(space: OpenSpace, user_id: str) -> int:
-    """Delete every interaction and the attributes of a user; return how many interactions."""
+    """Delete every interaction, the attributes and the logged recommendations of a user.
+
+    Returns
+    -------
+    int
+        How many interactions there were.
+    """
     with write_lock(space.path, "interactions", space.wait_s):
         space.users.delete([user_id])
+        RecommendationStore(space.path).delete_user(user_id)
         return space.interactions.delete_user(user_id)

@@ -8,7 +8,7 @@ from typing import Any
 from isthmus.errors import InvalidFilter, InvalidInput
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
-from isthmus.retrieval.recommend.request import ScenarioRequest, UserListOptions
+from isthmus.retrieval.recommend.request import ScenarioOptions, ScenarioRequest
 from isthmus.retrieval.search.ranking import group_domains
 from isthmus.retrieval.search.rules import Rules
 from isthmus.retrieval.search.scenarios import Scenarios, check_keys, with_scenario
@@ -41,7 +41,7 @@ def set_scenario(space: OpenSpace, request: ScenarioRequest) -> dict[str, Any]:
     return values
 
 
-def scenario_options(space: OpenSpace, name: str, values: Mapping[str, Any]) -> UserListOptions:
+def scenario_options(space: OpenSpace, name: str, values: Mapping[str, Any]) -> ScenarioOptions:
     """Return a scenario as options of a list.
 
     Raises
@@ -52,7 +52,7 @@ def scenario_options(space: OpenSpace, name: str, values: Mapping[str, Any]) -> 
     """
     check_keys(name, values, ScenarioRequest)
     places = values.get("num_candidates") or LONGEST_PAGE
-    options = with_scenario(UserListOptions(k=places), name, values)
+    options = with_scenario(ScenarioOptions(k=places), name, values)
     view = space.view()
     try:
         groups = group_domains(view, options)
@@ -64,7 +64,7 @@ def scenario_options(space: OpenSpace, name: str, values: Mapping[str, Any]) -> 
             f"scenario {name!r}: pin names {', '.join(rules.missing)}, and no such item passes the "
             "filter; leave it out, or add the item first"
         )
-    return options.model_copy(update={"k": UserListOptions.model_fields["k"].default})
+    return options.model_copy(update={"k": ScenarioOptions.model_fields["k"].default})
 
 
 def list_scenarios(space: OpenSpace) -> dict[str, dict[str, Any]]:

@@ -50,6 +50,7 @@ from isthmus.schema import (
     ITEM_ID,
     MANIFEST_FILE,
     MEDIA_FOLDER,
+    RECOMMENDATIONS_TABLE,
     RECOMMENDER_FOLDER,
     SECOND_STAGE_FILE,
     USER_ID,
@@ -209,6 +210,9 @@ class _Checker:
         else:
             read = [] if fragment is None else readable_values(table, fragment, USER_ID)
             names = sorted(set(read))
+            if table.name == RECOMMENDATIONS_TABLE:
+                lost = f"{rows} logged recommendations{_listed(names)}"
+                return self._found(table, damage, lost, self._command(DROP), names[:MAX_NAMED])
             what = "users" if table.name == USERS_TABLE else "interactions"
             kind = "attributes of users" if what == "users" else "events"
             lost, again = f"{rows} {kind}{_listed(names)}", f"{what} add FILES"

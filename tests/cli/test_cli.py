@@ -522,3 +522,28 @@ def test_scenarios(shop, run, run_json):
     assert run_json("scenarios", "delete", "home", "--space", "shop") == {"deleted": "home"}
     failed = run("recommend", "--space", "shop", "--scenario", "home")
     assert (failed.returncode, "no scenario 'home'" in failed.stderr) == (1, True)
+
+
+def test_a_logged_list_is_listed_and_evaluated(shop, run, run_json, tmp_path):
+    user = ("recommend", "--space", "shop", "--user", "ann", "-k", 2)
+    answer = run_json(*user, "--log", "--explore", 0.2)
+    (row,) = run_json("recommendations", "--space", "shop", "--user", "ann")
+    assert row["recommendation_id"] == answer["recommendation_id"]
+    assert row["item_id"] == ids(answer["hits"])
+    shown = run("recommendations", "--space", "shop")
+    assert row["recommendation_id"] in shown.stdout
+    failed = run("evaluate", "--space", "shop", "--log")
+    assert (failed.returncode, "no event of the kind 'click'" in failed.stderr) == (1, True)
+    failed = run("evaluate", "--space", "shop", "--ab", "boots")
+    assert (failed.returncode, "no list of the experiment 'boots'" in failed.stderr) == (1, True)
+    from isthmus import Space
+    from tests.toy import joint_encoder
+
+    space = Space.open(tmp_path / "shop", encoder=joint_encoder())
+    event = {"event_id": "e1", "user_id": "ann", "item_id": row["item_id"][0], "event": "click"}
+    space.record_events([{**event, "recommendation_id": row["recommendation_id"]}])
+    found = run_json("evaluate", "--space", "shop", "--log")
+    assert (found["lists"], found["places"], found["rewards"]) == (1, 2, 1)
+    shown = run("evaluate", "--space", "shop", "--log").stdout
+    assert "doubly robust" in shown
+    assert "1 lists of 1 users, 2 places, 1 successes" in shown

@@ -25,6 +25,8 @@ SECTIONS = (
     "vectors",
     "quarantine",
     "interactions",
+    "recommendations",
+    "scenarios",
     "users",
     "settings",
     "precomputed",
@@ -98,6 +100,10 @@ def state_of(path: Path) -> State:
         "vectors": {i: {n: _rounded(v) for n, v in row.items()} for i, row in vectors.items()},
         "quarantine": {f"{row[ITEM_ID]} {row['modality']}": row for row in quarantine},
         "interactions": {str([*row.values()][:3]): row for row in interactions},
+        "recommendations": {
+            row["recommendation_id"]: row["item_id"] for row in space.recommendations().to_pylist()
+        },
+        "scenarios": space.scenarios(),
         "users": {user[USER_ID]: user for user in space.users(space.user_ids())},
         "settings": {
             "fingerprint": settings.fingerprint,

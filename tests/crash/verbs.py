@@ -6,10 +6,12 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from isthmus import Space
+from isthmus.data.recommendations import RecommendationStore
 from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.errors import (
     CorruptTable,
@@ -18,6 +20,7 @@ from isthmus.errors import (
     SpaceExists,
     SpaceNotFound,
 )
+from isthmus.index.catalog.lock import write_lock
 from isthmus.index.settings import SpaceSettings
 from isthmus.operations.precompute import precompute_by
 from isthmus.operations.settings_copy import restore_settings
@@ -103,6 +106,39 @@ def published(path: Path, encoder: Encoder | dict | None = None, *, keep: int = 
 
 def with_users(path: Path) -> None:
     published(path).add_users([{"user_id": f"u{k}", "age": k} for k in range(4)])
+
+
+def with_logged(path: Path) -> None:
+    with_users(path)
+    log_lists(open_space(path), "u1", 0, 3)
+
+
+def log_lists(space: Space, user_id: str, first: int, last: int) -> None:
+    """Log lists as the thread of the log does, under ids that are always the same."""
+    row = {
+        "user_id": user_id,
+        "time": datetime(2026, 1, 1, tzinfo=UTC),
+        "release": 1,
+        "request": "{}",
+        "offset": 0,
+        "item_id": ["i1", "i2"],
+        "score": [0.5, 0.25],
+        "propensity": [1.0, 1.0],
+        "explored": [False, False],
+    }
+    with write_lock(space.path, "interactions"):
+        RecommendationStore(space.path).add(
+            [{**row, "recommendation_id": f"r{k}"} for k in range(first, last)]
+        )
+
+
+def with_scenario(path: Path) -> None:
+    published(path).set_scenario("home", ban=["i1"])
+
+
+def without_scenario(space: Space) -> None:
+    """Delete a scenario, if it was not deleted before."""
+    unless_done(lambda: space.delete_scenario("home"))
 
 
 def pairs(path: Path) -> None:
@@ -319,6 +355,19 @@ VERBS = {
             "interactions add",
         ),
         Verb(
+            "set scenario",
+            with_scenario,
+            lambda space: space.set_scenario("home", ban=["i2"], boost={"item_id = 'i3'": 2}),
+            "scenarios set",
+        ),
+        Verb("delete scenario", with_scenario, without_scenario, "scenarios delete"),
+        Verb(
+            "log recommendations",
+            with_logged,
+            lambda space: log_lists(space, "u1", 3, 6),
+            "recommend",
+        ),
+        Verb(
             "add first users",
             published,
             lambda space: space.add_users([{"user_id": f"u{k}", "age": k} for k in range(4)]),
@@ -335,7 +384,7 @@ VERBS = {
         Verb("delete users", with_users, lambda s: s.delete_users(["u1"]), "users delete"),
         Verb(
             "forget user",
-            with_users,
+            with_logged,
             lambda space: space.forget_user("u1"),
             "interactions forget-user",
         ),

@@ -24,6 +24,7 @@ from isthmus import (
 from isthmus.api.bodies import body_of
 from isthmus.api.operations import BY_NAME, OPERATIONS
 from isthmus.cli.main import app
+from isthmus.evaluation.logged import EvaluateAbRequest, EvaluateLogRequest
 from isthmus.integrations.chat_queries import profile
 from isthmus.integrations.enrich import enrich, unenrich
 from isthmus.integrations.importing import import_collection
@@ -106,6 +107,8 @@ REQUESTS = {
     "recommend_batch": RecommendBatchRequest,
     "recommend_file": RecommendFileRequest,
     "set_scenario": ScenarioRequest,
+    "evaluate_log": EvaluateLogRequest,
+    "evaluate_ab": EvaluateAbRequest,
     "predict_ratings": PredictRatingsRequest,
     "source_domains": SourceDomainsRequest,
     "train": TrainRequest,
@@ -151,6 +154,8 @@ GROUPED = {
     "user_ids": "users list",
     "delete_users": "users delete",
     "user_attributes": "users attributes",
+    "evaluate_log": "evaluate",
+    "evaluate_ab": "evaluate",
     "scenarios": "scenarios list",
     "set_scenario": "scenarios set",
     "delete_scenario": "scenarios delete",
@@ -168,6 +173,7 @@ CLI_ONLY = {
     "weights",
     "serve",
     "keys",
+    "mcp",
 }
 
 

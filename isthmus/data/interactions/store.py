@@ -38,10 +38,12 @@ from isthmus.schema import (
     EVENT,
     EVENT_ADDED,
     EVENT_KEY,
+    EVENT_RECOMMENDATION,
     INTERACTION_KEY,
     INTERACTIONS,
     INTERACTIONS_TABLE,
     ITEM_ID,
+    RECOMMENDATION_ID,
     STORED_INTERACTIONS,
     TIME,
     USER_ID,
@@ -130,7 +132,30 @@ class InteractionStore:
         table = dataset.to_table(columns=[*names, EVENT_ADDED])
         return table.sort_by(EVENT_ADDED).select(names)
 
-    def add(self, rows: pa.Table, keys: npt.NDArray[np.uint64] | None = None) -> int:
+    def of_recommendations(self) -> pa.Table:
+        """Return the events that name the list that their item was shown in.
+
+        Returns
+        -------
+        pyarrow.Table
+            recommendation_id, item_id, event, value and time, in the order of their addition.
+        """
+        names = [ITEM_ID, EVENT, VALUE, TIME]
+        dataset = self._latest()
+        if dataset is None or EVENT_RECOMMENDATION not in dataset.schema.names:
+            fields = [pa.field(RECOMMENDATION_ID, pa.string()), *map(INTERACTIONS.field, names)]
+            return pa.schema(fields).empty_table()
+        columns = [EVENT_RECOMMENDATION, *names, EVENT_ADDED]
+        table = dataset.to_table(columns=columns, filter=f"{EVENT_RECOMMENDATION} IS NOT NULL")
+        table = table.sort_by(EVENT_ADDED).drop_columns(EVENT_ADDED)
+        return table.rename_columns([RECOMMENDATION_ID, *names])
+
+    def add(
+        self,
+        rows: pa.Table,
+        keys: npt.NDArray[np.uint64] | None = None,
+        recommendations: Sequence[str | None] = (),
+    ) -> int:
         """Store the events that are not stored yet; all become visible at once, or none.
 
         Parameters
@@ -140,6 +165,8 @@ class InteractionStore:
         keys : numpy.ndarray, optional
             uint64, shape (n_rows,): what tells events of one user and item apart, no key twice; by
             default all that is said of them.
+        recommendations : sequence of str or None
+            The list that the item of each event was shown in; by default none is known.
 
         Returns
         -------
@@ -151,6 +178,13 @@ class InteractionStore:
         internal = (keys.view(np.int64), added)
         stored = pa.table([*rows.columns, *map(pa.array, internal)], schema=STORED_INTERACTIONS)
         dataset = self._writable()
+        field = pa.field(EVENT_RECOMMENDATION, pa.string())
+        if any(recommendations) and field.name not in dataset.schema.names:
+            dataset.add_columns(pa.schema([field]))
+            dataset = self._writable()
+        if field.name in dataset.schema.names:
+            named = list(recommendations) or [None] * len(rows)
+            stored = stored.append_column(field, pa.array(named, pa.string()))
         merge = dataset.merge_insert([USER_ID, ITEM_ID, EVENT_KEY])
         transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(stored)
         new = int(done["num_inserted_rows"])

@@ -35,6 +35,7 @@ from isthmus.schema import (
     ITEM_ID,
     MEDIA,
     MEDIA_FOLDER,
+    RECOMMENDATIONS_TABLE,
     USER_ID,
     USERS_TABLE,
     VECTORS_FILE,
@@ -131,7 +132,7 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
     """
     try:
         with write_lock(space, "catalog", 0), write_lock(space, "interactions", 0):
-            names = (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE)
+            names = (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE, RECOMMENDATIONS_TABLE)
             tables = (space / folder for folder in names)
             keep = timedelta(days=keep_days)
             if any(versions_older(path, keep) for path in tables):
@@ -147,6 +148,7 @@ def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
         CATALOG_TABLE: (ITEM_ID, DELETED_SHARE),
         INTERACTIONS_TABLE: (USER_ID, 0.0),
         USERS_TABLE: (USER_ID, 0.0),
+        RECOMMENDATIONS_TABLE: (USER_ID, 0.0),
     }
     for table in tables_of(space):
         if open_table(table) is not None:

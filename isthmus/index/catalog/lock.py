@@ -21,6 +21,7 @@ from isthmus.schema import (
     FORMER_SETTINGS_FOLDER,
     INTERACTIONS_TABLE,
     MEDIA_FOLDER,
+    RECOMMENDATIONS_TABLE,
     RECOMMENDER_FOLDER,
     RELEASES_FOLDER,
     TRAINING_FOLDER,
@@ -36,6 +37,7 @@ WRITERS = {
     CATALOG_TABLE: ("catalog",),
     INTERACTIONS_TABLE: ("interactions",),
     USERS_TABLE: ("interactions",),
+    RECOMMENDATIONS_TABLE: ("interactions",),
 }
 ENCODING = ("catalog", SWITCHING_LOCK)
 

@@ -50,17 +50,37 @@ class UserRules(RuleOptions):
         return super().ruled or bool(self.min_relevance or self.exclude_shown_for)
 
 
+class ExploreOptions(Request):
+    """How much of a list is left to chance."""
+
+    explore: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of the places that goes to new items, by Thompson sampling.",
+    )
+
+
 class UserListOptions(UserRules, ListOptions):
     """What a list for a user is to be like."""
 
 
-class ScenarioRequest(UserRules, ShapeOptions):
+class ScenarioOptions(UserListOptions, ExploreOptions):
+    """What a list of a scenario is to be like."""
+
+    @property
+    def ruled(self) -> bool:
+        """Whether there are rules."""
+        return super().ruled or self.explore > 0
+
+
+class ScenarioRequest(UserRules, ShapeOptions, ExploreOptions):
     """A named set of rules, stored with the space."""
 
     name: str = Field(description="Name of the scenario, such as home.")
 
 
-class RecommendRequest(UserListOptions, PageOptions):
+class RecommendRequest(ScenarioOptions, PageOptions):
     """Items of a domain for one user."""
 
     user: SkipValidation[Any] = Field(description="The user (`isthmus.User`) to recommend to.")
@@ -68,6 +88,16 @@ class RecommendRequest(UserListOptions, PageOptions):
         default=False, description="Whether hits carry text, image, audio and attributes."
     )
     explain: bool = Field(default=False, description="Say of every hit why it is recommended.")
+    log: bool = Field(
+        default=False,
+        description="Log the list, with the probability of every item at its place; the answer "
+        "has a recommendation_id, which events can name.",
+    )
+    experiment: SkipValidation[Any] = Field(
+        default=None,
+        description="A/B test (`isthmus.Experiment`, or its values) whose arm for the user says "
+        "which scenario or release answers.",
+    )
 
 
 class RecommendBatchRequest(UserListOptions):

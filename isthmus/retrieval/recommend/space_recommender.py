@@ -5,33 +5,45 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from isthmus.data.interactions.ratings import latest_ratings, value_by_item
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import InvalidInput, ItemNotFound, command_in
 from isthmus.forking import renew_lock
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
-from isthmus.index.releases.release import Release
+from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.numerics.processes import forked
 from isthmus.progress import progress_bar
 from isthmus.retrieval.ratings.ratings import History
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.dislikes import move_away
+from isthmus.retrieval.recommend.experiments import in_arm
 from isthmus.retrieval.recommend.explain import explain_hits
+from isthmus.retrieval.recommend.exploration import (
+    CountedItems,
+    Explored,
+    certain,
+    explore,
+    places_of,
+    seed_of,
+)
 from isthmus.retrieval.recommend.history_notes import (
     count_unknown,
     history_notes,
     unknown_user,
     unknown_users,
 )
+from isthmus.retrieval.recommend.recommendation_log import RecommendationLog, logged_row
 from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
@@ -45,7 +57,7 @@ from isthmus.retrieval.recommend.shown import shown_items
 from isthmus.retrieval.recommend.store import published_recommender
 from isthmus.retrieval.recommend.users import User, recommend_file, stored_histories
 from isthmus.retrieval.search.notes import filter_notes, warn_of
-from isthmus.retrieval.search.paging import Pager, lists_in_windows, windows
+from isthmus.retrieval.search.paging import MakeLists, Pager, lists_in_windows, windows
 from isthmus.retrieval.search.query import NO_ROWS, ScoredRows
 from isthmus.retrieval.search.query_encoding import QueryVectors
 from isthmus.retrieval.search.ranking import (
@@ -54,15 +66,16 @@ from isthmus.retrieval.search.ranking import (
     compose_ruled,
     group_domains,
 )
-from isthmus.retrieval.search.results import Hits, make_hits, make_lists
+from isthmus.retrieval.search.results import Hit, Hits, make_hits, make_lists
 from isthmus.retrieval.search.rule_request import to_seconds
 from isthmus.retrieval.search.rules import MAX_CANDIDATES, Rules
 from isthmus.retrieval.search.scenarios import Scenarios
 from isthmus.retrieval.search.searcher import encode_contents
-from isthmus.schema import USER_ID
+from isthmus.schema import RECOMMENDATION_ID, TIME, USER_ID
 
 USERS_A_BATCH = 128
 FIRST_PLACES = 20  # places of the first window of a list
+MAX_FORMER = 2  # recommenders of other releases that are kept
 
 NamedUsers = Sequence[tuple[str, User]]
 
@@ -73,6 +86,7 @@ class UserQueries(NamedTuple):
     users: list[User]
     texts: list[QueryVectors | None]
     rules: list[Rules] | None
+    release: int | None = None
 
 
 class SpaceRecommender:
@@ -90,45 +104,136 @@ class SpaceRecommender:
         self._served: tuple[View, Release | None, Serving | None] | None = None
         self._lock = threading.Lock()
         renew_lock(self)
+        self._former: dict[int, tuple[View, Serving]] = {}
+        self._new_items = CountedItems(space.interactions)
+        self._recommendation_log: RecommendationLog | None = None
 
     def recommend(self, request: RecommendRequest) -> Hits:
         """Recommend items to one user, see `Space.recommend`."""
         view = self._space.view()
-        request = self._scenarios.resolve(request)
+        request, assigned = in_arm(request)
+        given, request = request, self._scenarios.resolve(request)
         groups = group_domains(view, request)
         events = self._stored_events([request.user])
         (user,) = self._with_stored(view, [request.user], events)
-        timed = request.exclude_shown_for is not None
+        timed = request.exclude_shown_for is not None or request.explore > 0
         pager = Pager(view, request, (user.history, user.text), timed=timed)
         rules = self._rules(view, [user], request, groups, events, pager.moment)
-        queries = UserQueries([user], [self._encode_text(user)], rules)
+        queries = UserQueries([user], [self._encode_text(user)], rules, assigned.release)
 
         def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
             return self._recommend(view, queries, request, groups, n, before)
 
-        offset, (rows, scores) = pager.page(make_lists, FIRST_PLACES)
+        if request.explore and rules is not None:
+            drawn = self._explored(view, request, user, rules[0], groups, make_lists, pager.moment)
+            lists = [(drawn.rows, drawn.scores)]
+            offset, (rows, scores) = pager.page(
+                lambda n, _: [(rows[:n], scores[:n]) for rows, scores in lists], whole=True
+            )
+            drawn = drawn.page(offset, len(rows))
+        else:
+            offset, (rows, scores) = pager.page(make_lists, FIRST_PLACES)
+            drawn = certain((rows, scores))
         hits = make_hits(view, rows, scores.tolist(), attributes=request.attributes, offset=offset)
         if request.explain:
-            serving = self.serving(view)
-            if serving is None:
-                raise InvalidInput(
-                    "explanations need a trained ranker: isthmus train, then isthmus publish"
-                )
-            *_, window = windows(offset + len(hits), FIRST_PLACES)
-            depth = request.depth(window)
-            pinned = np.zeros(len(rows), bool) if rules is None else rules[0].is_pinned(rows)
-            if rules is not None:
-                depth = rules[0].first_depth(depth)
-            at = np.flatnonzero(~pinned)
-            explained = [hits[place] for place in at.tolist()]
-            text = queries.texts[0]
-            reasons = explain_hits(serving, user, text, rows[at], explained, groups, depth)
-            for place, hit in zip(at.tolist(), reasons, strict=True):
-                hits[place] = hit
+            self._explain(view, request, queries, groups, rows, hits, offset, drawn)
         notes = [*filter_notes(view, request, groups), *history_notes(view, request.user, user)]
         if rules is not None:
-            hits, notes = rules[0].marked(rows, hits), [*rules[0].notes, *notes]
-        return pager.hits(hits, offset, warn_of(notes))
+            hits = drawn.marked(rules[0].marked(rows, hits))
+            notes = [*rules[0].notes, *notes]
+        answer = pager.hits(hits, offset, warn_of(notes))
+        answer.arm = assigned.arm
+        if request.log:
+            row = logged_row(given, answer, offset, drawn, assigned)
+            answer.recommendation_id = row[RECOMMENDATION_ID]
+            self.log.put(row)
+        return answer
+
+    def _explain(
+        self,
+        view: View,
+        request: RecommendRequest,
+        queries: UserQueries,
+        groups: Sequence[DomainGroup],
+        rows: Positions,
+        hits: list[Hit],
+        offset: int,
+        drawn: Explored,
+    ) -> None:
+        """Explain hits in place; pinned and explored ones, which no ranker chose, have none."""
+        serving = self.serving(view, queries.release)
+        if serving is None:
+            raise InvalidInput(f"explanations need a trained ranker: {self._training_commands()}")
+        *_, window = windows(offset + len(hits), FIRST_PLACES)
+        depth, ranked = request.depth(window), ~drawn.explored
+        if queries.rules is not None:
+            depth = queries.rules[0].first_depth(depth)
+            ranked &= ~queries.rules[0].is_pinned(rows)
+        at = np.flatnonzero(ranked)
+        explained = [hits[place] for place in at.tolist()]
+        user, text = queries.users[0], queries.texts[0]
+        reasons = explain_hits(serving, user, text, rows[at], explained, groups, depth)
+        for place, hit in zip(at.tolist(), reasons, strict=True):
+            hits[place] = hit
+
+    def _explored(
+        self,
+        view: View,
+        request: RecommendRequest,
+        user: User,
+        rules: Rules,
+        groups: Sequence[DomainGroup],
+        make_lists: MakeLists,
+        moment: float,
+    ) -> Explored:
+        """Return the whole list of a user, with explored places."""
+        allowed = np.zeros(len(view.living.rows), bool)
+        for group in groups:
+            allowed |= (group.selection or view.living).rows
+        places = places_of(int(allowed.sum()))
+        found = lists_in_windows(places, make_lists, FIRST_PLACES)[0]
+        allowed[rules.removed] = False
+        who = user.id or (user.history, user.text)
+        return explore(
+            found,
+            self._new_items.of(view),
+            allowed,
+            request.explore,
+            seed_of(who, moment),
+            min(len(rules.pinned), len(found[0])),
+        )
+
+    @property
+    def log(self) -> RecommendationLog:
+        """The log of recommendations."""
+        if self._recommendation_log is None:
+            space = self._space
+            days = space.settings.log.keep_days
+            self._recommendation_log = RecommendationLog(space.path, days, wait_s=space.wait_s)
+        return self._recommendation_log
+
+    def replay(self, user_id: str, moment: datetime, arguments: Mapping[str, Any]) -> Hits:
+        """Recommend to a user by what was stored of the user before a moment.
+
+        Parameters
+        ----------
+        user_id : str
+            The user.
+        moment : datetime
+            Events of this time and later do not count, nor those without a time.
+        arguments : mapping of str to value
+            What else is asked for, as `RecommendRequest` names it.
+        """
+        view = self._space.view()
+        who = User(id=user_id)
+        events = self._stored_events([who])
+        if events is not None:
+            times = events.column(TIME)
+            before = pc.less(times, pa.scalar(moment, times.type))
+            events = events.filter(pc.fill_null(before, False))
+        (user,) = self._with_stored(view, [who], events)
+        user.id = None  # so that nothing later joins
+        return self.recommend(RecommendRequest(user=user, **arguments))
 
     def recommend_batch(
         self, request: RecommendBatchRequest, *, progress: bool = False
@@ -197,22 +302,59 @@ class SpaceRecommender:
         if serving is None or serving.rating is None:
             raise InvalidInput(
                 f"{self._space.path} has no model of values; add interactions whose values differ "
-                "(isthmus interactions add --value), then: isthmus train, isthmus publish"
+                f"(isthmus interactions add --value), then: {self._training_commands()}"
             )
         names = list(request.item_ids)
         columns = serving.columns_of(names)
         if len(columns) and columns.min() < 0:
             raise ItemNotFound(
                 f"no item {names[int(np.argmin(columns))]!r} in this space, or its domain is newer "
-                "than the training: isthmus train"
+                f"than the training: {self._training_commands()}"
             )
         history = self._ratings_of(request.user, serving)
         if request.user.id is not None and not len(history.columns):
             warn_of([unknown_user(request.user.id)])
         return serving.rating.predict([history], [columns])[0]
 
-    def serving(self, view: View) -> Serving | None:
-        """Join the recommender of the view's release with the view; None where it has none."""
+    def _serving_of(self, view: View, release: int) -> Serving:
+        """Join the recommender of another release with a view.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such release, or it has no recommender.
+        """
+        known = self._former.get(release)
+        if known is None or known[0] is not view:
+            recommender = published_recommender(Releases(self._space.path).open(release))
+            if recommender is None:
+                raise InvalidInput(
+                    f"release {release} has no recommender, so no arm can be ranked by it; "
+                    "choose another release"
+                )
+            weights = self._space.vector_weights
+            before = None if known is None else known[1]
+            while len(self._former) >= MAX_FORMER:
+                del self._former[next(iter(self._former))]
+            known = self._former[release] = view, Serving.of(recommender, view, weights, before)
+        return known[1]
+
+    def _training_commands(self) -> str:
+        space = self._space.path
+        return f"{command_in(space, 'train')}, then: {command_in(space, 'publish')}"
+
+    def serving(self, view: View, number: int | None = None) -> Serving | None:
+        """Join the recommender of a release with a view; None where it has none.
+
+        Parameters
+        ----------
+        view : View
+            The view.
+        number : int, optional
+            Number of the release; by default that of the view.
+        """
+        if number is not None and number != view.release_number:
+            return self._serving_of(view, number)
         known = self._served
         if known is not None and known[0] is view:
             return known[2]
@@ -247,8 +389,9 @@ class SpaceRecommender:
         """Recommend n items to each user from each group of domains, composed into one list."""
         firsts = before or [NO_ROWS] * len(queries.users)
         if queries.rules is None:
+            depth = options.depth(n)
             by_group = self._candidates(
-                view, queries.users, queries.texts, groups, options.depth(n)
+                view, queries.users, queries.texts, groups, queries.release, depth
             )
             return [
                 compose(view, lists, options, groups, n, first, relative=True)
@@ -258,7 +401,7 @@ class SpaceRecommender:
         return [
             compose_ruled(
                 view,
-                partial(self._candidates_of, view, user, text, groups),
+                partial(self._candidates_of, view, user, text, groups, queries.release),
                 options,
                 groups,
                 n,
@@ -275,10 +418,11 @@ class SpaceRecommender:
         users: Sequence[User],
         texts: Sequence[QueryVectors | None],
         groups: Sequence[DomainGroup],
+        release: int | None,
         depth: int,
     ) -> list[list[ScoredRows]]:
         """Return so many candidates from each group of domains for each user, best first."""
-        serving, weights = self.serving(view), self._space.vector_weights
+        serving, weights = self.serving(view, release), self._space.vector_weights
         by_group = [
             recommend(view, users, texts, depth, group.selection, weights)
             if serving is None
@@ -295,9 +439,11 @@ class SpaceRecommender:
         user: User,
         text: QueryVectors | None,
         groups: Sequence[DomainGroup],
+        release: int | None,
         depth: int | None,
     ) -> list[ScoredRows]:
-        by_group = self._candidates(view, [user], [text], groups, depth or MAX_CANDIDATES)
+        wanted = depth or MAX_CANDIDATES
+        by_group = self._candidates(view, [user], [text], groups, release, wanted)
         return [lists[0] for lists in by_group]
 
     def _stored_events(self, users: Sequence[User]) -> pa.Table | None:

@@ -34,7 +34,7 @@ from isthmus.retrieval.search.results import Hit, Hits
 
 FIRST_WINDOW: Final = 10
 GROWTH: Final = 10
-NOT_IN_CURSOR: Final = frozenset({"k", "offset", "cursor", "attributes", "explain"})
+NOT_IN_CURSOR: Final = frozenset({"k", "offset", "cursor", "attributes", "explain", "log"})
 
 MakeLists = Callable[[int, Sequence[ScoredRows]], Sequence[ScoredRows]]
 """Returns for each query the rows and scores of a list of a length, given the shorter lists."""

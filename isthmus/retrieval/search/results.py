@@ -45,7 +45,7 @@ class Hit:
     explanation : Explanation or None
         In recommendations, why the item is there, where that was asked for.
     rule : str or None
-        ``"pinned"`` or ``"boosted"`` where a business rule put it there.
+        ``"pinned"``, ``"boosted"`` or ``"explored"`` where a business rule put it there.
     """
 
     item_id: str
@@ -92,6 +92,10 @@ class Hits(list[Hit]):
         Where the next page begins (`cursor=`); None where there is none.
     release : int
         The release that answered; 0 before the first.
+    recommendation_id : str or None
+        The id under which the list was logged, if it was.
+    arm : str or None
+        The arm of the experiment that the list belongs to, if it does.
     """
 
     def __init__(
@@ -103,6 +107,8 @@ class Hits(list[Hit]):
     ) -> None:
         super().__init__(hits)
         self.notes, self._cursor, self.release = tuple(notes), cursor, release
+        self.recommendation_id: str | None = None
+        self.arm: str | None = None
 
     @property
     def cursor(self) -> str | None:
@@ -115,7 +121,9 @@ class Hits(list[Hit]):
         """Return the answer as plain values."""
         hits = [hit.as_dict() for hit in self]
         answer = {"hits": hits, "notes": list(self.notes), "cursor": self.cursor}
-        return {**answer, "release": self.release}
+        named = {"recommendation_id": self.recommendation_id, "arm": self.arm}
+        more = {name: value for name, value in named.items() if value is not None}
+        return {**answer, "release": self.release, **more}
 
 
 @dataclass(frozen=True)
