@@ -35,6 +35,7 @@ Json = dict[str, Any]
 Report = TypeVar("Report")
 
 RELEASE: Final = "release"
+OF_LOGGED: Final = ("recommendation_id", "arm")  # members of a list that was logged
 
 
 @dataclass(frozen=True)
@@ -92,17 +93,21 @@ def read_hit(values: Mapping[str, Any]) -> Hit:
 
 
 def _write_hits(hits: Hits) -> Json:
+    named = {name: getattr(hits, name) for name in OF_LOGGED}
     return {
         "hits": [write_hit(hit) for hit in hits],
         "notes": list(hits.notes),
         "cursor": hits.cursor,
         RELEASE: hits.release,
+        **{name: value for name, value in named.items() if value is not None},
     }
 
 
 def _read_hits(values: Json) -> Hits:
-    hits = map(read_hit, values["hits"])
-    return Hits(hits, values["notes"], values["cursor"], values[RELEASE])
+    hits = Hits(map(read_hit, values["hits"]), values["notes"], values["cursor"], values[RELEASE])
+    for name in OF_LOGGED:
+        setattr(hits, name, values.get(name))
+    return hits
 
 
 def _write_groups(groups: Groups) -> Json:
