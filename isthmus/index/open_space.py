@@ -20,7 +20,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike, resolve_encoders
 from isthmus.encoders.stack import LazyEncoders
-from isthmus.errors import FingerprintMismatch, InvalidInput
+from isthmus.errors import FingerprintMismatch, InvalidInput, command_in
 from isthmus.forking import survive_forks
 from isthmus.index.catalog.alignments import load_alignment
 from isthmus.index.catalog.catalog import Catalog
@@ -203,8 +203,8 @@ class OpenSpace:
         interactions = self.interactions.table()
         if not len(interactions):
             raise InvalidInput(
-                f"{self.path} holds no interactions to learn from; add some with: isthmus "
-                "interactions add"
+                f"{self.path} holds no interactions to learn from; add some with: "
+                f"{command_in(self.path, 'interactions add FILES')}"
             )
         return interactions, Feedback.of(interactions, event_weights, positive_from, half_life_days)
 

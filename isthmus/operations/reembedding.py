@@ -11,7 +11,7 @@ from isthmus.encoders.alignment import AUTO, Alignment, AlignmentLike, resolve_a
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import resolve_encoders
 from isthmus.encoders.stack import EncoderStack, LazyEncoders
-from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation
+from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation, command_in
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import SpaceSettings
@@ -185,7 +185,7 @@ def _leaves_recommender(space: OpenSpace, *, drop: bool) -> bool:
             f"{space.path} has a recommender that was trained on the vectors of its present "
             "encoders, and cannot use those of others; drop it with "
             "drop_recommender=True (--drop-recommender), and train anew afterwards with: "
-            "isthmus train, isthmus publish"
+            f"{command_in(space.path, 'train')}, {command_in(space.path, 'publish')}"
         )
     return exists
 

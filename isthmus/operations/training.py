@@ -17,7 +17,7 @@ from isthmus.data.interactions.ratings import (
 )
 from isthmus.digests import digest
 from isthmus.durable import make_folder
-from isthmus.errors import FingerprintMismatch
+from isthmus.errors import FingerprintMismatch, command_in
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.view import View
@@ -95,7 +95,7 @@ def _require_same_encoders(space: OpenSpace) -> None:
         if stored.encoder_fingerprint(modality) != space.settings.encoder_fingerprint(modality):
             raise FingerprintMismatch(
                 f"{space.path} got another {modality} encoder while it was trained on the "
-                "vectors of the former; train anew with: isthmus train"
+                f"vectors of the former; train anew with: {command_in(space.path, 'train')}"
             )
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from isthmus.data.types import type_name
 from isthmus.data.users.reader import UserReader
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, command_in
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.operations.request import UsersRequest
@@ -124,7 +124,8 @@ def read_users(space: OpenSpace, user_ids: Sequence[str]) -> list[dict[str, Any]
     if missing:
         raise InvalidInput(
             f"the space has no attributes of user {missing[0]!r}; it has those of "
-            f"{len(space.users):,} users, add some with: isthmus users add"
+            f"{len(space.users):,} users, add some with: "
+            f"{command_in(space.path, 'users add FILES')}"
         )
     return found
 

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from isthmus.errors import CorruptRelease, first_line
+from isthmus.data.table_checksums import space_of
+from isthmus.errors import CorruptRelease, command_in, first_line
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.numerics.arrays import FloatArray, Positions
@@ -106,8 +107,9 @@ class Recipe:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
         except RuntimeError as error:
             cause = first_line(error)
+            command = command_in(space_of(path), "publish --rebuild")
             raise CorruptRelease(
-                f"{path} cannot be read: {cause}; rebuild it with: isthmus publish --rebuild"
+                f"{path} cannot be read: {cause}; rebuild it with: {command}"
             ) from error
         return self.family.opened(index, self, vectors, parameters, path)
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.interactions.ratings import latest_ratings, value_by_item
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import InvalidInput, ItemNotFound, command_in
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Release, Releases
@@ -159,9 +159,7 @@ class SpaceRecommender:
         """Explain hits in place; pinned and explored ones, which no ranker chose, have none."""
         serving = self.serving(view, queries.release)
         if serving is None:
-            raise InvalidInput(
-                "explanations need a trained ranker: isthmus train, then isthmus publish"
-            )
+            raise InvalidInput(f"explanations need a trained ranker: {self._training_commands()}")
         *_, window = windows(offset + len(hits), FIRST_PLACES)
         depth, ranked = request.depth(window), ~drawn.explored
         if queries.rules is not None:
@@ -300,14 +298,14 @@ class SpaceRecommender:
         if serving is None or serving.rating is None:
             raise InvalidInput(
                 f"{self._space.path} has no model of values; add interactions whose values differ "
-                "(isthmus interactions add --value), then: isthmus train, isthmus publish"
+                f"(isthmus interactions add --value), then: {self._training_commands()}"
             )
         names = list(request.item_ids)
         columns = serving.columns_of(names)
         if len(columns) and columns.min() < 0:
             raise ItemNotFound(
                 f"no item {names[int(np.argmin(columns))]!r} in this space, or its domain is newer "
-                "than the training: isthmus train"
+                f"than the training: {self._training_commands()}"
             )
         history = self._ratings_of(request.user, serving)
         if request.user.id is not None and not len(history.columns):
@@ -336,6 +334,10 @@ class SpaceRecommender:
                 del self._former[next(iter(self._former))]
             known = self._former[release] = view, Serving.of(recommender, view, weights, before)
         return known[1]
+
+    def _training_commands(self) -> str:
+        space = self._space.path
+        return f"{command_in(space, 'train')}, then: {command_in(space, 'publish')}"
 
     def serving(self, view: View, number: int | None = None) -> Serving | None:
         """Join the recommender of a release with a view; None where it has none.

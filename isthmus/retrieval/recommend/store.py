@@ -494,7 +494,8 @@ def published_rankers(space: Path) -> Mapping[str, Ranker]:
     recommender = published_recommender(Releases(space).current())
     if recommender is None:
         raise InvalidInput(
-            f"{space} has published no ranker; train one there with: isthmus train, isthmus publish"
+            f"{space} has published no ranker; train one there with: "
+            f"{command_in(space, 'train')}, {command_in(space, 'publish')}"
         )
     return recommender.rankers
 
