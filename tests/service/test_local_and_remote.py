@@ -38,7 +38,7 @@ QUERIES = {
         ban=["films-3-1"],
         boost={"price < 25": "+4"},
         caps={"brand": 2},
-    ),  # fmt: skip
+    ),
     "experiment": lambda s: s.recommend(
         User(id="u3"), k=5, experiment={"name": "t", "arms": {"a": {}, "b": {"share": 2}}}
     ),
