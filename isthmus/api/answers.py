@@ -29,7 +29,7 @@ from isthmus.retrieval.search.results import (
     ItemPage,
     list_schema,
 )
-from isthmus.schema import INTERACTIONS
+from isthmus.schema import INTERACTIONS, RECOMMENDATION_ID
 
 Json = dict[str, Any]
 Report = TypeVar("Report")
@@ -72,6 +72,8 @@ def write_hit(hit: Hit) -> Json:
         values["reason"] = hit.reason
     if hit.explanation is not None:
         values["explanation"] = asdict(hit.explanation)
+    if hit.rule is not None:
+        values["rule"] = hit.rule
     return values
 
 
@@ -92,17 +94,23 @@ def read_hit(values: Mapping[str, Any]) -> Hit:
 
 
 def _write_hits(hits: Hits) -> Json:
-    return {
+    values: Json = {
         "hits": [write_hit(hit) for hit in hits],
         "notes": list(hits.notes),
         "cursor": hits.cursor,
         RELEASE: hits.release,
     }
+    if hits.recommendation_id is not None:
+        values[RECOMMENDATION_ID] = hits.recommendation_id
+    if hits.arm is not None:
+        values["arm"] = hits.arm
+    return values
 
 
 def _read_hits(values: Json) -> Hits:
-    hits = map(read_hit, values["hits"])
-    return Hits(hits, values["notes"], values["cursor"], values[RELEASE])
+    hits = Hits(map(read_hit, values["hits"]), values["notes"], values["cursor"], values[RELEASE])
+    hits.recommendation_id, hits.arm = values.get(RECOMMENDATION_ID), values.get("arm")
+    return hits
 
 
 def _write_groups(groups: Groups) -> Json:
