@@ -68,7 +68,10 @@ def show_reembedding(report: ReembedReport, *, as_json: bool) -> None:
         say(f"the space has these encoders: {', '.join(dict.fromkeys(report.encoders.values()))}")
     else:
         say(f"encoder stack {report.former} became {report.fingerprint}")
-    encoded = ", ".join(f"{count:,} {modality}" for modality, count in report.encoded.items()) or "nothing"
+    encoded = (
+        ", ".join(f"{count:,} {modality}" for modality, count in report.encoded.items())
+        or "nothing"
+    )
     say(
         f"encoded {encoded}; {report.taken_up:,} items taken up that changed meanwhile; "
         f"{report.quarantined:,} in quarantine; {report.seconds:.1f} s"
