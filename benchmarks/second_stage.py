@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,9 @@ HARD = 60  # places of the encoder's ranking that negatives are drawn from: what
 FEWEST = 8  # negatives of an example
 POSITIVES = 4  # most relevant texts of a query that are trained on
 ITEMS = 2_000
-QUERIES = 100
+QUERIES = 50
 EXAMPLES = 600  # queries
-STEPS = {"cross-encoder": 300, "late-interaction": 200, "sparse": 100}
+STEPS = {"cross-encoder": 250, "late-interaction": 200, "sparse": 80}
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,10 @@ def train_models(found: Mapping[str, tuple[Task, Task]], work: Path) -> None:
     print(f"{len(examples)} examples", flush=True)
     texts = [text for e in examples for text in (e.query, e.text, *e.negatives)]
     vectors = TokenVectors(texts)
+    nearest = [replace(one, negatives=one.negatives[:FEWEST]) for one in examples]
     for name, train in (
         ("late-interaction", lambda f, n: train_late_interaction(examples, vectors, f, n)),
-        ("sparse", lambda f, n: train_sparse(examples, vectors, f, n)),
+        ("sparse", lambda f, n: train_sparse(nearest, vectors, f, n)),
         ("cross-encoder", lambda f, n: train_cross_encoder(examples, f, n)),
     ):
         folder = work / name

@@ -1,9 +1,9 @@
 """Small models of the second stage, trained from the default text encoder.
 
-A cross-encoder (the last two layers and a score of the first token), a late-interaction head (a
-projection of the token vectors), and a sparse head (a layer before the word embeddings, as masked
-language models have). The encoder below them keeps its weights, so that its token vectors are
-computed once for the two heads. All are saved as their library saves them.
+A cross-encoder (all layers and a score of the first token), a late-interaction head (a projection
+of the token vectors), and a sparse head (a layer before the word embeddings, as masked language
+models have). The encoder below the two heads keeps its weights, so that its token vectors are
+computed once. All are saved as their library saves them.
 """
 
 from __future__ import annotations
@@ -234,5 +234,5 @@ def _step(loss: torch.Tensor, optimizer: torch.optim.Optimizer, schedule: object
 
 
 def _show(name: str, step: int, loss: torch.Tensor) -> None:
-    if step % 25 == 0:
+    if step % 50 == 0:
         print(f"{name}: step {step}, loss {loss.item():.3f}", flush=True)

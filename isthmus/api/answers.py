@@ -29,13 +29,12 @@ from isthmus.retrieval.search.results import (
     ItemPage,
     list_schema,
 )
-from isthmus.schema import INTERACTIONS
+from isthmus.schema import INTERACTIONS, RECOMMENDATION_ID
 
 Json = dict[str, Any]
 Report = TypeVar("Report")
 
 RELEASE: Final = "release"
-OF_LOGGED: Final = ("recommendation_id", "arm")  # members of a list that was logged
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,8 @@ def write_hit(hit: Hit) -> Json:
         values["reason"] = hit.reason
     if hit.explanation is not None:
         values["explanation"] = asdict(hit.explanation)
+    if hit.rule is not None:
+        values["rule"] = hit.rule
     return values
 
 
@@ -93,20 +94,22 @@ def read_hit(values: Mapping[str, Any]) -> Hit:
 
 
 def _write_hits(hits: Hits) -> Json:
-    named = {name: getattr(hits, name) for name in OF_LOGGED}
-    return {
+    values: Json = {
         "hits": [write_hit(hit) for hit in hits],
         "notes": list(hits.notes),
         "cursor": hits.cursor,
         RELEASE: hits.release,
-        **{name: value for name, value in named.items() if value is not None},
     }
+    if hits.recommendation_id is not None:
+        values[RECOMMENDATION_ID] = hits.recommendation_id
+    if hits.arm is not None:
+        values["arm"] = hits.arm
+    return values
 
 
 def _read_hits(values: Json) -> Hits:
     hits = Hits(map(read_hit, values["hits"]), values["notes"], values["cursor"], values[RELEASE])
-    for name in OF_LOGGED:
-        setattr(hits, name, values.get(name))
+    hits.recommendation_id, hits.arm = values.get(RECOMMENDATION_ID), values.get("arm")
     return hits
 
 

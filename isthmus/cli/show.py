@@ -43,7 +43,9 @@ def show_report(report: Mapping[str, Any], *, as_json: bool, err: bool = False) 
     for domain, roles in report["mapping"].items():
         made = ", ".join(f"{role} of {column}" for role, column in roles.items())
         say(f"{domain}: {made}", err=err)
-    encoded = ", ".join(f"{n:,} {modality}" for modality, n in report["encoded"].items())
+    encoded = (
+        ", ".join(f"{n:,} {modality}" for modality, n in report["encoded"].items()) or "nothing"
+    )
     say(
         ("dry run, nothing is written. " if report["dry_run"] else "")
         + f"{report['rows_read']:,} rows read: {report['added']:,} added, "

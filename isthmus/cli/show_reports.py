@@ -50,7 +50,7 @@ def show_alignment(report: AlignReport, *, as_json: bool) -> None:
                     f"{recall['chance_image_to_text']:.3f}",
                 )
     print_table(table)
-    encoded = ", ".join(f"{n:,} {modality}" for modality, n in report.encoded.items())
+    encoded = ", ".join(f"{n:,} {modality}" for modality, n in report.encoded.items()) or "nothing"
     say(
         f"alignment {report.fingerprint}, recall@10 on {report.held_out:,} pairs held out; "
         f"encoded {encoded}; {sum(report.seconds.values()):.1f} s"
@@ -68,7 +68,10 @@ def show_reembedding(report: ReembedReport, *, as_json: bool) -> None:
         say(f"the space has these encoders: {', '.join(dict.fromkeys(report.encoders.values()))}")
     else:
         say(f"encoder stack {report.former} became {report.fingerprint}")
-    encoded = ", ".join(f"{count:,} {modality}" for modality, count in report.encoded.items())
+    encoded = (
+        ", ".join(f"{count:,} {modality}" for modality, count in report.encoded.items())
+        or "nothing"
+    )
     say(
         f"encoded {encoded}; {report.taken_up:,} items taken up that changed meanwhile; "
         f"{report.quarantined:,} in quarantine; {report.seconds:.1f} s"

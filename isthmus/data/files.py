@@ -164,8 +164,13 @@ def writing_parquet(out: Path, schema: pa.Schema) -> Iterator[pq.ParquetWriter]:
     Raises
     ------
     InvalidInput
-        If the file cannot be written.
+        If the file cannot be written, or its name says that it is of another format.
     """
+    if FORMATS.get(out.suffix.lower(), _open_parquet) is not _open_parquet:
+        raise InvalidInput(
+            f"{out} would be a Parquet file, whatever its name says; call it "
+            f"{out.with_suffix('.parquet').name}"
+        )
     partial = out.with_name(f".{out.name}.part")
     try:
         writer = pq.ParquetWriter(partial, schema)

@@ -87,6 +87,18 @@ def test_a_file_of_queries(shop, run, run_json, tmp_path):
     assert set(pq.read_table(tmp_path / "out.parquet")["item_id"].to_pylist()) == {"f3"}
 
 
+def test_parquet_gets_no_name_of_another_format(shop, run, tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"query_id": "a", "text": "snow hill"}')
+    for name in ("out.csv", "out.JSONL"):
+        refused = run("search-file", "q.jsonl", "--out", name, "--space", "shop", "-k", 1)
+        assert refused.returncode == 1
+        assert refused.stderr.splitlines()[-1] == (
+            f"isthmus: {name} would be a Parquet file, whatever its name says; call it out.parquet"
+        )
+        assert not (tmp_path / name).exists()
+    assert run("search-file", "q.jsonl", "--out", "out", "--space", "shop", "-k", 1).returncode == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -103,7 +115,6 @@ def test_options_that_do_not_go_together_are_refused(run, arguments):
 @pytest.mark.parametrize(
     "option",
     [
-        ("--hybrid",),
         ("--hubness-correction", 1),
         ("--center-scores",),
         ("--min-score", 0.5),

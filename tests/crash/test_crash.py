@@ -22,9 +22,12 @@ MADE_OF_OTHERS = {  # which are stopped
     "add",  # upsert
     "enrich",  # update
     "import",  # create, upsert
+    "monitor",  # rollback
     "unenrich",  # attributes drop, upsert
 }
 READING = {  # `distill` and `finetune` write an encoder into a folder of its own
+    "backup",  # this and restoring are stopped in tests.retrieval.test_backup
+    "backups",
     "count",
     "distill",
     "duplicates",
@@ -41,6 +44,7 @@ READING = {  # `distill` and `finetune` write an encoder into a folder of its ow
     "keys list",
     "keys revoke",
     "map",
+    "mcp",
     "plan",
     "predict-ratings",
     "profile",
@@ -48,6 +52,7 @@ READING = {  # `distill` and `finetune` write an encoder into a folder of its ow
     "recommend-file",
     "recommendations",
     "releases",
+    "restore",
     "scenarios list",
     "scroll",
     "search",

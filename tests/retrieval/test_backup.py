@@ -126,6 +126,41 @@ def test_a_backup_beside_writers_is_a_state_that_the_space_was_in(shop, tmp_path
         assert len(restored.search("ship", k=500)) == 20 + len(added)
 
 
+@pytest.mark.parametrize("stop_at", [1, 2, 10, 30])
+def test_what_was_stopped_counts_for_nothing_and_ends_when_it_is_run_again(
+    shop, tmp_path, monkeypatch, stop_at
+):
+    place, whole = tmp_path / "backups", shop.backup(tmp_path / "whole")
+
+    def stopping(function):
+        calls = []
+
+        def run(*arguments):
+            calls.append(1)
+            if len(calls) == stop_at:
+                raise KeyboardInterrupt
+            return function(*arguments)
+
+        return run
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "write", stopping(FileStore.write))
+        with pytest.raises(KeyboardInterrupt):
+            shop.backup(place)
+    assert isthmus.backups(place) == []
+    again = shop.backup(place)
+    assert (again.files, again.bytes) == (whole.files, whole.bytes)
+    assert again.new_files == whole.new_files - (stop_at - 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "blocks", stopping(FileStore.blocks))
+        with pytest.raises(KeyboardInterrupt):
+            isthmus.restore(place, tmp_path / "again.space")
+    assert not (tmp_path / "again.space").exists()
+    isthmus.restore(place, tmp_path / "again.space")
+    assert contents(opened(tmp_path / "again.space")) == contents(shop)
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".restoring")] == []
+
+
 def test_a_damaged_space_is_not_backed_up(shop, tmp_path):
     (data,) = (shop.path / "interactions.lance/data").iterdir()
     content = bytearray(data.read_bytes())

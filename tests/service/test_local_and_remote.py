@@ -31,6 +31,17 @@ QUERIES = {
     "hybrid": lambda s: s.search("filmsword3 films3x2", hybrid=True, k=5),
     "diverse": lambda s: s.search("filmsword3", diversity=0.5, k=6),
     "quotas": lambda s: s.search("filmsword3 booksword3", quotas={"films": 2}, k=6),
+    "rules": lambda s: s.search(
+        "filmsword3",
+        k=6,
+        pin=["books-1-1"],
+        ban=["films-3-1"],
+        boost={"price < 25": "+4"},
+        caps={"brand": 2},
+    ),
+    "experiment": lambda s: s.recommend(
+        User(id="u3"), k=5, experiment={"name": "t", "arms": {"a": {}, "b": {"share": 2}}}
+    ),
     "normalised": lambda s: s.search("filmsword3", normalize_scores=True, k=6),
     "range": lambda s: s.search("filmsword3", min_score=0.2, k=100),
     "offset": lambda s: s.search("filmsword3", k=5, offset=7),

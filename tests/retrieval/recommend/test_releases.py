@@ -10,7 +10,7 @@ from functools import partialmethod
 
 import pytest
 
-from isthmus import Space, User
+from isthmus import Experiment, Space, User
 from isthmus.errors import CorruptRelease, InvalidInput, ReleaseRejected, SpaceNotFound
 from isthmus.retrieval.candidates.als import ALS
 from isthmus.retrieval.candidates.generators import CandidateGenerators, default_generators
@@ -35,9 +35,9 @@ USERS = [
 ]
 
 
-def lists(space, users=USERS):
+def lists(space, users=USERS, **options):
     return [
-        [(hit.item_id, hit.score) for hit in space.recommend(user, domain=domain, k=12)]
+        [(hit.item_id, hit.score) for hit in space.recommend(user, domain=domain, k=12, **options)]
         for user in users
         for domain in ("films", "books", None)
     ]
@@ -116,6 +116,30 @@ def test_rankers_are_rolled_back_with_the_release(copied):
     assert lists(space) == second
     space.publish()
     assert lists(space) == second
+
+
+def test_an_arm_of_an_experiment_is_ranked_by_its_release(copied):
+    space, user = copied(), [User(id="u3")]
+    first = lists(space, user)
+    rankers(space)
+    tamper(space, created="later")
+    space.publish()
+    second = lists(space, user)
+    assert second != first
+    for number, expected in ((1, first), (2, second)):
+        test = Experiment(name="t", arms={key: {"release": number} for key in "ab"})
+        assert lists(space, user, experiment=test) == expected
+    assert lists(space, user) == second
+
+
+def test_rules_of_a_ranker_and_what_it_explains(copied):
+    space, user = copied(), User(id="u3")
+    plain = [hit.item_id for hit in space.recommend(user, domain="films", k=8)]
+    rules = {"pin": [plain[5]], "boost": {f"item_id = '{plain[6]}'": "+6"}, "ban": [plain[1]]}
+    hits = space.recommend(user, domain="films", k=5, explain=True, **rules)
+    assert [hit.item_id for hit in hits] == [plain[at] for at in (5, 6, 0, 2, 3)]
+    assert [hit.rule for hit in hits] == ["pinned", "boosted", None, None, None]
+    assert [hit.explanation is None for hit in hits] == [True] + [False] * 4
 
 
 def test_a_newer_training_can_be_left_out(copied):
