@@ -119,7 +119,7 @@ def share_estimate(
     Examples
     --------
     >>> share_estimate(np.full(100, 10), np.full(100, 10))
-    Estimate(value=1.0, low=0.9630064942979144, high=1.0)
+    Estimate(value=1.0, low=0.9630065017930143, high=1.0)
     """
     n, total = len(hits), int(trials.sum())
     if total == 0:

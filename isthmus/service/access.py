@@ -19,7 +19,7 @@ from isthmus.ids import to_id
 from isthmus.index.catalog.filters.syntax import parse
 from isthmus.operations.events import parse_events
 from isthmus.retrieval.recommend.users import User
-from isthmus.retrieval.search.results import Groups, Hits
+from isthmus.retrieval.search.results import Groups, Hit, Hits
 from isthmus.schema import DOMAIN, ITEM_ID
 from isthmus.service.keys import Key
 from isthmus.space import Space
@@ -191,8 +191,7 @@ def _within(reach: Reach, user: User) -> User:
 def _visible_hits(reach: Reach, hits: Hits) -> Hits:
     """Leave out what a scenario of the space pins beyond reach, and notes, which may name it."""
     visible = reach.visible(hit.item_id for hit in hits)
-    kept = [hit for hit in hits if hit.item_id in visible]
-    return Hits(kept, (), hits.cursor, hits.release)
+    return _with(hits, [hit for hit in hits if hit.item_id in visible], ())
 
 
 def _without_hidden_reasons(reach: Reach, hits: Hits) -> Hits:
@@ -212,7 +211,14 @@ def _without_hidden_reasons(reach: Reach, hits: Hits) -> Hits:
         )
         for hit in hits
     ]
-    return Hits(shown, hits.notes, hits.cursor, hits.release)
+    return _with(hits, shown, hits.notes)
+
+
+def _with(hits: Hits, kept: list[Hit], notes: Iterable[str]) -> Hits:
+    """Return the same answer with other hits and notes."""
+    answer = Hits(kept, notes, hits.cursor, hits.release)
+    answer.recommendation_id, answer.arm = hits.recommendation_id, hits.arm
+    return answer
 
 
 def _of_items(reach: Reach, arguments: Arguments) -> Arguments:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from isthmus.encoders.stack import NamedVector, describe_difference
 from isthmus.errors import FingerprintMismatch
+from isthmus.forking import renew_lock
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.gpu import choose_devices, place_segment
 from isthmus.index.ann.segment import Segment, has_vector, join_segments, segment_of
@@ -111,6 +113,8 @@ class LiveView:
         if device not in ("auto", "cpu"):
             self._devices()  # an absent GPU is refused at once
         self._seen: _Seen | None = None
+        self._lock = threading.Lock()
+        renew_lock(self)
 
     def now(self) -> View:
         """Return the current view; costs some 5 µs where nothing changed.
@@ -134,6 +138,13 @@ class LiveView:
 
     def _now(self) -> View:
         self._settings.require()
+        seen = self._seen
+        if seen is not None and self._is_current(seen):
+            return seen.view
+        with self._lock:  # of several threads, one makes the view
+            return self._made()
+
+    def _made(self) -> View:
         seen, stamp = self._seen, self._releases.current_stamp()
         if seen is None or seen.release != stamp:
             release = self._open_release()  # before the snapshot, which must not be older
@@ -146,7 +157,9 @@ class LiveView:
 
     def is_current(self) -> bool:
         """Return whether the next query finds its view made, some 5 µs."""
-        seen = self._seen
+        return self._is_current(self._seen)
+
+    def _is_current(self, seen: _Seen | None) -> bool:
         return (
             seen is not None
             and seen.release == self._releases.current_stamp()

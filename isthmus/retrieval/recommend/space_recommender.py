@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 
 from isthmus.data.interactions.ratings import latest_ratings, value_by_item
 from isthmus.errors import InvalidInput, ItemNotFound, command_in
+from isthmus.forking import renew_lock
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Release, Releases
@@ -100,6 +102,8 @@ class SpaceRecommender:
         self._space = space
         self._scenarios = Scenarios(space.path)
         self._served: tuple[View, Release | None, Serving | None] | None = None
+        self._lock = threading.Lock()
+        renew_lock(self)
         self._former: dict[int, tuple[View, Serving]] = {}
         self._new_items = CountedItems(space.interactions)
         self._recommendation_log: RecommendationLog | None = None
@@ -351,6 +355,13 @@ class SpaceRecommender:
         """
         if number is not None and number != view.release_number:
             return self._serving_of(view, number)
+        known = self._served
+        if known is not None and known[0] is view:
+            return known[2]
+        with self._lock:  # of several threads, one joins them
+            return self._joined(view)
+
+    def _joined(self, view: View) -> Serving | None:
         known = self._served
         if known is None or known[0] is not view:
             # The release itself, and not its number: another space may have one of the same.

@@ -17,9 +17,9 @@ def test_attributes_propose_candidates_to_a_user_of_whom_nothing_else_is_known(t
     reader = Space.open(space.path)
     view = reader.opened.view()
     serving = reader._recommender.serving(view)
-    users = reader._recommender._with_stored(
-        view, [User(id="new"), User(id="new", attributes={"taste": "t5"}), User(id="nobody")]
-    )
+    asked = [User(id="new"), User(id="new", attributes={"taste": "t5"}), User(id="nobody")]
+    events = reader._recommender._stored_events(asked)
+    users = reader._recommender._with_stored(view, asked, events)
     histories = serving.histories(users, [None] * len(users))
     ranked = serving.rank(histories, "books", serving.allowed("books", None))
     ids = np.array(serving.data.item_ids)
