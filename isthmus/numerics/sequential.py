@@ -59,8 +59,8 @@ class ArmSums(NamedTuple):
 
         Examples
         --------
-        >>> ArmSums.of(np.array([1.0, 0, 0]), np.array([10.0, 20, 0])).rate
-        0.03333333333333333
+        >>> float(ArmSums.of(np.array([1.0, 0, 0]), np.array([10.0, 15, 0])).rate)
+        0.04
         """
         return cls(
             (places > 0).sum(axis=-1).astype(np.float64),
