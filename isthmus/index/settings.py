@@ -437,7 +437,9 @@ class SpaceSettings(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise InvalidInput(f"{path} is invalid: {_first_problem(error)}") from error
+            raise InvalidInput(
+                f"{path} is invalid: {_first_problem(error)}; correct it or {_copy_remedy(folder)}"
+            ) from error
 
 
 def _copy_remedy(folder: Path) -> str:

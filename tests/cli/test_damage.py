@@ -10,10 +10,12 @@ import pytest
 
 from isthmus import Space
 from isthmus.encoders.training.settings import AlignmentSettings
+from isthmus.errors import IsthmusError
+from isthmus.index.settings import SpaceSettings
 from tests.cli.test_train import QUICK
 from tests.damage.damages import flip
 from tests.retrieval.recommend.worlds import name
-from tests.toy import COLOURS, ToyEncoder, item, picture
+from tests.toy import COLOURS, ToyEncoder, item, picture, text_encoder
 
 ITEMS = [{"item_id": f"a{n}", "title": f"red word{n}"} for n in range(6)]
 EVENTS = [("u", "a1"), ("u", "a2"), ("v", "a3")]
@@ -222,3 +224,18 @@ def test_verify_names_what_is_lost_and_exits_with_one(shop, run, run_json):
     assert failed.returncode == 1
     assert "is damaged; lost: 6 items (a0, a1, a2, a3, a4, ...); mend it with:" in failed.stdout
     assert failed.stdout.splitlines()[-1].endswith(": 1 damaged")
+
+
+def test_every_flipped_byte_of_the_settings_is_read_or_has_a_remedy(tmp_path):
+    Space.create(tmp_path / "shop", encoder=text_encoder())
+    file = tmp_path / "shop" / "space.toml"
+    content, messages = file.read_bytes(), []
+    for place, byte in enumerate(content):
+        file.write_bytes(content[:place] + bytes([byte ^ 1]) + content[place + 1 :])
+        try:
+            SpaceSettings.read(tmp_path / "shop")
+        except IsthmusError as error:
+            messages.append(str(error))
+    remedies = ("isthmus verify --repair --space", "isthmus create --space")
+    assert len(messages) > len(content) / 2
+    assert [said for said in messages if not any(words in said for words in remedies)] == []
