@@ -121,6 +121,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         self._domain_of: DomainOf | None = None
         self._update = mapping.update
         self.types: dict[str, dict[str, pa.DataType]] = {}
+        self._mixed: set[tuple[str, str]] = set()
         self._known: Mapping[str, Types] = {}
         self._time_unit = options.time_unit
 
@@ -338,6 +339,7 @@ class ItemReader(TableReader[ResolvedMapping]):
                         counts.add(values, spelled=name in source.spelled)
                 start += len(chunk)
         self.types, self.notes = {}, list(self._source_notes)
+        self._mixed = {key for key, counts in inferred.items() if counts.is_mixed}
         for (domain, name), counts in inferred.items():
             known = self._known.get(domain, {}).get(name)
             type_ = counts.type(known)
@@ -372,9 +374,12 @@ class ItemReader(TableReader[ResolvedMapping]):
             for name in names:
                 values = part[name]
                 if name in types:
-                    is_text = name in mapping.text_columns or name in known
+                    spells = name in known and (domain, name) not in self._mixed
                     _, misfits = convert(
-                        values, types[name], time_unit=self._time_unit, spell=is_text
+                        values,
+                        types[name],
+                        time_unit=self._time_unit,
+                        spell=spells or name in mapping.text_columns,
                     )
                     remedy = (
                         CastRemedy(self._space, domain, name, types[name], values)

@@ -125,6 +125,11 @@ class TypeInference:
         if pa.types.is_timestamp(type_) and type_.tz and type_.tz not in self._zones:
             self._zones.append(type_.tz)
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the values have types of their own that do not meet."""
+        return len(self._typed) > 1
+
     def type(self, declared: pa.DataType | None = None) -> pa.DataType | None:
         """Return the type of the attribute; None where there is no value that has one.
 

@@ -137,3 +137,22 @@ def test_the_strategy_reaches_every_route_and_type():
     table = Hostile("arrow", [row], {"a": "small"}, {"a": pa.int8()}, list(row), 4)
     items, problems = read(table)
     assert (items[0]["a"], problems) == (5, {})
+
+
+def test_a_mixed_column_is_refused_by_row_however_often_it_comes(tmp_path):
+    rows = [
+        {"item_id": "a", "domain": "d", "text": "x", "code": "0123"},
+        {"item_id": "b", "domain": "d", "text": "x", "code": 0},
+        {"item_id": "c", "domain": "d", "text": "x", "code": "7"},
+    ]
+    space = Space.create(tmp_path / "s", text_encoder(dim=8))
+    for _ in range(2):
+        report = space.upsert(rows, skip_invalid=True)
+        assert (report.invalid, [problem.split(":")[0] for problem in report.problems]) == (
+            1,
+            ["row 1"],
+        )
+    assert sorted(space.ids()) == ["a", "c"]
+    # A column of whole numbers alone is their decimal text, where the attribute is text.
+    space.upsert([{"item_id": "b", "domain": "d", "text": "x", "code": 0}])
+    assert space.get("b")["attributes"] == {"code": "0"}
