@@ -93,6 +93,10 @@ def build(path: Path) -> None:
     space.align(settings=AlignmentSettings(dim=6, epochs=1))
     space.train(settings=BRIEF)
     space.publish()
+    space.set_scenario("home", caps={"taste": 2})
+    for user in range(3):
+        space.recommend(User(id=f"u{user}"), k=5, log=True)
+    assert len(space.recommendations()) == 3
     space.learn_fusion(label="taste")
     precompute_by(space.opened, ToyRecords())
     space.index_text()
@@ -122,6 +126,7 @@ READS: dict[str, Callable[[Space], Any]] = {
     "recommend": lambda space: [
         (hit.item_id, round(hit.score, 4)) for hit in space.recommend(User(id="u3"), k=5)
     ],
+    "logged recommendations": lambda space: space.recommendations().to_pylist(),
     "quarantine": lambda space: [(r["item_id"], r["reason"]) for r in space.quarantine()],
     "weights": lambda space: space.weights,
     "release": lambda space: space.current_release,
