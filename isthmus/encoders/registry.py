@@ -395,7 +395,14 @@ def resolve_encoders(
         return {modality: loaded[source] for modality, source in sources.items()}
     if isinstance(encoder, str):
         return load_encoders(encoder, device=device, precision=precision)
-    return _by_modality(encoder) if isinstance(encoder, Encoder) else dict(encoder)
+    if isinstance(encoder, Encoder):
+        return _by_modality(encoder)
+    if not isinstance(encoder, Mapping):
+        raise InvalidInput(
+            f"an encoder is a spec such as 'local', an Encoder, or a mapping of modalities to "
+            f"encoders; {type(encoder).__name__} is none of them"
+        )
+    return dict(encoder)
 
 
 def _with_options(source: Any, options: Mapping[str, str]) -> str:

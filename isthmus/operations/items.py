@@ -99,7 +99,7 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
 
 def _encoders_of(request: CreateRequest) -> dict[Modality, Encoder]:
     by_modality = (request.text_encoder, request.image_encoder, request.audio_encoder)
-    if request.encoder == NO_ENCODER and not any(by_modality):
+    if request.encoder in (None, NO_ENCODER) and not any(by_modality):
         return {}
     return resolve_encoders(
         request.encoder,

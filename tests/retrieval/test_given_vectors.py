@@ -394,3 +394,15 @@ class TestExport:
         bare.delete(["a"])
         bare.compact(keep_days=0)
         assert reader.read_all()["item_id"].to_pylist() == IDS
+
+
+def test_no_encoder_is_none_and_what_is_no_encoder_is_refused_by_its_type(tmp_path):
+    dims = {"embedding": 4}
+    spaces = [
+        Space.create(tmp_path / str(encoder), encoder=encoder, vectors=dims)
+        for encoder in (None, "none")
+    ]
+    assert spaces[0].fingerprint == spaces[1].fingerprint
+    with pytest.raises(InvalidInput, match=r"an encoder is a spec .*; int is none of them"):
+        Space.create(tmp_path / "wrong", encoder=5)
+    assert not (tmp_path / "wrong").exists()
