@@ -353,6 +353,9 @@ def test_rollback_moves_current_and_keeps_the_items(filled):
     assert filled.rollback(2) == 2
     with pytest.raises(ReleaseNotFound, match=r"no release 9 in .*; there are: 1, 2"):
         filled.rollback(9)
+    for number in (0, -1, 2**63, 10**400):
+        with pytest.raises(ReleaseNotFound, match="no release"):
+            filled.rollback(number)
     filled.rollback(1)
     with pytest.raises(ReleaseNotFound, match="no accepted release before"):
         filled.rollback()

@@ -38,6 +38,7 @@ from isthmus.schema import (
 )
 
 BUILDING = ".building-"
+MAX_NUMBER = 2**62  # that a lease can be of
 NEVER_CURRENT = ".never-current"  # in a release that was accepted, until it is made current
 MAX_TRIES = 100  # to open the current release while another process publishes all the time
 
@@ -197,12 +198,13 @@ class Releases:
         CorruptRelease
             If its manifest is damaged.
         """
-        hold(self._folder, number)
-        try:
-            return Release(self.folder_of(number))
-        except CorruptRelease:
-            if number in self.numbers():
-                raise
+        if 0 < number <= MAX_NUMBER:
+            hold(self._folder, number)
+            try:
+                return Release(self.folder_of(number))
+            except CorruptRelease:
+                if number in self.numbers():
+                    raise
         available = ", ".join(map(str, self.numbers())) or "none"
         raise ReleaseNotFound(f"no release {number} in {self._space}; there are: {available}")
 
