@@ -15,7 +15,9 @@ from isthmus.api.answers import RESULTS_OF_JOBS
 from isthmus.api.problems import error_of
 from isthmus.client.wire import Call, bind, make_call, read_answer
 from isthmus.errors import ServiceError, UnsupportedOperation
+from isthmus.evaluation.request import EvaluateRequest, EvaluationPlan
 from isthmus.ids import is_single, to_ids
+from isthmus.requests import values_of
 from isthmus.space import Space
 
 if TYPE_CHECKING:
@@ -175,6 +177,8 @@ class RemoteSpace(_Connection):
     rollback = verb(Space.rollback)
     publish = verb(Space.publish)
     train = verb(Space.train)
+    monitor = verb(Space.monitor)
+    map = verb(Space.map)
 
     @wraps(Space.get)
     def get(self, item_id: Any) -> Any:  # noqa: D102
@@ -213,6 +217,19 @@ class RemoteSpace(_Connection):
     def delete_users(self, user_ids: Any) -> int:  # noqa: D102
         ids = to_ids(user_ids, "user id")
         return sum(self._carry_out("delete_users", {"user_ids": one}) for one in ids)
+
+    @wraps(Space.evaluate)
+    def evaluate(  # noqa: D102
+        self,
+        plan: EvaluationPlan | None = None,
+        *,
+        systems: Any = None,
+        out: Any = None,
+        progress: bool = False,  # noqa: ARG002
+    ) -> Any:
+        if systems or out is not None:
+            raise UnsupportedOperation("systems and out are not offered over HTTP; leave them out")
+        return self._carry_out("evaluate", _plan_arguments(plan))
 
     @property
     def current_release(self) -> int | None:
@@ -289,6 +306,7 @@ class AsyncRemoteSpace(_Connection):
     forget_user = async_verb(Space.forget_user)
     add_users = async_verb(Space.add_users)
     quarantine = async_verb(Space.quarantine)
+    map = async_verb(Space.map)
     releases = async_verb(Space.releases)
     rollback = async_verb(Space.rollback)
 
@@ -302,7 +320,18 @@ class AsyncRemoteSpace(_Connection):
 def _result_of_job(name: str, job: dict[str, Any]) -> Any:
     if job["state"] == "failed":
         raise error_of(job["problem"])
-    return RESULTS_OF_JOBS[name](job["result"])
+    return RESULTS_OF_JOBS[name].read(job["result"])
+
+
+def _plan_arguments(plan: EvaluationPlan | None) -> dict[str, Any]:
+    """Return what a plan says beside the defaults, as far as it goes over HTTP."""
+    default = EvaluationPlan()
+    values = {} if plan is None else values_of(plan, EvaluationPlan)
+    given = {name: value for name, value in values.items() if value != getattr(default, name)}
+    for name in given:
+        if name not in EvaluateRequest.model_fields:
+            raise UnsupportedOperation(f"{name} is not offered over HTTP; leave it out")
+    return given
 
 
 def _some_users(user_id: Any) -> list[str]:

@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from isthmus.errors import InvalidInput
-from isthmus.requests import Names, validated_settings
+from isthmus.requests import Names, Request, fields_of, validated_settings
 
 PROTOCOLS: Final = (
     "cold",
@@ -128,3 +128,15 @@ def available_baselines() -> tuple[str, ...]:
     from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
 
     return (*default_grids(content=True), *rating_grids())
+
+
+# What a service takes of a plan: nothing that names files of its machine, or is for experiments.
+EvaluateRequest: type[Request] = create_model(
+    "EvaluateRequest",
+    __base__=Request,
+    **{
+        name: (field.annotation, field)
+        for name, field in fields_of(EvaluationPlan).items()
+        if name not in (*EvaluationPlan.PYTHON_ONLY, "folders")
+    },
+)
