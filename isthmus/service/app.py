@@ -189,7 +189,7 @@ class Measured:
         """Answer with the metrics."""
         key = self._pipeline.key_of(scope, headers_of(scope))
         scope[EXCHANGE].key = key
-        if key.spaces is not None or key.is_bound or not key.allows("read"):
+        if not key.may_measure:
             raise AccessDenied("metrics are for keys with the scope read that are bound to nothing")
         text = await asyncio.to_thread(lambda: self._metrics.text() + self._of_spaces.text())
         await Response(text, headers={"content-type": METRICS_TYPE})(scope, receive, send)

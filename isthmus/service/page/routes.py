@@ -25,7 +25,16 @@ from isthmus.errors import AccessDenied, InvalidKey, IsthmusError, UnknownRoute
 from isthmus.service.inputs import ClientGone, Headers, headers_of
 from isthmus.service.keys import ANYBODY, Key
 from isthmus.service.page.rendering import ROOT, STATIC
-from isthmus.service.page.views import item, quarantine, recommend, releases, search
+from isthmus.service.page.views import (
+    evaluation,
+    item,
+    monitoring,
+    quarantine,
+    recommend,
+    releases,
+    search,
+)
+from isthmus.service.page.views import map as space_map
 from isthmus.service.page.visit import Visit, page_address
 from isthmus.service.pipeline import EXCHANGE, Pipeline
 
@@ -44,7 +53,7 @@ SECURITY: Final = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
-STATIC_FILES: Final = ("page.css", "page.js", "htmx.min.js", "icon.svg")
+STATIC_FILES: Final = ("page.css", "page.js", "map.js", "htmx.min.js", "icon.svg")
 
 View = Callable[[Visit], Awaitable[Response]]
 Show = Callable[[Request, Key], Awaitable[Response]]
@@ -76,6 +85,12 @@ PAGES: Final[Sequence[Page]] = (
     Page("item", item.show),
     Page("recommend", recommend.show),
     Page("recommend/click", recommend.click, ("POST",)),
+    Page("map", space_map.show),
+    Page("map/card", space_map.card),
+    Page("monitoring", monitoring.show),
+    Page("monitoring", monitoring.measure, ("POST",)),
+    Page("evaluation", evaluation.show),
+    Page("evaluation", evaluation.start, ("POST",)),
     Page("releases", releases.show),
     Page("releases/roll-back", releases.roll_back, ("POST",)),
     Page("releases/start", releases.start, ("POST",)),

@@ -51,8 +51,11 @@ class Tab:
 TABS: Final = (
     Tab("search", "Search", "search"),
     Tab("recommend", "Recommend", "recommend"),
+    Tab("map", "Map", "map"),
     Tab("releases", "Releases", "releases"),
+    Tab("monitoring", "Monitoring", "monitor"),
     Tab("quarantine", "Quarantine", "quarantine"),
+    Tab("evaluation", "Evaluation", "evaluate"),
 )
 
 
