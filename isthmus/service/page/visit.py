@@ -166,7 +166,7 @@ class Visit:
         """Return the answer that leads to another page after a post."""
         return RedirectResponse(self.address(page, **fields), 303)
 
-    def show(self, template: str, status: int = 200, **values: Any) -> Response:
+    def show(self, template: str, status: int = 200, /, **values: Any) -> Response:
         """Return a page."""
         return HTMLResponse(
             environment().get_template(template).render(visit=self, **values), status
