@@ -259,7 +259,6 @@ class _ExampleMaker:
             n_relevant=np.bincount(episodes.owners, minlength=len(pool)),
         )
 
-
     def _pool(self, generators: CandidateGenerators, episodes: Episodes) -> CandidatePool:
         """Return the candidates of users; what goes wrong is said of the generator that does it."""
         data, histories = self.data, episodes.histories

@@ -20,7 +20,6 @@ from tests.retrieval.recommend.worlds import BRIEF, FEW, checkerboard, name, tas
 from tests.retrieval.recommend.worlds import board as deeds
 from tests.toy import item, text_encoder
 
-
 INTERACTIONS = 64 * 8
 
 
