@@ -121,7 +121,7 @@ class Pipeline:
             try:
                 document = self._document(exchange, typed)
             finally:
-                self.slots.give_back(key)
+                self.slots.release(key)
         else:
             document = await self._in_thread(lambda: self._document(exchange, typed), key)
         exchange.status = 202 if operation.job else 200
@@ -213,9 +213,9 @@ class Pipeline:
         try:
             running = loop.run_in_executor(self._threads, work)
         except BaseException:
-            self.slots.give_back(key)
+            self.slots.release(key)
             raise
-        running.add_done_callback(lambda _: self.slots.give_back(key))
+        running.add_done_callback(lambda _: self.slots.release(key))
         done, _ = await asyncio.wait([running], timeout=self.settings.limits.timeout_s)
         if done:
             return running.result()

@@ -40,6 +40,11 @@ class Shown:
         return sum(file.bytes for file in self.manifest.files.values())
 
     @property
+    def brings(self) -> list[str]:
+        """What it has beside indexes, such as a recommender."""
+        return list(dict.fromkeys(name.partition("/")[0] for name in self.manifest.attached))
+
+    @property
     def promises(self) -> dict[str, float]:
         """Smallest recall that the plan of each named vector measured for the chosen recipe."""
         return {
