@@ -61,6 +61,8 @@ COMMANDS = (
     search.duplicates,
     recommend.recommend,
     recommend.recommend_file,
+    recommend.recommend_rows,
+    recommend.recommend_users,
     recommend.recommendations,
     recommend.events,
     recommend.predict_ratings,
