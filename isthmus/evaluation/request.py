@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import Field, create_model, model_validator
 
@@ -130,13 +130,10 @@ def available_baselines() -> tuple[str, ...]:
     return (*default_grids(content=True), *rating_grids())
 
 
+_SERVED: Final[dict[str, Any]] = {
+    name: (field.annotation, field)
+    for name, field in fields_of(EvaluationPlan).items()
+    if name not in (*EvaluationPlan.PYTHON_ONLY, "folders")
+}
 # What a service takes of a plan: nothing that names files of its machine, or is for experiments.
-EvaluateRequest: type[Request] = create_model(
-    "EvaluateRequest",
-    __base__=Request,
-    **{
-        name: (field.annotation, field)
-        for name, field in fields_of(EvaluationPlan).items()
-        if name not in (*EvaluationPlan.PYTHON_ONLY, "folders")
-    },
-)
+EvaluateRequest: type[Request] = create_model("EvaluateRequest", __base__=Request, **_SERVED)

@@ -196,7 +196,8 @@ async def _parsed(headers: Mapping[str, str], body: bytes) -> FormData:
     try:
         if kind == FORM:
             text = body.decode("ascii")
-            return FormData(parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS))
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS)
+            return FormData([*pairs])
         if kind == MULTIPART:
 
             async def chunks() -> AsyncIterator[bytes]:

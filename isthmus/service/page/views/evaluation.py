@@ -139,5 +139,8 @@ def _bar(
     comparison = compared.get(system.name)
     if found is None:
         return SystemBar(system, None, None, None, 0.0, 0.0, 0.0, is_own, comparison)
-    at = [round(max(value, 0.0) / end * WIDTH, 2) for value in (found.value, found.low, found.high)]
-    return SystemBar(system, found.value, found.low, found.high, *at, is_own, comparison)
+    width, low, high = (
+        round(max(value, 0.0) / end * WIDTH, 2) for value in (found.value, found.low, found.high)
+    )
+    values = found.value, found.low, found.high
+    return SystemBar(system, *values, width, low, high, is_own, comparison)
