@@ -80,7 +80,7 @@ def test_a_list_says_how_it_moved_since_the_one_before(app):
 
 def test_items_for_a_history_are_found_added_and_removed(app):
     found = seen(app, "recommend", find="filmsword4 films4x0")
-    add = [e for e in found.all("button", name="history")]
+    add = found.all("button", name="history")
     assert add[0].attributes["value"] == "films-4-0"
     with_it = seen(app, "recommend", find="filmsword4 films4x0", history="films-4-0")
     assert "films-4-0" not in [e.attributes["value"] for e in with_it.all("button", name="history")]
