@@ -45,7 +45,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
 ):
     visitor = visit(size=size, scheme=scheme)
     visitor.go(PAGES[name])
-    if name == "recommend":
+    if name == "recommend":  # the reasons come after the list
         visitor.page.locator(".why summary").first.click()
     assert violations(visitor.page) == []
     width = visitor.page.evaluate("document.documentElement.scrollWidth")

@@ -43,7 +43,11 @@ def done(space: Path, operation: str, **arguments: Any) -> None:
 
 def test_the_list_of_a_user_is_that_of_the_operation_and_says_why(app, shop):
     user = User(["films-1-1"], clicks=["books-2-2"])
-    document = seen(app, "recommend", history="films-1-1", clicks="books-2-2", domain="films")
+    fields = {"history": "films-1-1", "clicks": "books-2-2", "domain": "films"}
+    plain = seen(app, "recommend", **fields)
+    assert not plain.all("table", class_="bars")
+    document = seen(app, plain.one("section", id="list").attributes["hx-get"])
+    assert listed(plain) == listed(document)
     hits = toy_space(shop).recommend(user, domain="films", k=12, attributes=True, explain=True)
     assert listed(document) == [hit.title for hit in hits]
     chosen = {
