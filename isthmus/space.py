@@ -61,6 +61,8 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    RecommendRowsRequest,
+    RecommendUsersRequest,
     ScenarioRequest,
     SourceDomainsRequest,
     TrainRequest,
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
     from isthmus.operations.verify import VerifyReport
     from isthmus.retrieval.recommend.experiments import Experiment
     from isthmus.retrieval.recommend.recommendation_log import RecommendationLog
+    from isthmus.retrieval.recommend.rows import Rows
     from isthmus.retrieval.recommend.settings import RecommenderSettings
     from isthmus.retrieval.recommend.space_recommender import SpaceRecommender
     from isthmus.retrieval.recommend.store import Description
@@ -1386,6 +1389,69 @@ class Space:
         """
         request = RecommendBatchRequest.of(locals())
         return self._recommender.recommend_batch(request, progress=progress)
+
+    def recommend_rows(
+        self,
+        user: User,
+        *,
+        k: int = 10,
+        n_rows: int = 8,
+        because: int = 2,
+        categories: int = 2,
+        by: str | None = None,
+        domain: Names | None = None,
+        where: str | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
+        attributes: bool = False,
+    ) -> Rows:
+        """Recommend several titled rows of k items to a user, as for a page; no item comes twice.
+
+        The rows are, in this order: the list of `recommend`; items that go with each of the last
+        liked items of the history; values of an attribute that the user's list has most of; items
+        that came since the training (or the release); popular items. An item stands in the first
+        row that has it, and a row of its own topic with less than half of its places filled is
+        left out. The arguments that `recommend` has too hold in every personal row; pinned items
+        come once, and the row of popular items follows `domain`, `where` and `ban` alone. See
+        `RecommendRowsRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If an argument is not valid.
+
+        Examples
+        --------
+        ``[(row.title, len(row.hits)) for row in space.recommend_rows(User(id="ann"), k=6)]``
+        """
+        return self._recommender.recommend_rows(RecommendRowsRequest.of(locals()))
+
+    def recommend_users(self, item_id: IdLike, *, k: int = 10) -> list[dict[str, Any]]:
+        """Return the users to tell about an item, with ``rank`` and ``score``.
+
+        The users whose stored interactions hold most of what goes with the item, in any domain;
+        users who have an interaction with the item are left out. What goes with it is learned
+        from interactions, or by content where there is no trained recommender. Scores compare the
+        users of one item. See `RecommendUsersRequest`.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item.
+
+        Examples
+        --------
+        ``[row["user_id"] for row in space.recommend_users("film-1", k=100)]``
+        """
+        return self._recommender.recommend_users(RecommendUsersRequest.of(locals()))
 
     def recommend_file(
         self,

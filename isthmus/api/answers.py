@@ -15,6 +15,7 @@ from isthmus.data.interactions.ingest import InteractionReport, UnknownItems
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.releases.manifest import Manifest
 from isthmus.operations.users import UserReport
+from isthmus.retrieval.recommend.rows import Row, Rows
 from isthmus.retrieval.recommend.store import Description
 from isthmus.retrieval.search.results import (
     BatchResults,
@@ -126,6 +127,23 @@ def _read_groups(values: Json) -> Groups:
     return Groups(groups, values["notes"], values[RELEASE])
 
 
+def _write_rows(rows: Rows) -> Json:
+    names = ("kind", "title", "item_id", "attribute", "value")
+    return {
+        "rows": [
+            {**{name: getattr(row, name) for name in names}, "hits": list(map(write_hit, row.hits))}
+            for row in rows
+        ],
+        "notes": list(rows.notes),
+        RELEASE: rows.release,
+    }
+
+
+def _read_rows(values: Json) -> Rows:
+    rows = (Row(**{**row, "hits": tuple(map(read_hit, row["hits"]))}) for row in values["rows"])
+    return Rows(rows, values["notes"], values[RELEASE])
+
+
 def _write_batch(results: BatchResults) -> Json:
     rows = zip(results.item_ids.tolist(), results.scores.tolist(), strict=True)
     results_: list[Json] = []
@@ -189,6 +207,7 @@ _EVENTS: Final = TypeAdapter(EventSummary)
 ANSWERS: Final[Mapping[str, Answer]] = {
     "hits": Answer(_write_hits, _read_hits),
     "groups": Answer(_write_groups, _read_groups),
+    "rows": Answer(_write_rows, _read_rows),
     "batch": Answer(_write_batch, _read_batch),
     "facets": _member("facets"),
     "page": Answer(_write_page, lambda values: ItemPage(values["items"], values["cursor"])),

@@ -29,6 +29,8 @@ from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendBatchRequest,
     RecommendRequest,
+    RecommendRowsRequest,
+    RecommendUsersRequest,
     TrainRequest,
 )
 from isthmus.retrieval.search.request import (
@@ -193,6 +195,21 @@ OPERATIONS: Final[Sequence[Operation]] = (
         omit=("processes",),
         answer="lists",
         example={"users": [USER], "domain": ["films"], "k": 3},
+    ),
+    Operation(
+        *("recommend_rows", "POST", "/recommend/rows", "read"),
+        "Recommend several titled rows of items to a user, no item twice.",
+        request=RecommendRowsRequest,
+        answer="rows",
+        example={"user": USER, "domain": ["films"], "k": 6, "n_rows": 4},
+    ),
+    Operation(
+        *("recommend_users", "POST", "/items/{item_id}/users", "events"),
+        "Return the users to tell about an item.",
+        request=RecommendUsersRequest,
+        in_path=("item_id",),
+        answer="users",
+        example={"k": 100},
     ),
     Operation(
         *("predict_ratings", "POST", "/predict-ratings", "read"),

@@ -16,8 +16,8 @@ COMMANDS: Final = {
     "releases": "publish plan releases rollback compact verify backup backups restore monitor "
     "status",
     "search": "search search-groups facets search-file similar duplicates map",
-    "recommend": "recommend recommend-file recommendations events predict-ratings source-domains "
-    "train evaluate",
+    "recommend": "recommend recommend-file recommend-rows recommend-users recommendations events "
+    "predict-ratings source-domains train evaluate",
     "encoders": "reembed weights set-weights precompute align learn-fusion distill finetune",
     "integrations": "import enrich unenrich profile mcp",
     "service": "serve",

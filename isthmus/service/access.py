@@ -18,6 +18,7 @@ from isthmus.errors import AccessDenied, InvalidInput, ItemNotFound
 from isthmus.ids import to_id
 from isthmus.index.catalog.filters.syntax import parse
 from isthmus.operations.events import parse_events
+from isthmus.retrieval.recommend.rows import Rows
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.results import Groups, Hit, Hits
 from isthmus.schema import DOMAIN, ITEM_ID
@@ -214,6 +215,18 @@ def _without_hidden_reasons(reach: Reach, hits: Hits) -> Hits:
     return _with(hits, shown, hits.notes)
 
 
+def _visible_page(reach: Reach, rows: Rows) -> Rows:
+    """Leave out rows that are because of an item beyond reach, such items, and notes."""
+    named = [row.item_id for row in rows if row.item_id is not None]
+    visible = reach.visible([*named, *(hit.item_id for row in rows for hit in row.hits)])
+    kept = [
+        replace(row, hits=tuple(hit for hit in row.hits if hit.item_id in visible))
+        for row in rows
+        if row.item_id is None or row.item_id in visible
+    ]
+    return Rows([row for row in kept if row.hits], (), rows.release)
+
+
 def _with(hits: Hits, kept: list[Hit], notes: Iterable[str]) -> Hits:
     """Return the same answer with other hits and notes."""
     answer = Hits(kept, notes, hits.cursor, hits.release)
@@ -332,6 +345,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "attributes": Rule(lambda reach, a: {**a, "domain": reach.domains(a.get("domain"))}),
     "status": Rule(_unchanged, _status),
     "recommend": Rule(_recommending, _without_hidden_reasons),
+    "recommend_rows": Rule(_recommending, _visible_page),
+    "recommend_users": WHOLE_SPACE,
     "recommend_batch": Rule(_recommending, _visible_table),
     "predict_ratings": Rule(_of_items),
     "upsert": Rule(_writing),

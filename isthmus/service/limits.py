@@ -62,7 +62,7 @@ class Slots:
         self.taken = 0
 
     def take(self, key: Key) -> None:
-        """Take a place.
+        """Take a place for a request.
 
         Raises
         ------
@@ -81,8 +81,8 @@ class Slots:
         self._of_key[key.id] += 1
         self.taken += 1
 
-    def give_back(self, key: Key) -> None:
-        """Give a place back."""
+    def release(self, key: Key) -> None:
+        """Release a place."""
         self._of_key[key.id] -= 1
         if not self._of_key[key.id]:
             del self._of_key[key.id]

@@ -52,6 +52,23 @@ ANSWERED: Final[Mapping[str, Mapping[str, Schema]]] = {
         },
         "notes": {"type": "array", "items": TEXT},
     },
+    "rows": {
+        "rows": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "kind": {"enum": ["for_you", "because", "category", "new", "popular"]},
+                    "title": TEXT,
+                    "item_id": NULLABLE_TEXT,
+                    "attribute": NULLABLE_TEXT,
+                    "value": {},
+                    "hits": HITS,
+                },
+            },
+        },
+        "notes": {"type": "array", "items": TEXT},
+    },
     "batch": {
         "results": {
             "type": "array",
@@ -110,6 +127,19 @@ EXAMPLES: Final[Mapping[str, Any]] = {
         "cursor": None,
     },
     "groups": {"groups": [{"value": 1998, "hits": []}], "notes": []},
+    "rows": {
+        "rows": [
+            {
+                "kind": "because",
+                "title": "Because you liked A ship in a storm",
+                "item_id": "book-2",
+                "attribute": None,
+                "value": None,
+                "hits": [{"item_id": "film-1", "domain": "films", "score": 0.1, "rank": 1}],
+            }
+        ],
+        "notes": [],
+    },
     "batch": {"results": [{"item_ids": ["film-1"], "scores": [0.72]}], "k": 1},
     "facets": {"facets": {"year": [{"value": 1998, "count": 12}]}},
     "page": {"items": [{"item_id": "film-1", "domain": "films"}], "cursor": None},

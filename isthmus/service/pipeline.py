@@ -117,7 +117,7 @@ class Pipeline:
             try:
                 document = self._carry_out(exchange, typed)
             finally:
-                self.slots.give_back(key)
+                self.slots.release(key)
         else:
             document = await self._in_thread(exchange, key, typed)
         exchange.status = 202 if operation.job else 200
@@ -161,9 +161,9 @@ class Pipeline:
         try:
             work = loop.run_in_executor(self._threads, self._carry_out, exchange, typed)
         except BaseException:
-            self.slots.give_back(key)
+            self.slots.release(key)
             raise
-        work.add_done_callback(lambda _: self.slots.give_back(key))
+        work.add_done_callback(lambda _: self.slots.release(key))
         done, _ = await asyncio.wait([work], timeout=self.settings.limits.timeout_s)
         if done:
             return work.result()

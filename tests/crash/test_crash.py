@@ -50,6 +50,8 @@ READING = {  # `distill` and `finetune` write an encoder into a folder of its ow
     "profile",
     "quarantine",
     "recommend-file",
+    "recommend-rows",
+    "recommend-users",
     "recommendations",
     "releases",
     "restore",

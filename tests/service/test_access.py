@@ -33,6 +33,8 @@ BODIES: dict[str, tuple[Any, Any]] = {
     "status": ("", None),
     "recommend": ({"user": USER}, {"user": USER, "domain": ["books"]}),
     "recommend_batch": ({"users": [{"id": "u1"}]}, {"users": [{"id": "u1"}], "domain": "books"}),
+    "recommend_rows": ({"user": USER}, {"user": USER, "domain": ["books"]}),
+    "recommend_users": (None, OWN),
     "predict_ratings": (
         {"user": USER, "item_ids": [OWN]},
         {"user": USER, "item_ids": [FOREIGN]},

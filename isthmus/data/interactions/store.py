@@ -117,6 +117,15 @@ class InteractionStore:
         self._seconds_spent += time.perf_counter() - start
         return rows
 
+    def of_items(self, item_ids: Sequence[str]) -> pa.Table:
+        """Return user_id, item_id and event of the interactions with some items."""
+        columns = [USER_ID, ITEM_ID, EVENT]
+        dataset = self._latest()
+        if dataset is None or not item_ids:
+            return INTERACTIONS.empty_table().select(columns)
+        predicates = predicates_in(ITEM_ID, list(item_ids))
+        return pa.concat_tables(dataset.to_table(filter=p, columns=columns) for p in predicates)
+
     def table(self, *columns: str) -> pa.Table:
         """Return every interaction, in the order in which they were added.
 

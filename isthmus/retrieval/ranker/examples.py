@@ -15,8 +15,8 @@ from isthmus.numerics.metrics import PerUser, ndcg, recall
 from isthmus.numerics.sparse import concatenate_ranges
 from isthmus.numerics.top_k import top_k
 from isthmus.progress import progress_bar
-from isthmus.retrieval.candidates.generators import CandidateGenerators
-from isthmus.retrieval.candidates.pool import candidate_pool
+from isthmus.retrieval.candidates.generators import CandidateGenerators, GeneratorFailure
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.situations import SITUATIONS
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.cold_start_episodes import Episodes, make_episodes, make_folds
@@ -27,6 +27,7 @@ from isthmus.retrieval.ranker.settings import ExampleSettings
 USERS_PER_CHUNK = 256
 NDCG_CUTOFF = 10
 RECALL_CUTOFF = 200
+NOT_FINITE = "it has scores that are not finite"
 
 ExamplesBySituation = dict[str, "Examples"]
 
@@ -197,6 +198,11 @@ def make_examples(
     -------
     dict of str to Examples
         By situation; situations in which no user can be simulated are left out.
+
+    Raises
+    ------
+    GeneratorFailure
+        If a generator fails in a fold, or has scores that are not finite.
     """
     parts: dict[str, list[Examples]] = {}
     max_users = -(-settings.users // settings.folds)
@@ -240,8 +246,7 @@ class _ExampleMaker:
 
     def _of_episodes(self, episodes: Episodes) -> Examples:
         data, histories = self.data, episodes.histories
-        scorers = self.generators.scorers(data, histories, self.target)
-        pool = candidate_pool(scorers, self.depth, episodes.allowed, histories.seen(len(data)))
+        pool = self._pool(self.generators, episodes)
         inputs = FeatureInputs(data, histories, pool, self.statistics, self.target)
         keys = pool.owners * len(data) + pool.items
         return Examples(
@@ -253,6 +258,24 @@ class _ExampleMaker:
             labels=np.isin(keys, episodes.owners * len(data) + episodes.relevant),
             n_relevant=np.bincount(episodes.owners, minlength=len(pool)),
         )
+
+    def _pool(self, generators: CandidateGenerators, episodes: Episodes) -> CandidatePool:
+        """Return the candidates of users; what goes wrong is said of the generator that does it."""
+        data, histories = self.data, episodes.histories
+        try:
+            scorers = generators.scorers(data, histories, self.target)
+            pool = candidate_pool(scorers, self.depth, episodes.allowed, histories.seen(len(data)))
+        except Exception as error:
+            if len(generators.names) == 1:
+                raise GeneratorFailure.of(generators.names[0], error) from error
+            for generator in generators:
+                self._pool(CandidateGenerators([generator]), episodes)
+            raise
+        finite = np.isfinite(pool.scores).all(axis=1)
+        if not finite.all():
+            name = pool.generators[int(np.argmin(finite))]
+            raise GeneratorFailure(name, NOT_FINITE)
+        return pool
 
 
 def join_examples(parts: Sequence[Examples]) -> Examples:
