@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -170,6 +170,7 @@ def make_examples(
     *,
     columns: Sequence[str] | None = None,
     ignored: Mask | None = None,
+    situations: Collection[str] = SITUATIONS,
     show: bool = False,
 ) -> ExamplesBySituation:
     """Make examples of the users of a domain in every situation, by cross-fitting.
@@ -191,6 +192,8 @@ def make_examples(
         Names of the features; by default all.
     ignored : numpy.ndarray, optional
         bool, shape (n_items,): items that no history shows.
+    situations : collection of str
+        The situations that are simulated; by default all.
     show : bool
         Whether to show progress bars.
 
@@ -212,11 +215,10 @@ def make_examples(
         generators, statistics = fitted(visible)
         names = feature_columns(generators.names) if columns is None else columns
         maker = _ExampleMaker(visible, generators, statistics, target, tuple(names), settings.depth)
-        episodes = list(
-            make_episodes(
-                data, fold, target, settings.seed + number, max_users=max_users, ignored=ignored
-            )
+        simulated = make_episodes(
+            data, fold, target, settings.seed + number, max_users=max_users, ignored=ignored
         )
+        episodes = [some for some in simulated if some.situation in situations]
         total = sum(len(some.users) for some in episodes)
         with progress_bar("making examples", total, show=show) as advance:
             for some in episodes:

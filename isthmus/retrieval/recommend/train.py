@@ -18,9 +18,11 @@ from isthmus.numerics.memory import release_memory
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import CandidateGenerators, GeneratorFailure
+from isthmus.retrieval.candidates.situations import CROSS_DOMAIN, SITUATIONS
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.tuning import GeneratorTuning, tune_generators
 from isthmus.retrieval.candidates.user_histories import UserHistories
+from isthmus.retrieval.ranker.divided_domain import divided_examples, shares_too_few_users
 from isthmus.retrieval.ranker.examples import NOT_FINITE, ExamplesBySituation, make_examples
 from isthmus.retrieval.ranker.features import feature_columns
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
@@ -447,13 +449,21 @@ class _RankerTraining:
             with stages.timed("item statistics"):
                 return generators, ItemStatistics().fit(visible)
 
+        code, settings = self.data.domain_code(target), self.settings.examples
         with stages.timed("examples"):
-            return make_examples(
+            examples = make_examples(
                 self.data,
                 fitted,
-                self.data.domain_code(target),
-                replace(self.settings.examples, folds=folds),
+                code,
+                replace(settings, folds=folds),
                 columns=columns,
                 ignored=np.isin(self.data.domains, codes),
                 show=self.show,
             )
+            if shares_too_few_users(self.data, code):
+                divided = divided_examples(
+                    self.data, fitted, code, settings, columns=columns, show=self.show
+                )
+                if divided is not None:
+                    examples[CROSS_DOMAIN] = divided
+            return {name: examples[name] for name in SITUATIONS if name in examples}
