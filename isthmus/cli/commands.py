@@ -67,7 +67,7 @@ def build_app(only: str | None = None) -> typer.Typer:
 def _add_command(app: typer.Typer, name: str) -> None:
     command = HIDDEN.get(name, name)
     function = FUNCTIONS.get(command, command.replace("-", "_"))
-    kind = {"cls": SeveralValues} if command in WITH_SEVERAL_VALUES else {}
+    kind: dict[str, Any] = {"cls": SeveralValues} if command in WITH_SEVERAL_VALUES else {}
     decorate = app.command(name=name, hidden=name in HIDDEN, **kind)
     decorate(getattr(_module(MODULES[command]), function))
 
