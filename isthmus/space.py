@@ -1045,9 +1045,10 @@ class Space:
         where: str | None = None,
         vector_name: str | None = None,
         limit: int = 5_000,
+        layout: Literal["umap", "components"] = "umap",
         seed: int = 0,
     ) -> SpaceMap:
-        """Lay the contents of items out on a plane, similar ones close together (UMAP).
+        """Lay the contents of items out on a plane, similar ones close together.
 
         Each text, image and audio of an item is a point of its own; nothing is encoded. See
         `MapRequest`.
@@ -1059,7 +1060,7 @@ class Space:
         InvalidFilter
             If `where` is refused.
         MissingDependency
-            If umap-learn is not installed (extra ``map``).
+            If umap-learn is not installed (extra ``map``), and the layout is that of UMAP.
 
         Examples
         --------
@@ -1068,7 +1069,7 @@ class Space:
         request, view = MapRequest.of(locals()), self.opened.view()
         selected = view.select(request.domains, request.where)
         contents = ContentVectors(self.path, self.settings)
-        return map_space(view, contents, selected, request.vector_name, request.limit, request.seed)
+        return map_space(view, contents, selected, request)
 
     # ---- Interactions
 

@@ -16,11 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from isthmus.api.answers import RESULTS_OF_JOBS
 from isthmus.api.operations import BY_NAME, Operation
 from isthmus.api.problems import internal_problem, problem_of
 from isthmus.api.values import dump
 from isthmus.durable import make_folder, write_atomically
 from isthmus.errors import Busy, IsthmusError, UnknownRoute
+from isthmus.evaluation.request import EvaluationPlan
 from isthmus.service.spaces import ServedSpace
 from isthmus.space import Space
 
@@ -92,8 +94,11 @@ def run(folder: Path, job_id: str) -> None:
     path = folder.parent.parent
     names = {str(path): job["space"]}
     try:
-        result = getattr(Space.open(path), BY_NAME[job["operation"]].name)(**job["arguments"])
-        job |= {"state": DONE, "result": result.model_dump(mode="json")}
+        name, arguments = BY_NAME[job["operation"]].name, job["arguments"]
+        if name == "evaluate":
+            arguments = {"plan": EvaluationPlan(**arguments)}
+        result = getattr(Space.open(path), name)(**arguments)
+        job |= {"state": DONE, "result": RESULTS_OF_JOBS[name].write(result)}
     except IsthmusError as error:
         job |= {"state": FAILED, "problem": problem_of(error, job_id, names)}
     except BaseException:

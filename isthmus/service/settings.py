@@ -54,6 +54,7 @@ class ServeSettings(Request):
     rerank_models: tuple[str, ...] = Field(
         default=("late-interaction",), description="Models that a request may name in rerank."
     )
+    page: bool = Field(default=True, description="Whether there is a page to look at, at /.")
     fetch: bool = Field(
         default=False, description="Whether images and audio may be fetched from addresses."
     )

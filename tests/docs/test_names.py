@@ -264,6 +264,10 @@ def member_of(verb: str, argument: str) -> str:
     operation = BY_NAME.get("scroll" if verb in MADE_OF_SCROLL else verb)
     if operation is None:
         return "—"
+    if verb == "evaluate":  # what goes over HTTP are the fields of its plan
+        if not argument.startswith("plan."):
+            return "—"
+        argument = argument.removeprefix("plan.")
     if argument in operation.in_path:
         return "in the path"
     offered = argument in body_of(operation).model_fields
