@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from isthmus.data.interactions.feedback import EventSummary
 from isthmus.data.interactions.ingest import InteractionReport, UnknownItems
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.releases.manifest import Manifest
+from isthmus.operations.backup import BackupReport
 from isthmus.operations.users import UserReport
 from isthmus.retrieval.recommend.rows import Row, Rows
 from isthmus.retrieval.recommend.store import Description
@@ -237,6 +239,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
         lambda values: [Manifest.model_validate(one) for one in values["releases"]],
     ),
     "release": Answer(lambda number: {"current": number}, lambda values: values["current"]),
+    "scenarios": _member("scenarios"),
     "plain": _member("result"),
     "jobs": _member("jobs"),
     "job": Answer(lambda job: job, lambda values: _without(RELEASE, values)),
@@ -244,4 +247,9 @@ ANSWERS: Final[Mapping[str, Answer]] = {
 RESULTS_OF_JOBS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "publish": Manifest.model_validate,
     "train": Description.model_validate,
+    "backup": partial(_read_report, BackupReport),
+    "upsert": partial(_read_report, AddReport),
+    "update": partial(_read_report, AddReport),
+    "add_interactions": partial(_read_report, InteractionReport),
+    "add_users": partial(_read_report, UserReport),
 }

@@ -290,7 +290,7 @@ class Failures:
         assert isinstance(error, IsthmusError)
         exchange: Exchange = request.scope[EXCHANGE]
         exchange.error = name_of(error)
-        problem = problem_of(error, exchange.request_id, self._names)
+        problem = problem_of(error, exchange.request_id, {**self._names, **exchange.names})
         if problem["status"] >= 500 and not isinstance(error, Busy):
             logger.error("request %s (%s): %s", exchange.request_id, exchange.name, exchange.error)
         headers = {}

@@ -19,7 +19,16 @@ from isthmus.index.catalog.ingest import AddReport
 from isthmus.operations.events import Event
 from isthmus.operations.users import UserReport
 from isthmus.retrieval.search.results import Hit
-from isthmus.service.inputs import ARROW, FILE_PARTS, MULTIPART, NDJSON, TABLES_AND_EVENTS
+from isthmus.service.inputs import (
+    ARROW,
+    CSV,
+    FILE_PARTS,
+    MULTIPART,
+    NDJSON,
+    PARQUET,
+    TABLES_AND_EVENTS,
+)
+from isthmus.service.uploads import PREFER
 
 Schema = dict[str, Any]
 
@@ -34,7 +43,7 @@ HITS: Final[Schema] = {"type": "array", "items": HIT}
 JOB: Final[Mapping[str, Schema]] = {
     "job_id": TEXT,
     "operation": TEXT,
-    "state": {"enum": ["running", "done", "failed"]},
+    "state": {"enum": ["waiting", "running", "done", "failed"]},
     "created": TEXT,
     "finished": NULLABLE_TEXT,
     "result": {},
@@ -101,6 +110,7 @@ ANSWERED: Final[Mapping[str, Mapping[str, Schema]]] = {
     "quarantine": {"quarantine": ROWS},
     "releases": {"releases": ROWS},
     "release": {"current": COUNT},
+    "scenarios": {"scenarios": {"type": "object", "additionalProperties": ROW}},
     "plain": {"result": {}},
     "jobs": {"jobs": {"type": "array", "items": {"type": "object", "properties": dict(JOB)}}},
     "job": JOB,
@@ -162,10 +172,12 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "quarantine": {"quarantine": []},
     "releases": {"releases": []},
     "release": {"current": 1},
+    "scenarios": {"scenarios": {"home": {"caps": {"year": 2}}}},
     "plain": {"result": None},
     "jobs": {"jobs": []},
     "job": {"job_id": "5f0c9e1d2b3a", "operation": "publish", "state": "running"},
 }
+PATH_EXAMPLES: Final = {"space": "shop", "job_id": "5f0c9e1d2b3a", "name": "home"}
 STATUSES: Final[Mapping[int, str]] = {
     401: "No key, or one that is unknown or revoked.",
     403: "The key does not reach that far.",
@@ -260,10 +272,20 @@ def _parameters(operation: Operation, *, several: bool) -> list[Schema]:
             "in": "path",
             "required": True,
             "schema": {"type": "string", "minLength": 1},
-            "example": {"space": "shop", "job_id": "5f0c9e1d2b3a"}.get(name, "film-1"),
+            "example": PATH_EXAMPLES.get(name, "film-1"),
         }
         for name in names
     ]
+    if operation.name in TABLES_AND_EVENTS:
+        parameters.append(
+            {
+                "name": "Prefer",
+                "in": "header",
+                "required": False,
+                "schema": {"enum": [PREFER]},
+                "description": "Answer 202 with a job, and do not wait for it.",
+            }
+        )
     if not operation.has_body:
         schema = query_model(operation).model_json_schema(ref_template=REFERENCE)
         for name, one in schema.get("properties", {}).items():
@@ -286,7 +308,9 @@ def _request_body(operation: Operation) -> Schema:
     content: Schema = {JSON: {"schema": reference, "example": operation.example}}
     if operation.name in TABLES_AND_EVENTS:
         content[NDJSON] = {"schema": TEXT, "example": '{"item_id": "film-1", "domain": "films"}\n'}
-        content[ARROW] = {"schema": {"type": "string", "format": "binary"}}
+        content[CSV] = {"schema": TEXT, "example": "item_id,domain\nfilm-1,films\n"}
+        for kind in (ARROW, PARQUET):
+            content[kind] = {"schema": {"type": "string", "format": "binary"}}
     if operation.name in ("search", "search_groups"):
         files = {name: {"type": "string", "format": "binary"} for name in FILE_PARTS}
         content[MULTIPART] = {
@@ -318,6 +342,14 @@ def _responses(operation: Operation) -> Schema:
             "content": {JSON: {"schema": schema, "example": example}},
         }
     }
+    if operation.name in TABLES_AND_EVENTS:
+        job = {"type": "object", "properties": {**JOB}, "required": ["job_id", "state"]}
+        example = {**EXAMPLES["job"], "operation": operation.name, "state": "waiting", "release": 3}
+        responses["202"] = {
+            "description": "The job that takes the table: it is large, or that was asked for.",
+            "headers": headers,
+            "content": {JSON: {"schema": job, "example": example}},
+        }
     for status, meaning in STATUSES.items():
         responses[str(status)] = {
             "description": meaning,

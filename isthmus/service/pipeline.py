@@ -25,6 +25,7 @@ from isthmus.service.keys import ANYBODY, Key, KeyFile
 from isthmus.service.limits import Slots, check_arguments
 from isthmus.service.settings import LOOPBACK, ServeSettings
 from isthmus.service.spaces import ServedSpaces
+from isthmus.service.uploads import read_upload, receive_table, table_argument
 
 EXCHANGE: Final = "isthmus.exchange"  # in the scope of a request
 RELEASE_HEADER: Final = b"isthmus-release"
@@ -32,6 +33,8 @@ QUICK: Final = frozenset({"vector", "k", "offset", "domain", "fingerprint"})
 QUICK_S: Final = 0.003
 FORGOTTEN: Final = 1.02  # how much larger the least time is taken to be after each request
 BEARER: Final = "bearer "
+# Of these, one is done at a time, in the order in which they came.
+INGESTING: Final = frozenset({"upsert", "update", "delete", "retry_quarantine"})
 
 
 class Pipeline:
@@ -108,33 +111,58 @@ class Pipeline:
         exchange.key = key = self.key_of(scope, headers)
         exchange.space = space = self.spaces.named(path.pop("space", None))
         self.require(key, operation, space.name)
-        arguments = await self._arguments(operation, scope, headers, receive)
-        exchange.arguments = arguments | path
-        self._check(exchange.arguments)
-        self.slots.take(key)
         typed = TYPED in headers.get("accept", "")
-        if self._is_quick(exchange):
-            try:
-                document = self._carry_out(exchange, typed)
-            finally:
-                self.slots.release(key)
-        else:
-            document = await self._in_thread(exchange, key, typed)
-        exchange.status = 202 if operation.job else 200
+        try:
+            arguments = await self._arguments(exchange, scope, headers, receive)
+            exchange.arguments = self._with_defaults(exchange, arguments | path)
+            self._check(exchange.arguments)
+            self.slots.take(key)
+            if self._is_quick(exchange):
+                try:
+                    document = self._carry_out(exchange, typed)
+                finally:
+                    self.slots.release(key)
+            else:
+                document = await self._in_thread(exchange, key, typed)
+        except BaseException:
+            if exchange.upload is not None:
+                exchange.upload.remove()
+            raise
+        exchange.status = 202 if exchange.as_job else 200
         await _send(send, exchange, document)
 
     async def _arguments(
-        self, operation: Operation, scope: Scope, headers: Headers, receive: Receive
+        self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive
     ) -> dict[str, Any]:
-        limits = self.settings.limits
+        limits, operation, space = self.settings.limits, exchange.operation, exchange.space
+        assert operation is not None
+        assert space is not None
+        is_table = table_argument(operation, headers) is not None
+        seconds = limits.upload_timeout_s if is_table else limits.timeout_s
+        query = scope["query_string"]
         try:
-            async with asyncio.timeout(limits.timeout_s):
+            async with asyncio.timeout(seconds):
+                if is_table:
+                    folder = space.space.path
+                    arguments, exchange.upload = await receive_table(
+                        operation, headers, query, receive, limits, folder
+                    )
+                    return arguments
                 body = await read_body(headers, receive, limits)
         except TimeoutError as error:
-            raise Busy(
-                f"the body did not come within {limits.timeout_s:g} s", limits.timeout_s
-            ) from error
-        return await parse_arguments(operation, headers, scope["query_string"], body)
+            raise Busy(f"the body did not come within {seconds:g} s", seconds) from error
+        return await parse_arguments(operation, headers, query, body)
+
+    def _with_defaults(self, exchange: Exchange, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return arguments with what the service does with every list, unless they say so."""
+        if exchange.name != "recommend":
+            return arguments
+        given: dict[str, Any] = {}
+        if self.settings.log:
+            given["log"] = True
+        if self.settings.experiment is not None:
+            given["experiment"] = self.settings.experiment
+        return given | arguments
 
     def _is_quick(self, exchange: Exchange) -> bool:
         """Return whether a verb takes less than to hand it to a thread and back.
@@ -158,8 +186,12 @@ class Pipeline:
         Its place is taken until it ends, whoever waits for it.
         """
         loop = asyncio.get_running_loop()
+        space = exchange.space
+        writes = space is not None and exchange.name in INGESTING and not exchange.as_job
+        threads = space.ingest if space is not None and writes else self._threads
+        exchange.queued = time.perf_counter()
         try:
-            work = loop.run_in_executor(self._threads, self._carry_out, exchange, typed)
+            work = loop.run_in_executor(threads, self._carry_out, exchange, typed)
         except BaseException:
             self.slots.release(key)
             raise
@@ -188,20 +220,26 @@ class Pipeline:
         assert key is not None
         assert space is not None
         started = time.perf_counter()
+        exchange.queue_s = 0.0 if exchange.queued is None else started - exchange.queued
         try:
-            if operation.is_verb and not operation.job:
+            if operation.is_verb and not exchange.as_job:
+                given = exchange.arguments
+                if exchange.upload is not None:
+                    rows = read_upload(exchange.upload.path)
+                    given = {**given, exchange.upload.argument: rows}
 
                 def verb(opened: Any) -> Any:
-                    arguments = before(operation, exchange.arguments, key, opened)
+                    arguments = before(operation, given, key, opened)
                     result = getattr(opened, operation.name)(**arguments)
                     return after(operation, result, key, opened)
 
                 exchange.result, exchange.release = space.answer(verb, again=operation.reads)
             else:
-                before(operation, exchange.arguments, key, space.space)
-                exchange.result = self.jobs.carry_out(operation, exchange.arguments, space)
+                exchange.result = self._job(exchange)
                 exchange.release = space.space.current_release or 0
         finally:
+            if exchange.upload is not None and not exchange.as_job:
+                exchange.upload.remove()
             exchange.verb_s = time.perf_counter() - started
             if QUICK.issuperset(exchange.arguments):
                 # The least of late: what other processes take says nothing of the verb.
@@ -209,13 +247,33 @@ class Pipeline:
                 self._quick_s[space.name] = min(exchange.verb_s, least or exchange.verb_s)
         if self.audit is not None and not operation.reads:
             self.audit.write(exchange)
-        document = ANSWERS[operation.answer].write(exchange.result)
+        document = ANSWERS["job" if exchange.as_job else operation.answer].write(exchange.result)
         document.setdefault(RELEASE, exchange.release)
         if operation.answer == "status":
             document.pop("path", None)
         for shape in self.shapers:
             shape(exchange, document)
         return dump(document, typed=typed)
+
+    def _job(self, exchange: Exchange) -> Any:
+        """Start a job, or tell of jobs."""
+        operation, key, space = exchange.operation, exchange.key, exchange.space
+        assert operation is not None
+        assert key is not None
+        assert space is not None
+        upload, arguments = exchange.upload, exchange.arguments
+        if upload is not None:
+            arguments = before(
+                operation, {**arguments, upload.argument: upload.path}, key, space.space
+            )
+            arguments.pop(upload.argument)
+            hidden = {upload.argument: str(upload.path)}
+            return self.jobs.start(operation.name, arguments, space, hidden, queued=True)
+        arguments = before(operation, arguments, key, space.space)
+        hidden = {}
+        if operation.name == "backup":
+            hidden["to"] = self.settings.place_of_backups(arguments["to"], space.name)
+        return self.jobs.carry_out(operation, arguments, space, hidden)
 
 
 async def _send(send: Send, exchange: Exchange, document: bytes) -> None:

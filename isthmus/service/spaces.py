@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,15 +34,31 @@ class ServedSpace:
         Opens it.
     text_batch : int
         Most texts that are encoded together.
+    retention : float, optional
+        Days that logged recommendations are kept, in the place of those of the space.
+
+    Attributes
+    ----------
+    ingest : ThreadPoolExecutor
+        Writes items, one request at a time.
     """
 
-    def __init__(self, name: str, path: Path, open_space: OpenSpace, text_batch: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        open_space: OpenSpace,
+        text_batch: int,
+        retention: float | None = None,
+    ) -> None:
         self.name, self._path = name, path
         self._file = str(path / SPACE_FILE)
         self._open, self._text_batch = open_space, text_batch
         self._lock = threading.Lock()
         self._stamp = self._settings_stamp()
+        self._retention = retention
         self._space = self._opened()
+        self.ingest = ThreadPoolExecutor(1, "ingest")
 
     @property
     def space(self) -> Space:
@@ -82,6 +99,8 @@ class ServedSpace:
     def _opened(self) -> Space:
         space = self._open(self._path)
         space.opened.local_files = False
+        if self._retention is not None:
+            space.recommendation_log.keep_days = self._retention
         space.opened.encoder_of = BatchedQueries(space.opened.encoder_of, self._text_batch)
         return space
 
@@ -104,7 +123,7 @@ class ServedSpaces:
     def __init__(self, settings: ServeSettings, open_space: OpenSpace | None = None) -> None:
         opened = open_space or (lambda path: Space.open(path, device=settings.device))
         self.by_name = {
-            name: ServedSpace(name, path, opened, settings.text_batch)
+            name: ServedSpace(name, path, opened, settings.text_batch, settings.retention)
             for name, path in settings.spaces.items()
         }
         self.paths: dict[str, str] = {}
