@@ -13,6 +13,7 @@ from isthmus.data.addresses import is_address
 from isthmus.errors import InvalidInput
 from isthmus.requests import Request
 from isthmus.retrieval.recommend.experiments import Experiment
+from isthmus.retrieval.search.scenarios import Scenarios
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 SPACE_SUFFIX: Final = ".space"
@@ -143,6 +144,22 @@ class ServeSettings(Request):
                 "names them under [backups]"
             )
         return f"{self.backups[str(name)].rstrip('/')}/{space}"
+
+
+def check_experiment(settings: ServeSettings) -> None:
+    """Raise `InvalidInput` if an arm of the experiment names a scenario that a space lacks."""
+    if settings.experiment is None:
+        return
+    test = Experiment.of(settings.experiment)
+    for space, path in settings.spaces.items():
+        known = Scenarios(path).all()
+        for arm in test.arms:
+            scenario = test.arm(arm).scenario
+            if scenario is not None and scenario not in known:
+                raise InvalidInput(
+                    f"the arm {arm!r} of {test.name!r} names the scenario {scenario!r}, which "
+                    f"{space!r} does not have; set it first: isthmus scenarios set {scenario}"
+                )
 
 
 def read_settings(file: Path | None, given: Mapping[str, Any]) -> ServeSettings:
