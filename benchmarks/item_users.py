@@ -6,8 +6,8 @@ For every protocol folder (see `read_protocol`) the candidate generators are fit
 table. Each item that some validation users hid is a query, and the validation users who do not
 know it are ranked: by `score_users` with the related items of the generators that it uses, with
 those of one alone (item-KNN among them), by the length of their histories, and at random. The
-test split is never read. Recall and NDCG are means over items, with 95 % intervals; the ratio is that to
-item-KNN, by item.
+test split is never read. Recall and NDCG are means over items, with 95 % intervals; the ratio is
+that to item-KNN, by item.
 """
 
 from __future__ import annotations

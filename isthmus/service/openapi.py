@@ -177,6 +177,61 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "jobs": {"jobs": []},
     "job": {"job_id": "5f0c9e1d2b3a", "operation": "publish", "state": "running"},
 }
+FIRST_HIT: Final = {"item_id": "$response.body#/hits/0/item_id"}
+FIRST_ITEM: Final = {"item_id": "$response.body#/items/0/item_id"}
+# What can be asked next, with what an answer says: by operation, then by name.
+LINKS: Final[Mapping[str, Mapping[str, Schema]]] = {
+    "search": {
+        "Similar": {"operationId": "similar", "parameters": FIRST_HIT},
+        "Item": {"operationId": "get", "parameters": FIRST_HIT},
+    },
+    "recommend": {
+        "Similar": {"operationId": "similar", "parameters": FIRST_HIT},
+        "Users": {"operationId": "recommend_users", "parameters": FIRST_HIT},
+    },
+    "similar": {"Item": {"operationId": "get", "parameters": FIRST_HIT}},
+    "scroll": {
+        "Item": {"operationId": "get", "parameters": FIRST_ITEM},
+        "Next": {
+            "operationId": "scroll",
+            "requestBody": {"cursor": "$response.body#/cursor"},
+        },
+    },
+    "recommend_users": {
+        "Interactions": {
+            "operationId": "interactions",
+            "parameters": {"user_id": "$response.body#/users/0/user_id"},
+        }
+    },
+    "set_scenario": {
+        "Delete": {
+            "operationId": "delete_scenario",
+            "parameters": {"name": "$request.path.name"},
+        }
+    },
+    "record_events": {
+        "Interactions": {
+            "operationId": "interactions",
+            "parameters": {"user_id": "$request.body#/events/0/user_id"},
+        },
+        "Forget": {
+            "operationId": "forget_user",
+            "parameters": {"user_id": "$request.body#/events/0/user_id"},
+        },
+    },
+    "user_ids": {
+        "User": {
+            "operationId": "users",
+            "parameters": {"user_ids": "$response.body#/user_ids/0"},
+        }
+    },
+    "jobs": {
+        "Job": {
+            "operationId": "job",
+            "parameters": {"job_id": "$response.body#/jobs/0/job_id"},
+        }
+    },
+}
 PATH_EXAMPLES: Final = {"space": "shop", "job_id": "5f0c9e1d2b3a", "name": "home"}
 STATUSES: Final[Mapping[int, str]] = {
     401: "No key, or one that is unknown or revoked.",
@@ -342,6 +397,8 @@ def _responses(operation: Operation) -> Schema:
             "content": {JSON: {"schema": schema, "example": example}},
         }
     }
+    if operation.name in LINKS:
+        responses["200"]["links"] = dict(LINKS[operation.name])
     if operation.name in TABLES_AND_EVENTS:
         job = {"type": "object", "properties": {**JOB}, "required": ["job_id", "state"]}
         example = {**EXAMPLES["job"], "operation": operation.name, "state": "waiting", "release": 3}
