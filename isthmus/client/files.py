@@ -19,36 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from isthmus.api.operations import BY_NAME
+from isthmus.api.tables import MEDIA_TYPES, OF_CSV, SEPARATED
 from isthmus.api.values import dump
 from isthmus.client.wire import Call, prefix_of, query_of
 from isthmus.data.media import is_reference, to_data_uri
 from isthmus.data.paths import local_path
-from isthmus.data.request import CsvOptions
 from isthmus.errors import InvalidInput, UnsupportedOperation
 
-TABLES: Final = {
-    "upsert": "items",
-    "update": "items",
-    "add_interactions": "source",
-    "add_users": "source",
-}
 MEDIA: Final = ("image", "audio")
-NDJSON: Final = "application/x-ndjson"
-ARROW: Final = "application/vnd.apache.arrow.stream"
-PARQUET: Final = "application/vnd.apache.parquet"
-TYPES: Final[Mapping[str, str]] = {
-    ".csv": "text/csv",
-    ".tsv": "text/tab-separated-values",
-    ".parquet": PARQUET,
-    ".pq": PARQUET,
-    ".jsonl": NDJSON,
-    ".ndjson": NDJSON,
-    ".json": NDJSON,
-    ".arrow": ARROW,
-    ".feather": ARROW,
-}
-CSV_TYPES: Final = (TYPES[".csv"], TYPES[".tsv"])
-OF_CSV: Final = tuple(CsvOptions.model_fields)
 
 
 def files_of(given: Any) -> list[Path] | None:
@@ -110,16 +88,16 @@ def make_file_call(
     """
     operation = BY_NAME[name]
     suffix = file.suffix.lower()
-    kind = TYPES.get(suffix)
+    kind = MEDIA_TYPES.get(suffix)
     if kind is None:
         raise UnsupportedOperation(
-            f"{file} cannot be sent; a service takes {', '.join(sorted(TYPES))}"
+            f"{file} cannot be sent; a service takes {', '.join(sorted(MEDIA_TYPES))}"
         )
     assert operation.request is not None
     request = operation.request.of({**arguments, argument: []})
     given = {key: getattr(request, key) for key in request.model_fields_set if key != argument}
     for key in given:
-        if key in operation.omit and not (key in OF_CSV and kind in CSV_TYPES):
+        if key in operation.omit and not (key in OF_CSV and kind in SEPARATED):
             raise UnsupportedOperation(f"{key} is not offered over HTTP for {file.name}")
     columns = [str(given.get(media) or media) for media in MEDIA] if argument == "items" else []
     try:

@@ -16,7 +16,8 @@ import pyarrow as pa
 from isthmus.api.answers import RESULTS_OF_JOBS
 from isthmus.api.operations import BY_NAME
 from isthmus.api.problems import error_of
-from isthmus.client.files import TABLES, files_of, joined, make_file_call
+from isthmus.api.tables import TABLES
+from isthmus.client.files import files_of, joined, make_file_call
 from isthmus.client.wire import Call, Job, bind, make_call, read_answer
 from isthmus.errors import ServiceError, UnsupportedOperation
 from isthmus.ids import is_single, to_ids
@@ -263,7 +264,8 @@ class RemoteSpace(_Connection):
 
     def _take(self, step: Call | Pause) -> Any:
         if isinstance(step, Pause):
-            return time.sleep(step.seconds)
+            time.sleep(step.seconds)
+            return None
         try:
             answer = self._client.request(**self._request(step))
         except httpx.HTTPError as error:
@@ -374,7 +376,8 @@ class AsyncRemoteSpace(_Connection):
 
     async def _take(self, step: Call | Pause) -> Any:
         if isinstance(step, Pause):
-            return await asyncio.sleep(step.seconds)
+            await asyncio.sleep(step.seconds)
+            return None
         try:
             answer = await self._client.request(**self._request(step))
         except httpx.HTTPError as error:

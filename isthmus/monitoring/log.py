@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from isthmus.data.interactions.feedback import default_weight
+from isthmus.numerics.arrays import Mask
 from isthmus.schema import EVENT, ITEM_ID, RECOMMENDATION_ID, SCORE
 
 SINGLE_PLACES: Final = 10  # further ones count together
@@ -90,10 +92,12 @@ def summarize_log(lists: pa.Table, events: pa.Table) -> LogSummary:
         PlaceCount(scenario, f"{at + 1}+" if at == SINGLE_PLACES else str(at + 1), *count)
         for (scenario, at), count in sorted(counts.items())
     ]
-    return LogSummary(len(lists), len(seen), places, _bins(np.array(scores), np.array(clicks)))
+    return LogSummary(
+        len(lists), len(seen), places, _bins(np.array(scores), np.array(clicks, bool))
+    )
 
 
-def _bins(scores: np.ndarray, clicks: np.ndarray) -> list[ScoreBin]:
+def _bins(scores: npt.NDArray[np.float64], clicks: Mask) -> list[ScoreBin]:
     if not len(scores):
         return []
     order = np.argsort(scores, kind="stable")

@@ -225,8 +225,7 @@ class LiveCanary:
         if view.release is None:
             return None
         plain = replace(view, segments=tuple(one.without_index() for one in view.segments))
-        searchers = (Searcher(cast("OpenSpace", PinnedSpace(opened, v))) for v in (view, plain))
-        made = Watched(view, *searchers)
+        made = Watched(view, _searcher(opened, view), _searcher(opened, plain))
         if known is not None and known.view.release_number == view.release_number:
             made.tallies, made.first, made.last = known.tallies, known.first, known.last
             made.judged, made.compared = known.judged, known.compared
@@ -308,6 +307,11 @@ class PinnedSpace:
         """Return the view under the fusion weights of the space."""
         del weights, keep
         return WeightedView(self._view, self._space.settings, self._space.vector_weights)
+
+
+def _searcher(space: OpenSpace, view: View) -> Searcher:
+    """Return a searcher of one view of a space."""
+    return Searcher(cast("OpenSpace", PinnedSpace(space, view)))
 
 
 def found_of(served: Hits, exact: Hits) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope
 
 from isthmus.api.bodies import parse_body, parse_query
 from isthmus.api.operations import Operation
+from isthmus.api.tables import ARROW
 from isthmus.errors import InvalidInput
 from isthmus.service.limits import require_size
 from isthmus.service.settings import Limits
@@ -23,17 +24,10 @@ from isthmus.service.settings import Limits
 Headers = dict[str, str]
 
 JSON: Final = "application/json"
-NDJSON: Final = "application/x-ndjson"
-ARROW: Final = "application/vnd.apache.arrow.stream"
-PARQUET: Final = "application/vnd.apache.parquet"
-CSV: Final = "text/csv"
-TSV: Final = "text/tab-separated-values"
 QUICKLY_PARSED: Final = 2**16  # bytes; longer bodies would keep the event loop
 MULTIPART: Final = "multipart/form-data"
 REQUEST_PART: Final = "request"
 FILE_PARTS: Final = ("image", "audio")
-TABLES: Final[Mapping[str, str]] = {"upsert": "items", "update": "items", "add_users": "source"}
-TABLES_AND_EVENTS: Final = {**TABLES, "add_interactions": "source"}
 
 
 def headers_of(scope: Scope) -> Headers:

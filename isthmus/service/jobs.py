@@ -25,10 +25,10 @@ from pydantic import BaseModel
 
 from isthmus.api.operations import BY_NAME, Operation
 from isthmus.api.problems import internal_problem, problem_of
+from isthmus.api.tables import TABLES
 from isthmus.api.values import dump
 from isthmus.durable import make_folder, write_atomically
 from isthmus.errors import Busy, IsthmusError, UnknownRoute
-from isthmus.service.inputs import TABLES_AND_EVENTS
 from isthmus.service.spaces import ServedSpace
 from isthmus.service.uploads import read_upload
 from isthmus.space import Space
@@ -166,7 +166,7 @@ def run(folder: Path, job_id: str) -> None:
     path = folder.parent.parent
     hidden = job["hidden"]
     names = {str(path): job["space"], **dict.fromkeys(hidden.values(), "the body")}
-    table = TABLES_AND_EVENTS.get(job["operation"]) if job["queued"] else None
+    table = TABLES.get(job["operation"]) if job["queued"] else None
     try:
         given = {**job["arguments"], **hidden}
         if table is not None:

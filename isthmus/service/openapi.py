@@ -13,21 +13,14 @@ import isthmus
 from isthmus.api.bodies import body_of, query_model
 from isthmus.api.operations import OPERATIONS, PREFIX, Operation
 from isthmus.api.problems import MEDIA_TYPE as PROBLEM
+from isthmus.api.tables import ARROW, CSV, NDJSON, PARQUET, TABLES
 from isthmus.api.values import MEDIA_TYPE as JSON
 from isthmus.data.interactions.ingest import InteractionReport
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.operations.events import Event
 from isthmus.operations.users import UserReport
 from isthmus.retrieval.search.results import Hit
-from isthmus.service.inputs import (
-    ARROW,
-    CSV,
-    FILE_PARTS,
-    MULTIPART,
-    NDJSON,
-    PARQUET,
-    TABLES_AND_EVENTS,
-)
+from isthmus.service.inputs import FILE_PARTS, MULTIPART
 from isthmus.service.uploads import PREFER
 
 Schema = dict[str, Any]
@@ -331,7 +324,7 @@ def _parameters(operation: Operation, *, several: bool) -> list[Schema]:
         }
         for name in names
     ]
-    if operation.name in TABLES_AND_EVENTS:
+    if operation.name in TABLES:
         parameters.append(
             {
                 "name": "Prefer",
@@ -361,7 +354,7 @@ def _request_body(operation: Operation) -> Schema:
     model: type[BaseModel] = body_of(operation)
     reference = {"$ref": REFERENCE.format(model=model.__name__)}
     content: Schema = {JSON: {"schema": reference, "example": operation.example}}
-    if operation.name in TABLES_AND_EVENTS:
+    if operation.name in TABLES:
         content[NDJSON] = {"schema": TEXT, "example": '{"item_id": "film-1", "domain": "films"}\n'}
         content[CSV] = {"schema": TEXT, "example": "item_id,domain\nfilm-1,films\n"}
         for kind in (ARROW, PARQUET):
@@ -399,7 +392,7 @@ def _responses(operation: Operation) -> Schema:
     }
     if operation.name in LINKS:
         responses["200"]["links"] = dict(LINKS[operation.name])
-    if operation.name in TABLES_AND_EVENTS:
+    if operation.name in TABLES:
         job = {"type": "object", "properties": {**JOB}, "required": ["job_id", "state"]}
         example = {**EXAMPLES["job"], "operation": operation.name, "state": "waiting", "release": 3}
         responses["202"] = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,35 +20,25 @@ from starlette.types import Receive
 
 from isthmus.api.bodies import parse_body, parse_query
 from isthmus.api.operations import Operation
+from isthmus.api.tables import (
+    ARROW,
+    NDJSON,
+    OF_CSV,
+    PARQUET,
+    SEPARATED,
+    SUFFIXES,
+    TABLES,
+)
 from isthmus.api.values import dump
 from isthmus.data.request import CsvOptions
 from isthmus.durable import make_folder
 from isthmus.errors import InvalidInput
-from isthmus.service.inputs import (
-    ARROW,
-    CSV,
-    JSON,
-    NDJSON,
-    PARQUET,
-    TABLES_AND_EVENTS,
-    TSV,
-    ClientGone,
-    Headers,
-    parse_rows,
-    read_body,
-)
+from isthmus.service.inputs import JSON, ClientGone, Headers, parse_rows, read_body
 from isthmus.service.limits import require_size
 from isthmus.service.settings import Limits
 
 FOLDER: Final = Path(".service") / "uploads"
-SUFFIXES: Final[Mapping[str, str]] = {
-    NDJSON: ".jsonl",
-    ARROW: ".arrows",
-    PARQUET: ".parquet",
-    CSV: ".csv",
-    TSV: ".tsv",
-}
-ONLY_FILES: Final = (PARQUET, CSV, TSV)
+ONLY_FILES: Final = (PARQUET, *SEPARATED)
 PREFER: Final = "respond-async"
 KEPT_S: Final = 86_400.0  # of a file that nobody came for
 WRITTEN_AT_ONCE: Final = 2**20
@@ -80,7 +69,7 @@ class Upload:
 
 def table_argument(operation: Operation, headers: Headers) -> str | None:
     """Return the argument that a body is a table of; None for any other body."""
-    argument = TABLES_AND_EVENTS.get(operation.name)
+    argument = TABLES.get(operation.name)
     kind = media_type(headers)
     return argument if kind in SUFFIXES or (kind == JSON and prefers_job(headers)) else None
 
@@ -113,7 +102,7 @@ async def receive_table(
     RequestTooLarge
         If the table is larger than the limit.
     """
-    argument, kind = TABLES_AND_EVENTS[operation.name], media_type(headers)
+    argument, kind = TABLES[operation.name], media_type(headers)
     arguments = {} if kind == JSON else _arguments(operation, query, argument, kind)
     if kind == JSON:
         body = await read_body(headers, receive, limits)
@@ -186,9 +175,9 @@ def _arguments(operation: Operation, query: bytes, argument: str, kind: str) -> 
         given = parse_qs(query.decode("ascii"), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
         raise InvalidInput(f"what follows the question mark cannot be read: {error}") from error
-    if kind not in (CSV, TSV):
+    if kind not in SEPARATED:
         return parse_query(operation, given, given=argument)
-    written = {name: given.pop(name) for name in CsvOptions.model_fields if name in given}
+    written = {name: given.pop(name) for name in OF_CSV if name in given}
     values = {
         name: tuple(texts) if name == "null_values" else texts[-1]
         for name, texts in written.items()

@@ -23,11 +23,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isthmus import Space
+from isthmus.api.tables import SUFFIXES
 from isthmus.errors import ItemNotFound
 from isthmus.service.app import make_app
 from isthmus.service.keys import KeyFile, KeyRequest
 from isthmus.service.settings import Limits, ServeSettings
-from isthmus.service.uploads import SUFFIXES
 from tests.service.serving import app_of, running, send, toy_space
 from tests.service.test_workers import things, workers  # noqa: F401
 
