@@ -14,6 +14,7 @@ import os
 import secrets
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,8 @@ class Jobs:
 
     def __init__(self) -> None:
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._tended: set[Path] = set()
+        self._lock = threading.Lock()
 
     def carry_out(
         self,
@@ -122,27 +125,46 @@ class Jobs:
             "space": space.name,
         }
         _write(folder, job)
-        self._begin(folder, None if queued else str(job["job_id"]))
+        if queued:
+            self._tend(folder)
+        else:
+            self._processes = [p for p in self._processes if p.poll() is None]
+            self._processes.append(begin(folder, str(job["job_id"])))
         return _shown(job)
 
     def _wake(self, folder: Path) -> None:
-        """Begin with what waits, if nobody does it: a process may have been killed."""
-        if any(job["state"] == WAITING for job in _all(folder)):
-            with _turn(folder) as free:
-                pass
-            if free:
-                self._begin(folder, None)
+        """Go on with what waits, if nobody does so: a process may have been killed."""
+        if any(job["state"] == WAITING for job in _all(folder)) and _is_free(folder):
+            self._tend(folder)
 
-    def _begin(self, folder: Path, job_id: str | None) -> None:
-        """Start the process of a job, or that of the queue."""
-        command = [sys.executable, "-m", "isthmus.service.jobs", str(folder)]
-        process = subprocess.Popen(
-            command if job_id is None else [*command, job_id],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        self._processes = [p for p in self._processes if p.poll() is None] + [process]
+    def _tend(self, folder: Path) -> None:
+        """Have a thread start the process of a queue, unless one does; never two at a time."""
+        with self._lock:
+            if folder in self._tended:
+                return
+            self._tended.add(folder)
+        threading.Thread(target=self._run_queue, args=(folder,), daemon=True).start()
+
+    def _run_queue(self, folder: Path) -> None:
+        """Start the process of a queue, and another one for what came while it ended."""
+        while True:
+            failed = begin(folder).wait() != 0
+            with self._lock:
+                # A job is written before `_tend` looks, so it is seen here or tended anew.
+                if failed or not _waiting(folder) or not _is_free(folder):
+                    self._tended.discard(folder)
+                    return
+
+
+def begin(folder: Path, job_id: str | None = None) -> subprocess.Popen[bytes]:
+    """Start the process of a job, or that of a queue."""
+    command = [sys.executable, "-m", "isthmus.service.jobs", str(folder)]
+    return subprocess.Popen(
+        command if job_id is None else [*command, job_id],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def run_queue(folder: Path) -> None:
@@ -205,6 +227,12 @@ def _turn(folder: Path) -> Iterator[bool]:
             yield False
             return
         yield True  # closing the file gives the lock back
+
+
+def _is_free(folder: Path) -> bool:
+    """Return whether no process carries out the queue."""
+    with _turn(folder) as free:
+        return free
 
 
 def _waiting(folder: Path) -> list[str]:

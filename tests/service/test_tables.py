@@ -17,7 +17,7 @@ import isthmus
 from isthmus import Space, User
 from isthmus.client.files import make_file_call
 from isthmus.errors import InvalidInput, UnsupportedOperation
-from isthmus.service.jobs import run_queue
+from isthmus.service.jobs import begin, run_queue
 from isthmus.service.keys import KeyFile, KeyRequest
 from isthmus.service.settings import Limits, ServeSettings
 from tests.service.serving import app_of, plain_app, running, send, toy_space
@@ -174,9 +174,7 @@ def test_a_client_waits_for_the_job_of_its_file(things, tmp_path):
 def test_what_waits_is_taken_though_the_process_of_the_queue_was_killed(things, monkeypatch):
     app = plain_app(spaces={"things": things.path})
     begun: list[Any] = []
-    monkeypatch.setattr(
-        "isthmus.service.jobs.Jobs._begin", lambda self, folder, job_id: begun.append(folder)
-    )
+    monkeypatch.setattr("isthmus.service.jobs.Jobs._tend", lambda _, folder: begun.append(folder))
     asked = {**LINES, **ASYNC}
     job = send(app, "PUT", "/v1/items?vector=v", content=lines("b"), headers=asked).json()
     assert send(app, "GET", f"/v1/jobs/{job['job_id']}").json()["state"] == "waiting"
@@ -184,6 +182,29 @@ def test_what_waits_is_taken_though_the_process_of_the_queue_was_killed(things, 
     run_queue(begun[0])
     assert send(app, "GET", f"/v1/jobs/{job['job_id']}").json()["state"] == "done"
     assert things.count() == 2
+
+
+def test_one_process_at_a_time_takes_what_waits(things, monkeypatch):
+    started: list[Any] = []
+    alive: list[int] = []
+
+    def begin_counted(folder: Path, job_id: str | None = None) -> Any:
+        started.append(begin(folder, job_id))
+        alive.append(sum(process.poll() is None for process in started))
+        return started[-1]
+
+    monkeypatch.setattr("isthmus.service.jobs.begin", begin_counted)
+    app = plain_app(spaces={"things": things.path})
+    jobs = []
+    for name in "bcd":
+        sent = {**LINES, **ASYNC}
+        answer = send(app, "PUT", "/v1/items?vector=v", content=lines(name), headers=sent)
+        jobs.append(answer.json())
+        for _ in range(20):  # a client that asks again and again starts nothing
+            send(app, "GET", f"/v1/jobs/{jobs[-1]['job_id']}")
+    assert [ended(app, job)["state"] for job in jobs] == ["done"] * 3
+    assert max(alive) == 1
+    assert len(started) <= 3
 
 
 def test_a_bound_key_says_the_domain_of_a_table(own_shop, tmp_path):
