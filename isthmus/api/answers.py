@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from isthmus.data.interactions.feedback import EventSummary
 from isthmus.data.interactions.ingest import InteractionReport, UnknownItems
+from isthmus.evaluation.report import Evaluation
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.releases.manifest import Manifest
+from isthmus.monitoring.report import MonitorReport
 from isthmus.operations.backup import BackupReport
 from isthmus.operations.users import UserReport
 from isthmus.retrieval.recommend.rows import Row, Rows
@@ -32,6 +33,7 @@ from isthmus.retrieval.search.results import (
     ItemPage,
     list_schema,
 )
+from isthmus.retrieval.search.space_map import SpaceMap
 from isthmus.schema import INTERACTIONS, RECOMMENDATION_ID
 
 Json = dict[str, Any]
@@ -204,6 +206,30 @@ def _without(name: str, values: Json) -> Json:
     return {key: value for key, value in values.items() if key != name}
 
 
+def _write_map(found: SpaceMap) -> Json:
+    return {
+        "vector_name": found.vector_name,
+        "item_ids": list(found.item_ids),
+        "domains": list(found.domains),
+        "modalities": list(found.modalities),
+        "points": found.points.tolist(),
+    }
+
+
+def _read_map(values: Json) -> SpaceMap:
+    return SpaceMap(
+        values["vector_name"],
+        tuple(values["item_ids"]),
+        tuple(values["domains"]),
+        tuple(values["modalities"]),
+        np.asarray(values["points"], np.float32).reshape(-1, 2),
+    )
+
+
+def _model(cls: type[BaseModel]) -> Answer:
+    return Answer(lambda result: result.model_dump(mode="json"), cls.model_validate)
+
+
 _EVENTS: Final = TypeAdapter(EventSummary)
 
 ANSWERS: Final[Mapping[str, Answer]] = {
@@ -216,6 +242,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "count": _member("count"),
     "item": _member("item"),
     "attributes": _member("attributes"),
+    "map": Answer(_write_map, _read_map),
     "status": Answer(dict, lambda values: values),
     "lists": Answer(_write_lists, _read_lists),
     "ratings": Answer(
@@ -244,12 +271,14 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "jobs": _member("jobs"),
     "job": Answer(lambda job: job, lambda values: _without(RELEASE, values)),
 }
-RESULTS_OF_JOBS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "publish": Manifest.model_validate,
-    "train": Description.model_validate,
-    "backup": partial(_read_report, BackupReport),
-    "upsert": partial(_read_report, AddReport),
-    "update": partial(_read_report, AddReport),
-    "add_interactions": partial(_read_report, InteractionReport),
-    "add_users": partial(_read_report, UserReport),
+RESULTS_OF_JOBS: Final[Mapping[str, Answer]] = {
+    "publish": _model(Manifest),
+    "train": _model(Description),
+    "backup": _report(BackupReport),
+    "upsert": _report(AddReport),
+    "update": _report(AddReport),
+    "add_interactions": _report(InteractionReport),
+    "add_users": _report(UserReport),
+    "monitor": Answer(MonitorReport.as_dict, TypeAdapter(MonitorReport).validate_python),
+    "evaluate": _model(Evaluation),
 }

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from isthmus.evaluation.request import EvaluateRequest
 from isthmus.operations.events import RecordEventsRequest
 from isthmus.operations.request import (
     AttributesRequest,
@@ -18,6 +19,7 @@ from isthmus.operations.request import (
     DeleteRequest,
     DropAttributeRequest,
     InteractionsRequest,
+    MonitorRequest,
     PublishRequest,
     RenameAttributeRequest,
     UpdateRequest,
@@ -38,6 +40,7 @@ from isthmus.retrieval.recommend.request import (
 from isthmus.retrieval.search.request import (
     FacetsRequest,
     FilterOptions,
+    MapRequest,
     ScrollRequest,
     SearchBatchRequest,
     SearchGroupsRequest,
@@ -180,6 +183,13 @@ OPERATIONS: Final[Sequence[Operation]] = (
         "List the attributes of each domain.",
         request=AttributesRequest,
         answer="attributes",
+    ),
+    Operation(
+        *("map", "POST", "/map", "read"),
+        "Lay the contents of items out on a plane, similar ones close together.",
+        request=MapRequest,
+        answer="map",
+        example={"domain": ["films"], "limit": 500, "layout": "components"},
     ),
     Operation(*("status", "GET", "/status", "read"), "Describe the space.", answer="status"),
     # Recommend
@@ -389,6 +399,21 @@ OPERATIONS: Final[Sequence[Operation]] = (
         request=TrainRequest,
         omit=("start_from",),
         answer="job",
+        job=True,
+    ),
+    Operation(
+        *("monitor", "POST", "/jobs/monitor", "admin"),
+        "Measure recall, drift and growth, and compare them with the thresholds, as a job.",
+        request=MonitorRequest,
+        answer="job",
+        job=True,
+    ),
+    Operation(
+        *("evaluate", "POST", "/jobs/evaluate", "admin"),
+        "Measure how well systems recommend, on interactions that are hidden from them, as a job.",
+        request=EvaluateRequest,
+        answer="job",
+        example={"protocols": ["warm"], "quick": True},
         job=True,
     ),
     Operation(

@@ -20,7 +20,9 @@ from isthmus.api.tables import TABLES
 from isthmus.client.files import files_of, joined, make_file_call
 from isthmus.client.wire import Call, Job, bind, make_call, read_answer
 from isthmus.errors import ServiceError, UnsupportedOperation
+from isthmus.evaluation.request import EvaluateRequest, EvaluationPlan
 from isthmus.ids import is_single, to_ids
+from isthmus.requests import values_of
 from isthmus.space import Space
 
 P = ParamSpec("P")
@@ -143,7 +145,7 @@ def _ended(connection: _Connection, name: str, call: Call) -> Steps[Any]:
         result = yield connection.call("job", {"job_id": result["job_id"]})
     if result["state"] == "failed":
         raise error_of(result["problem"])
-    return RESULTS_OF_JOBS[name](result["result"])
+    return RESULTS_OF_JOBS[name].read(result["result"])
 
 
 def _table(connection: _Connection, name: str, arguments: dict[str, Any]) -> Steps[Any]:
@@ -192,6 +194,23 @@ def _delete_users(connection: _Connection, name: str, arguments: dict[str, Any])
     return sum((yield from _of_each_id(connection, name, arguments)))
 
 
+def _evaluate(connection: _Connection, name: str, arguments: dict[str, Any]) -> Steps[Any]:
+    if arguments.get("systems") or arguments.get("out") is not None:
+        raise UnsupportedOperation("systems and out are not offered over HTTP; leave them out")
+    return (yield from _one_request(connection, name, _of_plan(arguments.get("plan"))))
+
+
+def _of_plan(plan: EvaluationPlan | None) -> dict[str, Any]:
+    """Return what a plan says beside the defaults, as far as it goes over HTTP."""
+    default = EvaluationPlan()
+    values = {} if plan is None else values_of(plan, EvaluationPlan)
+    given = {name: value for name, value in values.items() if value != getattr(default, name)}
+    for name in given:
+        if name not in EvaluateRequest.model_fields:
+            raise UnsupportedOperation(f"{name} is not offered over HTTP; leave it out")
+    return given
+
+
 SEVERAL: Final[Mapping[str, Callable[..., Steps[Any]]]] = {
     "upsert": _table,
     "update": _table,
@@ -201,8 +220,9 @@ SEVERAL: Final[Mapping[str, Callable[..., Steps[Any]]]] = {
     "interactions": _interactions,
     "users": _users,
     "delete_users": _delete_users,
+    "evaluate": _evaluate,
 }
-"""Verbs that take several requests."""
+"""Verbs that take several requests, or other arguments over HTTP."""
 
 
 class RemoteSpace(_Connection):
@@ -309,6 +329,9 @@ class RemoteSpace(_Connection):
     backup = verb(Space.backup)
     publish = verb(Space.publish)
     train = verb(Space.train)
+    evaluate = verb(Space.evaluate)
+    monitor = verb(Space.monitor)
+    map = verb(Space.map)
     get = verb(Space.get)
     interactions = verb(Space.interactions)
     users = verb(Space.users)
@@ -421,6 +444,9 @@ class AsyncRemoteSpace(_Connection):
     backup = async_verb(Space.backup)
     publish = async_verb(Space.publish)
     train = async_verb(Space.train)
+    evaluate = async_verb(Space.evaluate)
+    monitor = async_verb(Space.monitor)
+    map = async_verb(Space.map)
     get = async_verb(Space.get)
     interactions = async_verb(Space.interactions)
     users = async_verb(Space.users)

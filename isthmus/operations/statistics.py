@@ -20,7 +20,7 @@ from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.store import published_description
+from isthmus.retrieval import recommend
 from isthmus.retrieval.search.recall_queries import PROMPTS, RecallQuerySampler
 from isthmus.schema import EVENT, ITEM_ID, TEXT, USER_ID
 
@@ -124,7 +124,9 @@ def describe_recommender(view: View, store: InteractionStore) -> dict[str, Any] 
         (``unseen_items``) and events (``unseen_events``) are newer than the training; None without
         a recommender.
     """
-    published = published_description(view.release)
+    if view.release is None:
+        return None
+    published = recommend.store.published_description(view.release)
     if published is None:
         return None
     description, learned = published

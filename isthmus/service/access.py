@@ -361,6 +361,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "count": NARROWED,
     "similar": Rule(_narrowed, _visible_hits),
     "get": Rule(_only_visible_item),
+    "map": NARROWED,
     "attributes": Rule(lambda reach, a: {**a, "domain": reach.domains(a.get("domain"))}),
     "status": Rule(_unchanged, _status),
     "recommend": Rule(_recommending, _without_hidden_reasons),
@@ -394,6 +395,8 @@ RULES: Final[Mapping[str, Rule]] = {
     "backup": WHOLE_SPACE,
     "publish": WHOLE_SPACE,
     "train": WHOLE_SPACE,
+    "monitor": WHOLE_SPACE,
+    "evaluate": WHOLE_SPACE,
     "jobs": WHOLE_SPACE,
     "job": WHOLE_SPACE,
 }

@@ -41,6 +41,7 @@ from isthmus.service.inputs import ClientGone, headers_of
 from isthmus.service.metrics import MEDIA_TYPE as METRICS_TYPE
 from isthmus.service.metrics import Metrics
 from isthmus.service.openapi import describe
+from isthmus.service.page.routes import page_routes
 from isthmus.service.pipeline import EXCHANGE, Pipeline
 from isthmus.service.settings import ServeSettings, check_experiment
 from isthmus.service.space_metrics import SpaceMetrics
@@ -92,6 +93,8 @@ def make_app(settings: ServeSettings, open_space: OpenSpace | None = None) -> Fa
     app.router.routes.append(Route("/healthz", _healthy, methods=["GET"]))
     app.router.routes.append(Route("/readyz", Ready(pipeline), methods=["GET"]))
     app.router.routes.append(Route("/metrics", Measured(pipeline, metrics), methods=["GET"]))
+    if settings.page:
+        app.router.routes.extend(page_routes(pipeline))
     failures = Failures(pipeline)
     app.add_exception_handler(IsthmusError, failures.of_isthmus)
     app.add_exception_handler(HTTPException, failures.of_http)
@@ -190,7 +193,7 @@ class Measured:
         """Answer with the metrics."""
         key = self._pipeline.key_of(scope, headers_of(scope))
         scope[EXCHANGE].key = key
-        if key.spaces is not None or key.is_bound or not key.allows("read"):
+        if not key.may_measure:
             raise AccessDenied("metrics are for keys with the scope read that are bound to nothing")
         text = await asyncio.to_thread(lambda: self._metrics.text() + self._of_spaces.text())
         await Response(text, headers={"content-type": METRICS_TYPE})(scope, receive, send)

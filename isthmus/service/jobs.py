@@ -22,14 +22,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel
-
+from isthmus.api.answers import RESULTS_OF_JOBS
 from isthmus.api.operations import BY_NAME, Operation
 from isthmus.api.problems import internal_problem, problem_of
 from isthmus.api.tables import TABLES
 from isthmus.api.values import dump
 from isthmus.durable import make_folder, write_atomically
 from isthmus.errors import Busy, IsthmusError, UnknownRoute
+from isthmus.evaluation.request import EvaluationPlan
 from isthmus.service.spaces import ServedSpace
 from isthmus.service.uploads import read_upload
 from isthmus.space import Space
@@ -190,13 +190,15 @@ def run(folder: Path, job_id: str) -> None:
     names = {str(path): job["space"], **dict.fromkeys(hidden.values(), "the body")}
     table = TABLES.get(job["operation"]) if job["queued"] else None
     try:
-        given = {**job["arguments"], **hidden}
+        name, given = BY_NAME[job["operation"]].name, {**job["arguments"], **hidden}
         if table is not None:
             given[table] = read_upload(Path(hidden[table]))
+        if name == "evaluate":
+            given = {"plan": EvaluationPlan(**given)}
         space = Space.open(path)
         space.opened.local_files = False
-        result = getattr(space, BY_NAME[job["operation"]].name)(**given)
-        job |= {"state": DONE, "result": _plain(result)}
+        result = getattr(space, name)(**given)
+        job |= {"state": DONE, "result": RESULTS_OF_JOBS[name].write(result)}
     except IsthmusError as error:
         job |= {"state": FAILED, "problem": problem_of(error, job_id, names)}
     except Exception:
@@ -209,11 +211,6 @@ def run(folder: Path, job_id: str) -> None:
         _write(folder, job)
         if table is not None:
             Path(hidden[table]).unlink(missing_ok=True)
-
-
-def _plain(result: Any) -> Any:
-    """Return a report as plain values."""
-    return result.model_dump(mode="json") if isinstance(result, BaseModel) else result.as_dict()
 
 
 @contextmanager

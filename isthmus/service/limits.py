@@ -30,7 +30,7 @@ def check_arguments(arguments: Mapping[str, Any], limits: Limits) -> None:
     if k is not None and k + offset > limits.max_k:
         beyond = f" beyond an offset of {offset}" if offset else ""
         raise InvalidInput(f"k is {k}{beyond}; this service answers at most {limits.max_k}")
-    for name in ("num_candidates", "rerank_depth", "group_size"):
+    for name in ("num_candidates", "rerank_depth", "group_size", "limit"):
         value = arguments.get(name)
         if value is not None and value > limits.max_candidates:
             raise InvalidInput(f"{name} is {value}; give at most {limits.max_candidates}")

@@ -27,6 +27,7 @@ Schema = dict[str, Any]
 
 REFERENCE: Final = "#/components/schemas/{model}"
 TEXT: Final[Schema] = {"type": "string"}
+TEXTS: Final[Schema] = {"type": "array", "items": TEXT}
 COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
 ROW: Final[Schema] = {"type": "object"}
 ROWS: Final[Schema] = {"type": "array", "items": ROW}
@@ -89,6 +90,13 @@ ANSWERED: Final[Mapping[str, Mapping[str, Schema]]] = {
     "count": {"count": COUNT},
     "item": {"item": ROW},
     "attributes": {"attributes": ROWS},
+    "map": {
+        "vector_name": TEXT,
+        "item_ids": TEXTS,
+        "domains": TEXTS,
+        "modalities": TEXTS,
+        "points": {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
+    },
     "status": {"domains": {"type": "object", "additionalProperties": COUNT}},
     "lists": {"lists": ROWS},
     "ratings": {"ratings": {"type": "array", "items": {"type": "number"}}},
@@ -149,6 +157,13 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "count": {"count": 12},
     "item": {"item": {"item_id": "film-1", "domain": "films", "text": "A ship in a storm"}},
     "attributes": {"attributes": [{"domain": "films", "attribute": "year", "type": "int64"}]},
+    "map": {
+        "vector_name": "embedding",
+        "item_ids": ["film-1"],
+        "domains": ["films"],
+        "modalities": ["text"],
+        "points": [[0.5, -3.25]],
+    },
     "status": {"domains": {"films": 12}},
     "lists": {
         "lists": [{"user_id": "user-7", "hits": [{"item_id": "film-1", "rank": 1, "score": 0.1}]}]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote
 
 from starlette.types import Receive, Scope, Send
 
 from isthmus.api.answers import ANSWERS, RELEASE
 from isthmus.api.operations import Operation
+from isthmus.api.problems import name_of, status_of
 from isthmus.api.values import MEDIA_TYPE, TYPED, dump
-from isthmus.errors import AccessDenied, Busy, InvalidInput, InvalidKey
+from isthmus.errors import AccessDenied, Busy, InvalidInput, InvalidKey, IsthmusError
 from isthmus.service.access import after, before
 from isthmus.service.audit import AuditLog
 from isthmus.service.exchange import Exchange, Observer, Shaper
@@ -24,7 +26,7 @@ from isthmus.service.jobs import Jobs
 from isthmus.service.keys import ANYBODY, Key, KeyFile
 from isthmus.service.limits import Slots, check_arguments
 from isthmus.service.settings import LOOPBACK, ServeSettings
-from isthmus.service.spaces import ServedSpaces
+from isthmus.service.spaces import ServedSpace, ServedSpaces
 from isthmus.service.uploads import read_upload, receive_table, table_argument
 
 EXCHANGE: Final = "isthmus.exchange"  # in the scope of a request
@@ -35,6 +37,8 @@ FORGOTTEN: Final = 1.02  # how much larger the least time is taken to be after e
 BEARER: Final = "bearer "
 # Of these, one is done at a time, in the order in which they came.
 INGESTING: Final = frozenset({"upsert", "update", "delete", "retry_quarantine"})
+
+Result = TypeVar("Result")
 
 
 class Pipeline:
@@ -114,22 +118,73 @@ class Pipeline:
         typed = TYPED in headers.get("accept", "")
         try:
             arguments = await self._arguments(exchange, scope, headers, receive)
-            exchange.arguments = self._with_defaults(exchange, arguments | path)
+            exchange.arguments = self._with_defaults(operation, arguments | path)
             self._check(exchange.arguments)
             self.slots.take(key)
             if self._is_quick(exchange):
                 try:
-                    document = self._carry_out(exchange, typed)
+                    document = self._document(exchange, typed)
                 finally:
                     self.slots.release(key)
             else:
-                document = await self._in_thread(exchange, key, typed)
+                document = await self._in_thread(
+                    lambda: self._document(exchange, typed), exchange, key
+                )
         except BaseException:
             if exchange.upload is not None:
                 exchange.upload.remove()
             raise
         exchange.status = 202 if exchange.as_job else 200
         await _send(send, exchange, document)
+
+    async def carry_out(
+        self,
+        operation: Operation,
+        key: Key,
+        space: ServedSpace,
+        arguments: dict[str, Any],
+        request_id: str,
+    ) -> Exchange:
+        """Carry out an operation whose arguments are known, held to all that holds for a request.
+
+        Parameters
+        ----------
+        operation : Operation
+            Which.
+        key : Key
+            Whose request it is.
+        space : ServedSpace
+            The space.
+        arguments : dict
+            The arguments of the verb, those of the path too.
+        request_id : str
+            Id of the request that it belongs to.
+
+        Returns
+        -------
+        Exchange
+            With the result, as the key may see it.
+        """
+        exchange = Exchange(request_id, operation.method, operation=operation, key=key)
+        exchange.space = space
+        exchange.arguments = self._with_defaults(operation, arguments)
+        try:
+            self.require(key, operation, space.name)
+            self._check(exchange.arguments)
+            self.slots.take(key)
+            await self._in_thread(lambda: self._carry_out(exchange), exchange, key)
+            exchange.status = 202 if operation.job else 200
+        except IsthmusError as error:
+            exchange.status, exchange.error = status_of(error), name_of(error)
+            raise
+        except Exception:
+            exchange.status, exchange.error = 500, "internal"
+            raise
+        finally:
+            exchange.seconds = time.perf_counter() - exchange.started
+            for observe in self.observers:
+                observe(exchange)
+        return exchange
 
     async def _arguments(
         self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive
@@ -153,9 +208,9 @@ class Pipeline:
             raise Busy(f"the body did not come within {seconds:g} s", seconds) from error
         return await parse_arguments(operation, headers, query, body)
 
-    def _with_defaults(self, exchange: Exchange, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _with_defaults(self, operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
         """Return arguments with what the service does with every list, unless they say so."""
-        if exchange.name != "recommend":
+        if operation.name != "recommend":
             return arguments
         given: dict[str, Any] = {}
         if self.settings.log:
@@ -180,8 +235,8 @@ class Pipeline:
             and space.space.opened.live.is_current()
         )
 
-    async def _in_thread(self, exchange: Exchange, key: Key, typed: bool) -> bytes:
-        """Do a verb in a thread, and return the document, if it comes within the time.
+    async def _in_thread(self, work: Callable[[], Result], exchange: Exchange, key: Key) -> Result:
+        """Do a verb in a thread, and return what comes of it, if it comes within the time.
 
         Its place is taken until it ends, whoever waits for it.
         """
@@ -191,14 +246,14 @@ class Pipeline:
         threads = space.ingest if space is not None and writes else self._threads
         exchange.queued = time.perf_counter()
         try:
-            work = loop.run_in_executor(threads, self._carry_out, exchange, typed)
+            running = loop.run_in_executor(threads, work)
         except BaseException:
             self.slots.release(key)
             raise
-        work.add_done_callback(lambda _: self.slots.release(key))
-        done, _ = await asyncio.wait([work], timeout=self.settings.limits.timeout_s)
+        running.add_done_callback(lambda _: self.slots.release(key))
+        done, _ = await asyncio.wait([running], timeout=self.settings.limits.timeout_s)
         if done:
-            return work.result()
+            return running.result()
         raise Busy(
             f"this took more than {self.settings.limits.timeout_s:g} s; ask for less, or later",
             retry_after_s=self.settings.limits.timeout_s,
@@ -213,8 +268,21 @@ class Pipeline:
         if arguments.get("http") and not self.settings.fetch:
             raise InvalidInput("this service fetches no addresses; send the bytes as a data URI")
 
-    def _carry_out(self, exchange: Exchange, typed: bool) -> bytes:
-        """Do the verb, in a thread, and return the document of the answer."""
+    def _document(self, exchange: Exchange, typed: bool) -> bytes:
+        """Do the verb, and return the document of the answer."""
+        self._carry_out(exchange)
+        assert exchange.operation is not None
+        kind = "job" if exchange.as_job else exchange.operation.answer
+        document = ANSWERS[kind].write(exchange.result)
+        document.setdefault(RELEASE, exchange.release)
+        if exchange.operation.answer == "status":
+            document.pop("path", None)
+        for shape in self.shapers:
+            shape(exchange, document)
+        return dump(document, typed=typed)
+
+    def _carry_out(self, exchange: Exchange) -> None:
+        """Do the verb, and write the audit log."""
         operation, key, space = exchange.operation, exchange.key, exchange.space
         assert operation is not None
         assert key is not None
@@ -247,13 +315,6 @@ class Pipeline:
                 self._quick_s[space.name] = min(exchange.verb_s, least or exchange.verb_s)
         if self.audit is not None and not operation.reads:
             self.audit.write(exchange)
-        document = ANSWERS["job" if exchange.as_job else operation.answer].write(exchange.result)
-        document.setdefault(RELEASE, exchange.release)
-        if operation.answer == "status":
-            document.pop("path", None)
-        for shape in self.shapers:
-            shape(exchange, document)
-        return dump(document, typed=typed)
 
     def _job(self, exchange: Exchange) -> Any:
         """Start a job, or tell of jobs."""

@@ -98,6 +98,7 @@ class ServeSettings(Request):
         default={}, description="Places of backups by name: folders, or addresses of storage."
     )
     canary: Canary = Field(default=Canary(), description="How live recall is measured.")
+    page: bool = Field(default=True, description="Whether there is a page to look at, at /.")
     fetch: bool = Field(
         default=False, description="Whether images and audio may be fetched from addresses."
     )

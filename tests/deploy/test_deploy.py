@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from isthmus.cli.main import app
+from isthmus.cli.commands import build_app
 from isthmus.service.canary import CanaryMetrics
 from isthmus.service.log_metrics import FAMILIES
 from isthmus.service.metrics import CanaryRecall, Metrics
@@ -98,7 +98,7 @@ def test_units_call_commands_that_there_are(capsys: pytest.CaptureFixture[str]):
             words = [word for word in call.split() if not word.startswith(("-", "$", "/"))]
             command: Any = ["interactions", "add"] if words[0] == "interactions" else words[:1]
             with pytest.raises(SystemExit) as ended:
-                app([*command, "--help"])
+                build_app()([*command, "--help"])
             assert ended.value.code == 0
             options = re.findall(r"--[a-z-]+", call)
             shown = capsys.readouterr().out

@@ -23,7 +23,7 @@ from isthmus import (
 )
 from isthmus.api.bodies import body_of
 from isthmus.api.operations import BY_NAME, OPERATIONS
-from isthmus.cli.main import app
+from isthmus.cli.commands import build_app
 from isthmus.evaluation.logged import EvaluateAbRequest, EvaluateLogRequest
 from isthmus.integrations.chat_queries import profile
 from isthmus.integrations.enrich import enrich, unenrich
@@ -78,7 +78,7 @@ from isthmus.retrieval.search.request import (
     SimilarRequest,
 )
 
-COMMAND = get_command(app)
+COMMAND = get_command(build_app())
 PAGE = Path(__file__).resolve().parents[2] / "docs/reference/names.md"
 REQUESTS = {
     "create": CreateRequest,
@@ -264,6 +264,10 @@ def member_of(verb: str, argument: str) -> str:
     operation = BY_NAME.get("scroll" if verb in MADE_OF_SCROLL else verb)
     if operation is None:
         return "—"
+    if verb == "evaluate":  # what goes over HTTP are the fields of its plan
+        if not argument.startswith("plan."):
+            return "—"
+        argument = argument.removeprefix("plan.")
     if argument in operation.in_path:
         return "in the path"
     offered = argument in body_of(operation).model_fields

@@ -28,6 +28,7 @@ BODIES: dict[str, tuple[Any, Any]] = {
     "scroll": ({}, {"domain": ["films", "books"]}),
     "count": ({}, {"domain": "books"}),
     "get": (OWN, FOREIGN),
+    "map": ({"layout": "components"}, {"layout": "components", "domain": ["books"]}),
     "similar": (OWN, FOREIGN),
     "attributes": ("", "?domain=books"),
     "status": ("", None),
@@ -87,7 +88,7 @@ BODIES: dict[str, tuple[Any, Any]] = {
     "job": (None, "none"),
 }
 # They start a process; that they need their scope is asked without one.
-JOBS = ("publish", "train", "backup")
+JOBS = ("publish", "train", "backup", "monitor", "evaluate")
 ASKED = [operation.name for operation in OPERATIONS if operation.name not in JOBS]
 BOUND_ANSWERS = {403, 404, 422}
 LAST = ("rename_attribute", "drop_attribute", "delete", "cast_attribute")  # change the films

@@ -17,7 +17,7 @@ from tests.service.serving import app_of, running
 
 pytestmark = pytest.mark.heavy
 
-JOBS = ("publish", "train", "backup")  # each is a process
+JOBS = ("publish", "train", "backup", "monitor", "evaluate")  # each is a process
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     schemathesis.checks.status_code_conformance,
