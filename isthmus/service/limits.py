@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, Final, TypeGuard
 
 import pyarrow as pa
 
@@ -47,7 +47,7 @@ def require_size(size: int, most: int) -> None:
         raise RequestTooLarge(f"the body has more than {most} bytes; send less at a time")
 
 
-def _is_counted(value: Any) -> bool:
+def _is_counted(value: Any) -> TypeGuard[Sized]:
     """Return whether an argument has entries: rows, ids or vectors, in a list or a table."""
     return isinstance(value, Sequence | pa.Table) and not isinstance(value, str)
 

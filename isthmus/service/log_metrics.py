@@ -85,7 +85,7 @@ class LogMetrics(Collector):
             if known is not None and now - known[0] < KEPT_S:
                 return known[1]
             try:
-                summary = self._spaces.by_name[name].answer(summarized, again=True)[0]
+                summary: LogSummary = self._spaces.by_name[name].answer(summarized, again=True)[0]
             except (IsthmusError, OSError):
                 return None
             self._kept[name] = now, summary

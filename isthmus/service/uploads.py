@@ -178,7 +178,7 @@ def _arguments(operation: Operation, query: bytes, argument: str, kind: str) -> 
     if kind not in SEPARATED:
         return parse_query(operation, given, given=argument)
     written = {name: given.pop(name) for name in OF_CSV if name in given}
-    values = {
+    values: dict[str, Any] = {
         name: tuple(texts) if name == "null_values" else texts[-1]
         for name, texts in written.items()
     }
