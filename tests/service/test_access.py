@@ -69,6 +69,9 @@ BODIES: dict[str, tuple[Any, Any]] = {
         {"source": [{"user_id": "u", "item_id": OWN}]},
         {"source": [{"user_id": "u", "item_id": FOREIGN}]},
     ),
+    "scenarios": (None, ""),
+    "set_scenario": (None, "home"),
+    "delete_scenario": (None, "home"),
     "interactions": ("u3", None),
     "quarantine": ("", None),
     "events": (None, {}),
@@ -85,7 +88,7 @@ BODIES: dict[str, tuple[Any, Any]] = {
     "job": (None, "none"),
 }
 # They start a process; that they need their scope is asked without one.
-JOBS = ("publish", "train", "monitor", "evaluate")
+JOBS = ("publish", "train", "backup", "monitor", "evaluate")
 ASKED = [operation.name for operation in OPERATIONS if operation.name not in JOBS]
 BOUND_ANSWERS = {403, 404, 422}
 LAST = ("rename_attribute", "drop_attribute", "delete", "cast_attribute")  # change the films
