@@ -94,7 +94,7 @@ def test_a_picture_is_searched_by(visit: Visit, hand: str, tmp_path: Path):
     )
     assert page.locator("#preview").is_visible()
     visitor.use(page.get_by_role("button", name="Find similar"))
-    visitor.says(re.compile("items shown of 6 "))
+    visitor.says(re.compile("items shown of 7 "))
     assert page.locator(".card-title").first.inner_text() == "blue"
 
 
@@ -112,7 +112,7 @@ def test_a_picture_is_dropped(visit: Visit):
         }""",
         list(picture("green", 20)),
     )
-    visitor.says(re.compile("items shown of 6 "))
+    visitor.says(re.compile("items shown of 7 "))
     assert page.locator(".card-title").first.inner_text() == "green"
 
 
@@ -165,8 +165,8 @@ def test_the_map_is_read_and_an_item_opened(visit: Visit, hand: str):
     visitor = visit(hand)
     page = visitor.page
     visitor.go("pictures/map")
-    canvas = page.get_by_role("application", name=re.compile("^Map of 6 items"))
-    page.wait_for_function("document.getElementById('map').dataset.drawn === '12'")
+    canvas = page.get_by_role("application", name=re.compile("^Map of 7 items"))
+    page.wait_for_function("document.getElementById('map').dataset.drawn === '13'")
     if hand == "keyboard":
         visitor.reach(canvas)
         for key in ("ArrowRight", "+", "ArrowUp", "ArrowLeft", "-", "0"):
@@ -188,7 +188,7 @@ def test_the_map_is_read_and_an_item_opened(visit: Visit, hand: str):
     assert page.get_by_role("heading", level=1).inner_text() == title
     page.go_back()
     visitor.use(page.get_by_text("The map as a table"))
-    assert page.get_by_role("row").count() == 13
+    assert page.get_by_role("row").count() == 14
 
 
 @pytest.mark.parametrize("hand", HANDS)

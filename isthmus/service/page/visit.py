@@ -173,6 +173,11 @@ class Visit:
         )
 
     @property
+    def is_partial(self) -> bool:
+        """Whether a part of a page that is shown is asked for."""
+        return "hx-request" in self.request.headers
+
+    @property
     def signed_in(self) -> bool:
         """Whether there are keys, and so somebody to sign out."""
         return self.key is not ANYBODY

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -78,6 +77,10 @@ async def show(visit: Visit) -> Response:
     try:
         hits = await _list(visit, person, domain)
         found = await _found(visit)
+    except Busy:
+        if not visit.is_partial or not visit.text("why"):
+            raise
+        return Response(status_code=204)  # the list is there already, and stays
     except InvalidInput as error:
         problem = str(error)
     chosen = await _known(visit, [*person.history, *person.clicks])
@@ -118,20 +121,20 @@ async def click(visit: Visit) -> Response:
 
 
 async def _list(visit: Visit, person: Person, domain: str) -> Hits:
-    """Return the list, with its reasons where they are asked for and there is time.
+    """Return the list, with its reasons where they are asked for.
 
     Every reason is a list anew without a piece of evidence, so a page shows the list first, and
     asks for the reasons then.
     """
-    arguments = {"user": person.user, "domain": [domain] if domain else None, "k": LENGTH}
-    if visit.text("why"):
-        with suppress(Busy):
-            explained: Hits = await visit.ask(
-                "recommend", **arguments, attributes=True, explain=True
-            )
-            return explained
-    plain: Hits = await visit.ask("recommend", **arguments, attributes=True)
-    return plain
+    hits: Hits = await visit.ask(
+        "recommend",
+        user=person.user,
+        domain=[domain] if domain else None,
+        k=LENGTH,
+        attributes=True,
+        explain=bool(visit.text("why")) or None,
+    )
+    return hits
 
 
 def _why(visit: Visit, person: Person, domain: str, hits: Hits) -> str | None:
