@@ -13,14 +13,12 @@ from starlette.responses import Response
 from isthmus.errors import Busy, InvalidInput, ItemNotFound
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.results import Hits
-from isthmus.schema import DOMAIN
 from isthmus.service.page.bars import Reasons, largest_gain, reasons_of
 from isthmus.service.page.cards import Card, card_of_item, cards_of
 from isthmus.service.page.visit import Visit
 
 LENGTH: Final = 12
 FOUND: Final = 6
-MAX_DOMAINS: Final = 100
 MAX_HISTORY: Final = 50
 CLICK: Final = "click"
 
@@ -70,7 +68,7 @@ class Person:
 async def show(visit: Visit) -> Response:
     """Show a list, and the form that says whom it is for."""
     person, domain = _person(visit), visit.text("domain")
-    domains = await visit.ask("facets", attributes=[DOMAIN], k=MAX_DOMAINS)
+    domains = await visit.domains()
     hits: Hits = Hits()
     found: list[Card] = []
     problem = ""
@@ -89,7 +87,7 @@ async def show(visit: Visit) -> Response:
         person=person,
         chosen=chosen,
         domain=domain,
-        domains=[row["value"] for row in domains[DOMAIN]],
+        domains=list(domains),
         find=visit.text("find"),
         found=[card for card in found if card.item_id not in chosen],
         recommended=_compared(hits, visit.texts("was")),
