@@ -36,7 +36,7 @@ def done(space: Path, operation: str, **arguments: Any) -> None:
     job_id = f"job{len(list(folder.iterdir()))}"
     job = {"job_id": job_id, "operation": operation, "state": "running", "finished": None}
     job |= {"created": "2026-01-01T00:00:00", "arguments": arguments, "process": None}
-    job |= {"result": None, "problem": None, "space": "shop"}
+    job |= {"result": None, "problem": None, "space": "shop", "hidden": {}, "queued": False}
     (folder / f"{job_id}.json").write_text(json.dumps(job))
     run(folder, job_id)
 
