@@ -288,7 +288,7 @@ def test_what_is_served_is_measured(own):
 
 def test_an_evaluation_is_made_of_a_plan(own):
     plan = EvaluationPlan(
-        protocols="warm",
+        protocols="cold",
         targets="films",
         baselines="popularity",
         systems="interests",

@@ -169,7 +169,7 @@ def test_monitoring_shows_measurements_and_requests(own_shop):
 def test_evaluations_are_shown_as_they_were_measured(own_shop):
     app = app_of(spaces={"shop": own_shop})
     assert seen(app, "evaluation").one("div", class_="empty")
-    arguments = {"protocols": ["warm"], "targets": ["films"], "baselines": ["popularity"]}
+    arguments = {"protocols": ["cold"], "targets": ["films"], "baselines": ["popularity"]}
     done(own_shop, "evaluate", **arguments, systems=["interests"], quick=True)
     (file,) = (own_shop / FOLDER).glob("*.json")
     job = json.loads(file.read_text())
