@@ -8,14 +8,14 @@ import typer
 from mkdocs.structure.files import File, Files
 from typer.cli import get_docs_for_click
 
-from isthmus.cli.main import app
+from isthmus.cli.commands import build_app
 
 PAGE = "reference/cli.md"
 
 
 def command_reference() -> str:
     """Return the reference of every command as Markdown."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(build_app())
     text: str = get_docs_for_click(obj=command, ctx=typer.Context(command), name="isthmus")
     return text
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 
+from isthmus import evaluation, operations
 from isthmus.data.interactions.feedback import EventSummary
 from isthmus.data.interactions.ingest import InteractionReport
 from isthmus.data.media import MediaStore
@@ -16,13 +18,6 @@ from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.fusion import ModalityWeights
 from isthmus.encoders.registry import EncoderLike
-from isthmus.evaluation.logged import (
-    AbEvaluation,
-    EvaluateAbRequest,
-    EvaluateLogRequest,
-    LogEvaluation,
-)
-from isthmus.evaluation.request import EvaluationPlan
 from isthmus.ids import is_single, to_id, to_ids
 from isthmus.index.catalog.compact import CompactReport
 from isthmus.index.catalog.ingest import AddReport
@@ -34,30 +29,7 @@ from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.shorter_vectors import ShorterVectors
 from isthmus.index.settings import SpaceSettings
-from isthmus.monitoring.report import MonitorReport
 from isthmus.numerics.arrays import FloatArray
-from isthmus.operations import attributes as attribute_operations
-from isthmus.operations import interactions as interaction_operations
-from isthmus.operations import items as item_operations
-from isthmus.operations import recommendations as recommendation_operations
-from isthmus.operations import scenarios as scenario_operations
-from isthmus.operations import users as user_operations
-from isthmus.operations.alignment import AlignReport, align
-from isthmus.operations.backup import BackupReport, back_up
-from isthmus.operations.evaluation import evaluation_data
-from isthmus.operations.events import Event, RecordEventsRequest, record_events
-from isthmus.operations.finetuning import finetune_encoder
-from isthmus.operations.fusion_weights import (
-    WeightsReport,
-    learn_fusion,
-    modality_weights,
-    set_weights,
-)
-from isthmus.operations.log_evaluation import evaluate_experiment, evaluate_logged
-from isthmus.operations.monitoring import monitor_space
-from isthmus.operations.precompute import PrecomputeReport, precompute
-from isthmus.operations.publishing import measure_dims, plan, publish, rollback
-from isthmus.operations.reembedding import ReembedReport, reembed
 from isthmus.operations.request import (
     AlignRequest,
     AttributesRequest,
@@ -69,6 +41,7 @@ from isthmus.operations.request import (
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
+    MergeUsersRequest,
     MonitorRequest,
     PlanRequest,
     PrecomputeRequest,
@@ -81,30 +54,21 @@ from isthmus.operations.request import (
     VectorsRequest,
     VerifyRequest,
 )
-from isthmus.operations.scroll import scroll_items
-from isthmus.operations.statistics import describe_space
-from isthmus.operations.training import train
-from isthmus.operations.users import UserReport
-from isthmus.operations.vectors import read_vectors
 from isthmus.operations.verbs import as_verbs
-from isthmus.operations.verify import VerifyReport, verify
-from isthmus.retrieval.recommend.experiments import Experiment
-from isthmus.retrieval.recommend.recommendation_log import RecommendationLog
+from isthmus.retrieval import recommend, source_domains
 from isthmus.retrieval.recommend.request import (
     EventsRequest,
     PredictRatingsRequest,
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    RecommendRowsRequest,
+    RecommendUsersRequest,
     ScenarioRequest,
     SourceDomainsRequest,
     TrainRequest,
     TrainSettings,
 )
-from isthmus.retrieval.recommend.settings import RecommenderSettings
-from isthmus.retrieval.recommend.space_data import space_training_data
-from isthmus.retrieval.recommend.space_recommender import SpaceRecommender
-from isthmus.retrieval.recommend.store import Description
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.facets import Facets, count_facets
 from isthmus.retrieval.search.fusion_weights import FusionReport
@@ -125,19 +89,40 @@ from isthmus.retrieval.search.request import (
     SearchRequest,
     SimilarRequest,
 )
-from isthmus.retrieval.search.results import BatchResults, Groups, Hits, ItemPage
+from isthmus.retrieval.search.results import (
+    BatchResults,
+    Groups,
+    Hits,
+    ItemPage,
+)
 from isthmus.retrieval.search.rule_request import Boosts, Caps
 from isthmus.retrieval.search.searcher import Searcher
 from isthmus.retrieval.search.space_map import SpaceMap, map_space
-from isthmus.retrieval.source_domains.assessment import assess_sources
 
 if TYPE_CHECKING:
     from isthmus.encoders.training.finetuning.report import FinetuneReport
     from isthmus.encoders.training.settings import AlignmentSettings, FinetuneSettings
+    from isthmus.evaluation.logged import AbEvaluation, LogEvaluation
     from isthmus.evaluation.report import Evaluation
     from isthmus.evaluation.request import EvaluationPlan
     from isthmus.evaluation.systems import System
+    from isthmus.monitoring.report import MonitorReport
+    from isthmus.operations.alignment import AlignReport
+    from isthmus.operations.backup import BackupReport
+    from isthmus.operations.events import Event
+    from isthmus.operations.fusion_weights import WeightsReport
+    from isthmus.operations.precompute import PrecomputeReport
+    from isthmus.operations.reembedding import ReembedReport
+    from isthmus.operations.users import UserReport
+    from isthmus.operations.verify import VerifyReport
+    from isthmus.retrieval.recommend.experiments import Experiment
+    from isthmus.retrieval.recommend.recommendation_log import RecommendationLog
+    from isthmus.retrieval.recommend.rows import Rows
+    from isthmus.retrieval.recommend.settings import RecommenderSettings
+    from isthmus.retrieval.recommend.space_recommender import SpaceRecommender
+    from isthmus.retrieval.recommend.store import Description
     from isthmus.retrieval.source_domains.assessment import SourceReport
+
 
 IdLike = str | int
 Names = str | Sequence[str]
@@ -170,10 +155,13 @@ class Space:
         self.opened = OpenSpace(path, encoder=encoder, device=device, wait_s=wait_s)
         self.path = self.opened.path
         self._searcher = Searcher(self.opened)
-        self._recommender = SpaceRecommender(self.opened)
 
     def __repr__(self) -> str:
         return f"Space({str(self.path)!r})"
+
+    @cached_property
+    def _recommender(self) -> SpaceRecommender:
+        return recommend.space_recommender.SpaceRecommender(self.opened)
 
     @classmethod
     def create(
@@ -216,7 +204,7 @@ class Space:
         ``Space.create("mine.space", "none", vectors={"embedding": 768})``
         """
         request = CreateRequest.of(locals())
-        encoders = item_operations.create_space(request)
+        encoders = operations.items.create_space(request)
         return cls(path, encoder=encoders, device=device)
 
     @classmethod
@@ -281,7 +269,7 @@ class Space:
         --------
         ``space.status()["domains"]``
         """
-        return describe_space(self.opened)
+        return operations.statistics.describe_space(self.opened)
 
     def compact(
         self, *, keep_days: float | None = None, progress: bool = False
@@ -302,7 +290,7 @@ class Space:
         --------
         ``space.compact(keep_days=0)``
         """
-        return item_operations.compact_space(self.opened, keep_days, progress=progress)
+        return operations.items.compact_space(self.opened, keep_days, progress=progress)
 
     def monitor(
         self, *, on_alarm: Literal["report", "rollback"] | None = None, seed: int | None = None
@@ -326,7 +314,7 @@ class Space:
         --------
         ``space.monitor().alarms``
         """
-        return monitor_space(self.opened, MonitorRequest.of(locals()))
+        return operations.monitoring.monitor_space(self.opened, MonitorRequest.of(locals()))
 
     def backup(
         self, to: str | Path, *, keep: int | None = None, progress: bool = False
@@ -349,7 +337,7 @@ class Space:
         --------
         ``space.backup("backups/shop", keep=7)``
         """
-        return back_up(self.opened, BackupRequest.of(locals()), progress=progress)
+        return operations.backup.back_up(self.opened, BackupRequest.of(locals()), progress=progress)
 
     def verify(
         self, *, repair: bool = False, drop_damaged: bool = False, progress: bool = False
@@ -369,7 +357,7 @@ class Space:
         --------
         ``space.verify().sound``
         """
-        return verify(self.opened, VerifyRequest.of(locals()), progress=progress)
+        return operations.verify.verify(self.opened, VerifyRequest.of(locals()), progress=progress)
 
     # ---- Items
 
@@ -433,7 +421,7 @@ class Space:
         ``space.upsert("films.parquet", domain="films", vectors={"plot": "plot_embedding"})``
         """
         request = UpsertRequest.of(locals())
-        return item_operations.upsert_items(self.opened, request, progress=progress)
+        return operations.items.upsert_items(self.opened, request, progress=progress)
 
     def update(
         self,
@@ -479,7 +467,7 @@ class Space:
         ``space.update("prices.csv").unknown``
         """
         request = UpdateRequest.of(locals())
-        return item_operations.update_items(self.opened, request, progress=progress)
+        return operations.items.update_items(self.opened, request, progress=progress)
 
     def delete(
         self,
@@ -506,7 +494,7 @@ class Space:
         --------
         ``space.delete(domain="films", where="year < 1950")``
         """
-        return item_operations.delete_items(self.opened, DeleteRequest.of(locals()))
+        return operations.items.delete_items(self.opened, DeleteRequest.of(locals()))
 
     @overload
     def get(self, item_id: IdLike) -> dict[str, Any]: ...  # type: ignore[overload-overlap]
@@ -529,7 +517,7 @@ class Space:
         ``space.get("film-1")["attributes"]``, ``space.get(["film-1", "film-2"])``
         """
         ids = to_ids(item_id, "item id")
-        items = item_operations.get_items(self.opened, ids)
+        items = operations.items.get_items(self.opened, ids)
         return items[0] if is_single(item_id) else items
 
     def ids(self, domain: Names | None = None, where: str | None = None) -> Iterator[str]:
@@ -542,7 +530,7 @@ class Space:
         --------
         ``list(space.ids("films", where="year >= 2000"))``
         """
-        return item_operations.item_ids(self.opened, FilterOptions.of(locals()))
+        return operations.items.item_ids(self.opened, FilterOptions.of(locals()))
 
     def scroll(
         self,
@@ -569,7 +557,7 @@ class Space:
         --------
         ``page = space.scroll("films"); space.scroll("films", cursor=page.cursor)``
         """
-        return scroll_items(self.opened, ScrollRequest.of(locals()))
+        return operations.scroll.scroll_items(self.opened, ScrollRequest.of(locals()))
 
     def count(self, domain: Names | None = None, where: str | None = None) -> int:
         """Count the searchable items that a filter selects.
@@ -606,7 +594,7 @@ class Space:
         --------
         ``for batch in space.vectors("films", names="text"): ...``
         """
-        return read_vectors(self.opened, VectorsRequest.of(locals()))
+        return operations.vectors.read_vectors(self.opened, VectorsRequest.of(locals()))
 
     def attributes(self, domain: Names | None = None) -> list[dict[str, Any]]:
         """Return the attributes of each domain: name, type, share of items filled, examples.
@@ -623,7 +611,7 @@ class Space:
         --------
         ``space.attributes("films")[0]["type"]``
         """
-        return attribute_operations.list_attributes(self.opened, AttributesRequest.of(locals()))
+        return operations.attributes.list_attributes(self.opened, AttributesRequest.of(locals()))
 
     def cast_attribute(
         self,
@@ -653,7 +641,7 @@ class Space:
         ``space.cast_attribute("films", "year", "text")``
         """
         request = CastAttributeRequest.of(locals())
-        return attribute_operations.cast_attribute(self.opened, request)
+        return operations.attributes.cast_attribute(self.opened, request)
 
     def rename_attribute(self, domain: str, name: str, new_name: str) -> dict[str, Any]:
         """Rename an attribute of a domain.
@@ -670,7 +658,7 @@ class Space:
         ``space.rename_attribute("films", "yr", "year")``
         """
         request = RenameAttributeRequest.of(locals())
-        return attribute_operations.rename_attribute(self.opened, request)
+        return operations.attributes.rename_attribute(self.opened, request)
 
     def drop_attribute(self, domain: str, name: str) -> dict[str, Any]:
         """Drop an attribute of a domain, with all its values.
@@ -687,7 +675,7 @@ class Space:
         ``space.drop_attribute("films", "supplier")``
         """
         request = DropAttributeRequest.of(locals())
-        return attribute_operations.drop_attribute(self.opened, request)
+        return operations.attributes.drop_attribute(self.opened, request)
 
     def quarantine(self) -> list[dict[str, Any]]:
         """Return what could not be embedded: item, modality, source, reason, time, attempts.
@@ -705,7 +693,7 @@ class Space:
         --------
         ``space.retry_quarantine(http=True).quarantined``
         """
-        return item_operations.retry_quarantine(self.opened, http=http)
+        return operations.items.retry_quarantine(self.opened, http=http)
 
     def index_text(self) -> None:
         """Build the full-text index of hybrid search, or bring it up to date.
@@ -1058,9 +1046,10 @@ class Space:
         where: str | None = None,
         vector_name: str | None = None,
         limit: int = 5_000,
+        layout: Literal["umap", "components"] = "umap",
         seed: int = 0,
     ) -> SpaceMap:
-        """Lay the contents of items out on a plane, similar ones close together (UMAP).
+        """Lay the contents of items out on a plane, similar ones close together.
 
         Each text, image and audio of an item is a point of its own; nothing is encoded. See
         `MapRequest`.
@@ -1072,7 +1061,7 @@ class Space:
         InvalidFilter
             If `where` is refused.
         MissingDependency
-            If umap-learn is not installed (extra ``map``).
+            If umap-learn is not installed (extra ``map``), and the layout is that of UMAP.
 
         Examples
         --------
@@ -1081,7 +1070,7 @@ class Space:
         request, view = MapRequest.of(locals()), self.opened.view()
         selected = view.select(request.domains, request.where)
         contents = ContentVectors(self.path, self.settings)
-        return map_space(view, contents, selected, request.vector_name, request.limit, request.seed)
+        return map_space(view, contents, selected, request)
 
     # ---- Interactions
 
@@ -1132,7 +1121,7 @@ class Space:
         ``space.add_interactions("ratings.csv", item="film-{movie_id}", value="rating")``
         """
         request = InteractionsRequest.of(locals())
-        return interaction_operations.store_interactions(self.opened, request, progress=progress)
+        return operations.interactions.store_interactions(self.opened, request, progress=progress)
 
     def record_events(self, events: Iterable[Event | Mapping[str, Any]]) -> InteractionReport:
         """Record events that have ids of their own; one that is sent again changes nothing.
@@ -1157,7 +1146,9 @@ class Space:
         --------
         ``space.record_events([{"event_id": "e1", "user_id": "u7", "item_id": "film-1"}])``
         """
-        return record_events(self.opened, RecordEventsRequest.of(locals()))
+        return operations.events.record_events(
+            self.opened, operations.events.RecordEventsRequest.of(locals())
+        )
 
     def interactions(
         self, user_id: IdLike | Iterable[IdLike] | None = None, *, waiting: bool = False
@@ -1182,7 +1173,7 @@ class Space:
         ``space.interactions("user-7").to_pylist()``
         """
         user_ids = None if user_id is None else to_ids(user_id, "user id")
-        return interaction_operations.read_interactions(self.opened, user_ids, waiting=waiting)
+        return operations.interactions.read_interactions(self.opened, user_ids, waiting=waiting)
 
     def events(
         self,
@@ -1203,7 +1194,7 @@ class Space:
         ``print(space.events({"view": 0}).describe())``
         """
         request = EventsRequest.of(locals())
-        return interaction_operations.summarize_events(self.opened, request)
+        return operations.interactions.summarize_events(self.opened, request)
 
     def forget_user(self, user_id: IdLike) -> int:
         """Delete all that is stored of a user, at once and in every process.
@@ -1227,7 +1218,7 @@ class Space:
         ``space.forget_user("user-7")``
         """
         self._recommender.log.forget(to_id(user_id, "user id"))
-        return interaction_operations.forget_user(self.opened, to_id(user_id, "user id"))
+        return operations.interactions.forget_user(self.opened, to_id(user_id, "user id"))
 
     # ---- Users
 
@@ -1272,7 +1263,7 @@ class Space:
         --------
         ``space.add_users([{"user_id": "user-7", "country": "NL", "age": 34}])``
         """
-        return user_operations.add_users(self.opened, UsersRequest.of(locals()), progress=progress)
+        return operations.users.add_users(self.opened, UsersRequest.of(locals()), progress=progress)
 
     def users(self, user_ids: IdLike | Iterable[IdLike]) -> list[dict[str, Any]]:
         """Return users with their attributes, in the order of the ids; unknown values are None.
@@ -1286,7 +1277,7 @@ class Space:
         --------
         ``space.users("user-7")[0]["country"]``
         """
-        return user_operations.read_users(self.opened, to_ids(user_ids, "user id"))
+        return operations.users.read_users(self.opened, to_ids(user_ids, "user id"))
 
     def user_ids(self) -> list[str]:
         """Return the ids of the users that have attributes, ascending."""
@@ -1303,11 +1294,36 @@ class Space:
         SpaceLocked
             If another process is writing interactions or users.
         """
-        return user_operations.delete_users(self.opened, to_ids(user_ids, "user id"))
+        return operations.users.delete_users(self.opened, to_ids(user_ids, "user id"))
+
+    def merge_users(self, user_id: IdLike, into: IdLike) -> int:
+        """Make one user of two: an anonymous one and the one that signs in, say.
+
+        The interactions and the logged recommendations of the first become those of the second,
+        an event that both have once; attributes of the first are kept where the second has none.
+        Done again, it changes nothing.
+
+        Returns
+        -------
+        int
+            The number of interactions that the first user had.
+
+        Raises
+        ------
+        InvalidInput
+            If both are the same.
+
+        Examples
+        --------
+        ``space.merge_users("visitor-3", into="user-7")``
+        """
+        request = MergeUsersRequest.of(locals())
+        self._recommender.log.flush()
+        return operations.users.merge_users(self.opened, request)
 
     def user_attributes(self) -> list[dict[str, Any]]:
         """Return name, type, share of users with a value, and examples of each user attribute."""
-        return user_operations.list_user_attributes(self.opened)
+        return operations.users.list_user_attributes(self.opened)
 
     # ---- Recommending
 
@@ -1401,6 +1417,69 @@ class Space:
         request = RecommendBatchRequest.of(locals())
         return self._recommender.recommend_batch(request, progress=progress)
 
+    def recommend_rows(
+        self,
+        user: User,
+        *,
+        k: int = 10,
+        n_rows: int = 8,
+        because: int = 2,
+        categories: int = 2,
+        by: str | None = None,
+        domain: Names | None = None,
+        where: str | None = None,
+        diversity: float = 0.0,
+        num_candidates: int | None = None,
+        quotas: Quotas | None = None,
+        boost: Boosts | None = None,
+        pin: IdLike | Iterable[IdLike] = (),
+        ban: IdLike | Iterable[IdLike] = (),
+        caps: Caps | None = None,
+        scenario: str | None = None,
+        min_relevance: float = 0.0,
+        exclude_shown_for: str | None = None,
+        attributes: bool = False,
+    ) -> Rows:
+        """Recommend several titled rows of k items to a user, as for a page; no item comes twice.
+
+        The rows are, in this order: the list of `recommend`; items that go with each of the last
+        liked items of the history; values of an attribute that the user's list has most of; items
+        that came since the training (or the release); popular items. An item stands in the first
+        row that has it, and a row of its own topic with less than half of its places filled is
+        left out. The arguments that `recommend` has too hold in every personal row; pinned items
+        come once, and the row of popular items follows `domain`, `where` and `ban` alone. See
+        `RecommendRowsRequest`.
+
+        Raises
+        ------
+        InvalidInput
+            If an argument is not valid.
+
+        Examples
+        --------
+        ``[(row.title, len(row.hits)) for row in space.recommend_rows(User(id="ann"), k=6)]``
+        """
+        return self._recommender.recommend_rows(RecommendRowsRequest.of(locals()))
+
+    def recommend_users(self, item_id: IdLike, *, k: int = 10) -> list[dict[str, Any]]:
+        """Return the users to tell about an item, with ``rank`` and ``score``.
+
+        The users whose stored interactions hold most of what goes with the item, in any domain;
+        users who have an interaction with the item are left out. What goes with it is learned
+        from interactions, or by content where there is no trained recommender. Scores compare the
+        users of one item. See `RecommendUsersRequest`.
+
+        Raises
+        ------
+        ItemNotFound
+            If there is no such item.
+
+        Examples
+        --------
+        ``[row["user_id"] for row in space.recommend_users("film-1", k=100)]``
+        """
+        return self._recommender.recommend_users(RecommendUsersRequest.of(locals()))
+
     def recommend_file(
         self,
         users: str | Path,
@@ -1458,13 +1537,13 @@ class Space:
             A row a list: recommendation_id, user_id, time, release, scenario, experiment, arm,
             request (JSON), offset, and lists of item_id, score, propensity and explored.
         """
-        return recommendation_operations.read_recommendations(
+        return operations.recommendations.read_recommendations(
             self.opened, self._recommender.log, None if user_id is None else to_id(user_id)
         )
 
     def scenarios(self) -> dict[str, dict[str, Any]]:
         """Return the scenarios of the space, named sets of business rules: the rules of each."""
-        return scenario_operations.list_scenarios(self.opened)
+        return operations.scenarios.list_scenarios(self.opened)
 
     def set_scenario(
         self,
@@ -1497,7 +1576,7 @@ class Space:
         --------
         ``space.set_scenario("home", boost={"on_sale": 2}, caps={"brand": 2})``
         """
-        return scenario_operations.set_scenario(self.opened, ScenarioRequest.of(locals()))
+        return operations.scenarios.set_scenario(self.opened, ScenarioRequest.of(locals()))
 
     def delete_scenario(self, name: str) -> None:
         """Delete a scenario.
@@ -1507,7 +1586,7 @@ class Space:
         InvalidInput
             If there is none of this name.
         """
-        scenario_operations.delete_scenario(self.opened, name)
+        operations.scenarios.delete_scenario(self.opened, name)
 
     def predict_ratings(self, user: User, item_ids: IdLike | Iterable[IdLike]) -> FloatArray:
         """Predict the ratings that a user would give items.
@@ -1561,8 +1640,12 @@ class Space:
         request = SourceDomainsRequest.of(locals())
         interactions, feedback = self.opened.training_interactions(request.positive_from)
         view, weights = self.opened.view(), self.opened.vector_weights
-        data = space_training_data(view, weights, interactions, feedback=feedback)
-        return assess_sources(data, request.target, measure=request.measure, seed=request.seed)
+        data = recommend.space_data.space_training_data(
+            view, weights, interactions, feedback=feedback
+        )
+        return source_domains.assessment.assess_sources(
+            data, request.target, measure=request.measure, seed=request.seed
+        )
 
     def train(
         self,
@@ -1598,7 +1681,9 @@ class Space:
         --------
         ``space.train("books", pretrain=["films"])``
         """
-        return train(self.opened, TrainRequest.of(locals()), settings, progress=progress)
+        return operations.training.train(
+            self.opened, TrainRequest.of(locals()), settings, progress=progress
+        )
 
     def evaluate(
         self,
@@ -1650,8 +1735,10 @@ class Space:
         """
         from isthmus.evaluation.run import run_evaluation
 
-        plan = plan or EvaluationPlan()
-        data = evaluation_data(self.opened, systems or {}, plan.systems, plan.scenario)
+        plan = plan or evaluation.request.EvaluationPlan()
+        data = operations.evaluation.evaluation_data(
+            self.opened, systems or {}, plan.systems, plan.scenario
+        )
         return run_evaluation(plan, data, out=None if out is None else Path(out), show=progress)
 
     def evaluate_log(
@@ -1681,8 +1768,10 @@ class Space:
         InvalidInput
             If nothing was logged, no event names a list, or there is no such scenario.
         """
-        request = EvaluateLogRequest.of(locals())
-        return evaluate_logged(self.opened, self._recommender, request, progress=progress)
+        request = evaluation.logged.EvaluateLogRequest.of(locals())
+        return operations.log_evaluation.evaluate_logged(
+            self.opened, self._recommender, request, progress=progress
+        )
 
     def evaluate_ab(
         self,
@@ -1706,7 +1795,9 @@ class Space:
         InvalidInput
             If fewer than two arms were logged, or no event names a list.
         """
-        return evaluate_experiment(self.opened, self._recommender, EvaluateAbRequest.of(locals()))
+        return operations.log_evaluation.evaluate_experiment(
+            self.opened, self._recommender, evaluation.logged.EvaluateAbRequest.of(locals())
+        )
 
     # ---- Releases
 
@@ -1747,7 +1838,9 @@ class Space:
         --------
         ``space.publish(recall=0.98, latency_ms=5)``
         """
-        return publish(self.opened, PublishRequest.of(locals()), progress=progress)
+        return operations.publishing.publish(
+            self.opened, PublishRequest.of(locals()), progress=progress
+        )
 
     @overload
     def plan(
@@ -1791,8 +1884,8 @@ class Space:
         """
         request = PlanRequest.of(locals())
         if request.dims:
-            return measure_dims(self.opened, request)
-        return plan(self.opened, request, progress=progress)
+            return operations.publishing.measure_dims(self.opened, request)
+        return operations.publishing.plan(self.opened, request, progress=progress)
 
     def releases(self) -> list[Manifest]:
         """Return the kept releases, oldest first.
@@ -1836,7 +1929,7 @@ class Space:
         --------
         ``space.rollback()``
         """
-        return rollback(self.opened, number)
+        return operations.publishing.rollback(self.opened, number)
 
     # ---- Encoders, alignment and fusion
 
@@ -1880,7 +1973,9 @@ class Space:
         --------
         ``space.reembed(text_encoder="sentence-transformers/all-mpnet-base-v2")``
         """
-        return reembed(self.opened, ReembedRequest.of(locals()), progress=progress)
+        return operations.reembedding.reembed(
+            self.opened, ReembedRequest.of(locals()), progress=progress
+        )
 
     def align(
         self,
@@ -1919,12 +2014,14 @@ class Space:
         --------
         ``space.align("captions.parquet", text="caption", image="file")``
         """
-        return align(self.opened, AlignRequest.of(locals()), settings, progress=progress)
+        return operations.alignment.align(
+            self.opened, AlignRequest.of(locals()), settings, progress=progress
+        )
 
     @property
     def weights(self) -> dict[str, float]:
         """Fusion weight of each modality."""
-        return modality_weights(self.opened)
+        return operations.fusion_weights.modality_weights(self.opened)
 
     def set_weights(self, weights: ModalityWeights, *, progress: bool = False) -> WeightsReport:
         """Switch to other fusion weights; modalities that are not named keep theirs.
@@ -1946,7 +2043,7 @@ class Space:
         --------
         ``space.set_weights({"image": 2})``
         """
-        return set_weights(self.opened, weights, progress=progress)
+        return operations.fusion_weights.set_weights(self.opened, weights, progress=progress)
 
     def learn_fusion(
         self, pairs: Any = None, *, label: str | None = None, progress: bool = False
@@ -1969,7 +2066,9 @@ class Space:
         ``space.learn_fusion(label="genre").chosen``
         """
         request, stored = LearnFusionRequest.of(locals()), self._searcher.fusion_weights
-        return learn_fusion(self.opened, request, stored, progress=progress)
+        return operations.fusion_weights.learn_fusion(
+            self.opened, request, stored, progress=progress
+        )
 
     def precompute(self, model: str, *, progress: bool = False) -> PrecomputeReport:
         """Compute once what a model of the second stage makes of the contents of items.
@@ -1991,7 +2090,9 @@ class Space:
         --------
         ``space.precompute("late-interaction/lightonai/GTE-ModernColBERT-v1").encoded``
         """
-        return precompute(self.opened, PrecomputeRequest.of(locals()), progress=progress)
+        return operations.precompute.precompute(
+            self.opened, PrecomputeRequest.of(locals()), progress=progress
+        )
 
     def finetune(
         self,
@@ -2030,4 +2131,6 @@ class Space:
         ``space.finetune("books", "book-encoder", settings=FinetuneSettings(epochs=3))``
         """
         request = FinetuneRequest.of(locals())
-        return finetune_encoder(self.opened, request, settings, progress=progress)
+        return operations.finetuning.finetune_encoder(
+            self.opened, request, settings, progress=progress
+        )

@@ -8,13 +8,17 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 
 from isthmus.data.interactions.feedback import EventSummary
 from isthmus.data.interactions.ingest import InteractionReport, UnknownItems
+from isthmus.evaluation.report import Evaluation
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.releases.manifest import Manifest
+from isthmus.monitoring.report import MonitorReport
+from isthmus.operations.backup import BackupReport
 from isthmus.operations.users import UserReport
+from isthmus.retrieval.recommend.rows import Row, Rows
 from isthmus.retrieval.recommend.store import Description
 from isthmus.retrieval.search.results import (
     BatchResults,
@@ -29,6 +33,7 @@ from isthmus.retrieval.search.results import (
     ItemPage,
     list_schema,
 )
+from isthmus.retrieval.search.space_map import SpaceMap
 from isthmus.schema import INTERACTIONS, RECOMMENDATION_ID
 
 Json = dict[str, Any]
@@ -126,6 +131,23 @@ def _read_groups(values: Json) -> Groups:
     return Groups(groups, values["notes"], values[RELEASE])
 
 
+def _write_rows(rows: Rows) -> Json:
+    names = ("kind", "title", "item_id", "attribute", "value")
+    return {
+        "rows": [
+            {**{name: getattr(row, name) for name in names}, "hits": list(map(write_hit, row.hits))}
+            for row in rows
+        ],
+        "notes": list(rows.notes),
+        RELEASE: rows.release,
+    }
+
+
+def _read_rows(values: Json) -> Rows:
+    rows = (Row(**{**row, "hits": tuple(map(read_hit, row["hits"]))}) for row in values["rows"])
+    return Rows(rows, values["notes"], values[RELEASE])
+
+
 def _write_batch(results: BatchResults) -> Json:
     rows = zip(results.item_ids.tolist(), results.scores.tolist(), strict=True)
     results_: list[Json] = []
@@ -184,17 +206,43 @@ def _without(name: str, values: Json) -> Json:
     return {key: value for key, value in values.items() if key != name}
 
 
+def _write_map(found: SpaceMap) -> Json:
+    return {
+        "vector_name": found.vector_name,
+        "item_ids": list(found.item_ids),
+        "domains": list(found.domains),
+        "modalities": list(found.modalities),
+        "points": found.points.tolist(),
+    }
+
+
+def _read_map(values: Json) -> SpaceMap:
+    return SpaceMap(
+        values["vector_name"],
+        tuple(values["item_ids"]),
+        tuple(values["domains"]),
+        tuple(values["modalities"]),
+        np.asarray(values["points"], np.float32).reshape(-1, 2),
+    )
+
+
+def _model(cls: type[BaseModel]) -> Answer:
+    return Answer(lambda result: result.model_dump(mode="json"), cls.model_validate)
+
+
 _EVENTS: Final = TypeAdapter(EventSummary)
 
 ANSWERS: Final[Mapping[str, Answer]] = {
     "hits": Answer(_write_hits, _read_hits),
     "groups": Answer(_write_groups, _read_groups),
+    "rows": Answer(_write_rows, _read_rows),
     "batch": Answer(_write_batch, _read_batch),
     "facets": _member("facets"),
     "page": Answer(_write_page, lambda values: ItemPage(values["items"], values["cursor"])),
     "count": _member("count"),
     "item": _member("item"),
     "attributes": _member("attributes"),
+    "map": Answer(_write_map, _read_map),
     "status": Answer(dict, lambda values: values),
     "lists": Answer(_write_lists, _read_lists),
     "ratings": Answer(
@@ -205,6 +253,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "interactions_report": _report(InteractionReport),
     "users_report": _report(UserReport),
     "deleted": _member("deleted"),
+    "merged": _member("merged"),
     "interactions": Answer(lambda table: {"interactions": table.to_pylist()}, _read_interactions),
     "events": Answer(
         lambda summary: {"summary": _EVENTS.dump_python(summary)},
@@ -218,11 +267,19 @@ ANSWERS: Final[Mapping[str, Answer]] = {
         lambda values: [Manifest.model_validate(one) for one in values["releases"]],
     ),
     "release": Answer(lambda number: {"current": number}, lambda values: values["current"]),
+    "scenarios": _member("scenarios"),
     "plain": _member("result"),
     "jobs": _member("jobs"),
     "job": Answer(lambda job: job, lambda values: _without(RELEASE, values)),
 }
-RESULTS_OF_JOBS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "publish": Manifest.model_validate,
-    "train": Description.model_validate,
+RESULTS_OF_JOBS: Final[Mapping[str, Answer]] = {
+    "publish": _model(Manifest),
+    "train": _model(Description),
+    "backup": _report(BackupReport),
+    "upsert": _report(AddReport),
+    "update": _report(AddReport),
+    "add_interactions": _report(InteractionReport),
+    "add_users": _report(UserReport),
+    "monitor": Answer(MonitorReport.as_dict, TypeAdapter(MonitorReport).validate_python),
+    "evaluate": _model(Evaluation),
 }

@@ -10,13 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from isthmus.evaluation.request import EvaluateRequest
 from isthmus.operations.events import RecordEventsRequest
 from isthmus.operations.request import (
     AttributesRequest,
+    BackupRequest,
     CastAttributeRequest,
     DeleteRequest,
     DropAttributeRequest,
     InteractionsRequest,
+    MergeUsersRequest,
+    MonitorRequest,
     PublishRequest,
     RenameAttributeRequest,
     UpdateRequest,
@@ -29,11 +33,15 @@ from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendBatchRequest,
     RecommendRequest,
+    RecommendRowsRequest,
+    RecommendUsersRequest,
+    ScenarioRequest,
     TrainRequest,
 )
 from isthmus.retrieval.search.request import (
     FacetsRequest,
     FilterOptions,
+    MapRequest,
     ScrollRequest,
     SearchBatchRequest,
     SearchGroupsRequest,
@@ -177,6 +185,13 @@ OPERATIONS: Final[Sequence[Operation]] = (
         request=AttributesRequest,
         answer="attributes",
     ),
+    Operation(
+        *("map", "POST", "/map", "read"),
+        "Lay the contents of items out on a plane, similar ones close together.",
+        request=MapRequest,
+        answer="map",
+        example={"domain": ["films"], "limit": 500, "layout": "components"},
+    ),
     Operation(*("status", "GET", "/status", "read"), "Describe the space.", answer="status"),
     # Recommend
     Operation(
@@ -193,6 +208,21 @@ OPERATIONS: Final[Sequence[Operation]] = (
         omit=("processes",),
         answer="lists",
         example={"users": [USER], "domain": ["films"], "k": 3},
+    ),
+    Operation(
+        *("recommend_rows", "POST", "/recommend/rows", "read"),
+        "Recommend several titled rows of items to a user, no item twice.",
+        request=RecommendRowsRequest,
+        answer="rows",
+        example={"user": USER, "domain": ["films"], "k": 6, "n_rows": 4},
+    ),
+    Operation(
+        *("recommend_users", "POST", "/items/{item_id}/users", "events"),
+        "Return the users to tell about an item.",
+        request=RecommendUsersRequest,
+        in_path=("item_id",),
+        answer="users",
+        example={"k": 100},
     ),
     Operation(
         *("predict_ratings", "POST", "/predict-ratings", "read"),
@@ -291,6 +321,13 @@ OPERATIONS: Final[Sequence[Operation]] = (
         example={"source": [{"user_id": "user-7", "country": "NL"}]},
     ),
     Operation(
+        *("merge_users", "POST", "/users/merge", "events"),
+        "Make one user of two: what is stored of the first becomes the second's.",
+        request=MergeUsersRequest,
+        answer="merged",
+        example={"user_id": "visitor-3", "into": "user-7"},
+    ),
+    Operation(
         *("users", "GET", "/users/{user_ids}", "events"),
         "Return a user with the attributes.",
         in_path=("user_ids",),
@@ -333,6 +370,31 @@ OPERATIONS: Final[Sequence[Operation]] = (
         example={"number": 1},
     ),
     Operation(
+        *("scenarios", "GET", "/scenarios", "admin"),
+        "List the scenarios: named sets of rules that requests refer to.",
+        answer="scenarios",
+    ),
+    Operation(
+        *("set_scenario", "PUT", "/scenarios/{name}", "admin"),
+        "Set a scenario, in the place of one of its name.",
+        request=ScenarioRequest,
+        in_path=("name",),
+        example={"caps": {"year": 2}, "where": "year > 1990"},
+    ),
+    Operation(
+        *("delete_scenario", "DELETE", "/scenarios/{name}", "admin"),
+        "Delete a scenario.",
+        in_path=("name",),
+    ),
+    Operation(
+        *("backup", "POST", "/jobs/backup", "admin"),
+        "Back the space up to a place that serve.toml names, as a job.",
+        request=BackupRequest,
+        answer="job",
+        example={"to": "nightly", "keep": 7},
+        job=True,
+    ),
+    Operation(
         *("publish", "POST", "/jobs/publish", "admin"),
         "Build a release, measure it, and make it current, as a job.",
         request=PublishRequest,
@@ -345,6 +407,21 @@ OPERATIONS: Final[Sequence[Operation]] = (
         request=TrainRequest,
         omit=("start_from",),
         answer="job",
+        job=True,
+    ),
+    Operation(
+        *("monitor", "POST", "/jobs/monitor", "admin"),
+        "Measure recall, drift and growth, and compare them with the thresholds, as a job.",
+        request=MonitorRequest,
+        answer="job",
+        job=True,
+    ),
+    Operation(
+        *("evaluate", "POST", "/jobs/evaluate", "admin"),
+        "Measure how well systems recommend, on interactions that are hidden from them, as a job.",
+        request=EvaluateRequest,
+        answer="job",
+        example={"protocols": ["warm"], "quick": True},
         job=True,
     ),
     Operation(

@@ -24,7 +24,9 @@ from isthmus.cli.show import (
     show_hits,
     show_line,
     show_predictions,
+    show_ranked_users,
     show_recommendations,
+    show_rows,
 )
 from isthmus.cli.show_reports import show_reasons, show_source_domains, show_training
 from isthmus.errors import InvalidInput
@@ -34,6 +36,8 @@ from isthmus.retrieval.recommend.request import (
     PredictRatingsRequest,
     RecommendFileRequest,
     RecommendRequest,
+    RecommendRowsRequest,
+    RecommendUsersRequest,
     SourceDomainsRequest,
     TrainRequest,
     TrainSettings,
@@ -45,19 +49,23 @@ UserOption = Annotated[
     str | None, typer.Option(help="Id of a user whose interactions are stored; default: unknown.")
 ]
 
+HistoryOption = Annotated[
+    list[str] | None, typer.Option(help="Item the user knows, oldest first; repeat it.")
+]
+ClicksOption = Annotated[
+    list[str] | None, typer.Option(help="Item just looked at, oldest first; repeat it.")
+]
+TextOption = Annotated[str | None, typer.Option(help="What the user likes, in words.")]
+
 
 @generate_options
 def recommend(
     space: SpaceOption,
     request: Annotated[Values, OptionsOf(RecommendRequest, omit=OMITTED)],
     user: UserOption = None,
-    history: Annotated[
-        list[str] | None, typer.Option(help="Item the user knows, oldest first; repeat it.")
-    ] = None,
-    clicks: Annotated[
-        list[str] | None, typer.Option(help="Item just looked at, oldest first; repeat it.")
-    ] = None,
-    text: Annotated[str | None, typer.Option(help="What the user likes, in words.")] = None,
+    history: HistoryOption = None,
+    clicks: ClicksOption = None,
+    text: TextOption = None,
     sheet: SheetOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -76,6 +84,36 @@ def recommend(
             say(f"logged as {hits.recommendation_id}")
     if request.get("explain") and not as_json:
         show_reasons(hits)
+
+
+@generate_options
+def recommend_rows(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(RecommendRowsRequest, omit=OMITTED)],
+    user: UserOption = None,
+    history: HistoryOption = None,
+    clicks: ClicksOption = None,
+    text: TextOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Recommend several titled rows of items to a user; no item comes twice."""
+    opened = open_space(space, device=device)
+    for item_id in [*(history or []), *(clicks or [])]:
+        opened.get(item_id)  # an unknown item is refused
+    who = isthmus.User(history, text, id=user, clicks=clicks)
+    show_rows(opened.recommend_rows(who, **request, attributes=True), as_json=as_json)
+
+
+@generate_options
+def recommend_users(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(RecommendUsersRequest, arguments=("item_id",))],
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """List the users to tell about an item, the most interested first."""
+    show_ranked_users(open_space(space, device=device).recommend_users(**request), as_json=as_json)
 
 
 def recommendations(

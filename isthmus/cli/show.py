@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from isthmus.data.interactions.feedback import EventSummary
     from isthmus.data.interactions.ingest import InteractionReport
     from isthmus.operations.users import UserReport
+    from isthmus.retrieval.recommend.rows import Rows
     from isthmus.retrieval.search.query_file import QueryFileReport
     from isthmus.retrieval.search.results import Groups, Hits
     from isthmus.space import Space
@@ -329,6 +330,30 @@ def show_groups(groups: Groups, *, as_json: bool) -> None:
         for hit in group.hits:
             cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
             table.add_row(_flat(group.value), *cells)
+    print_table(table)
+
+
+def show_rows(rows: Rows, *, as_json: bool) -> None:
+    """Print the rows of a page."""
+    if as_json:
+        say_json(rows.as_dict())
+        return
+    table = DataTable("row", "rank", "score", "item", "domain", "title")
+    for row in rows:
+        for hit in row.hits:
+            cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
+            table.add_row(row.title, *cells)
+    print_table(table)
+
+
+def show_ranked_users(users: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print ranked users."""
+    if as_json:
+        say_json(users)
+        return
+    table = DataTable("rank", "score", "user")
+    for row in users:
+        table.add_row(str(row["rank"]), f"{row['score']:.4f}", row["user_id"])
     print_table(table)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
-from pydantic import Field, model_validator
+from pydantic import Field, create_model, model_validator
 
 from isthmus.errors import InvalidInput
-from isthmus.requests import Names, validated_settings
+from isthmus.requests import Names, Request, fields_of, validated_settings
 
 PROTOCOLS: Final = (
     "cold",
@@ -128,3 +128,12 @@ def available_baselines() -> tuple[str, ...]:
     from isthmus.evaluation.baselines.tuning import default_grids, rating_grids
 
     return (*default_grids(content=True), *rating_grids())
+
+
+_SERVED: Final[dict[str, Any]] = {
+    name: (field.annotation, field)
+    for name, field in fields_of(EvaluationPlan).items()
+    if name not in (*EvaluationPlan.PYTHON_ONLY, "folders")
+}
+# What a service takes of a plan: nothing that names files of its machine, or is for experiments.
+EvaluateRequest: type[Request] = create_model("EvaluateRequest", __base__=Request, **_SERVED)

@@ -30,7 +30,7 @@ class State:
     delta : int
         Searchable items that are newer than the release.
     quarantined : int
-        Contents in quarantine.
+        Items with a content in quarantine.
     recommender_age_days : float or None
         Age of the recommender; None where there is none.
     recall_target : float

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
 
 from isthmus.errors import ReleaseNotFound
+from isthmus.index.catalog.precomputed import describe_records
 from isthmus.index.open_space import OpenSpace
 from isthmus.monitoring.drift import item_drift
 from isthmus.monitoring.recall import LiveRecall, live_recall
 from isthmus.monitoring.report import RECALL, MonitorReport, State, find_alarms
 from isthmus.operations.publishing import rollback
 from isthmus.operations.request import MonitorRequest
-from isthmus.operations.statistics import SECONDS_PER_DAY, describe_space
+from isthmus.operations.statistics import (
+    SECONDS_PER_DAY,
+    count_interactions,
+    describe_recommender,
+    read_or_note,
+)
 from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 
 
@@ -26,7 +31,7 @@ def monitor_space(space: OpenSpace, request: MonitorRequest) -> MonitorReport:
     start = time.perf_counter()
     thresholds = space.settings.monitoring
     seed = int(time.time()) if request.seed is None else request.seed
-    state = _state(space, describe_space(space))
+    state = _state(space)
     recall, drift = _recall(space, seed), item_drift(space.view(), seed=seed)
     alarms = find_alarms(state, recall, drift, thresholds)
     action = request.on_alarm or thresholds.on_alarm
@@ -51,18 +56,28 @@ def _recall(space: OpenSpace, seed: int) -> list[LiveRecall]:
     return live_recall(view, RecallQuerySampler(space.path, space.settings), seed=seed)
 
 
-def _state(space: OpenSpace, described: Mapping[str, Any]) -> State:
-    release, recommender = space.view().release, described["recommender"]
-    created = None if release is None else datetime.fromisoformat(release.manifest.created)
-    age = None if created is None else (datetime.now(UTC) - created).total_seconds()
+def _state(space: OpenSpace) -> State:
+    """Return ages and counts, and what of the space cannot be read."""
+    view, settings = space.view(), space.settings
+    damage: list[str] = []
+    readable = partial(read_or_note, damage)
+    release = None if view.release is None else view.release.manifest
+    recommender = readable(lambda: describe_recommender(view, space.interactions))
+    readable(lambda: count_interactions(space.interactions, view.snapshot))
+    readable(lambda: describe_records(space.path, view.snapshot))
     return State(
-        release=described["release"],
-        release_age_days=None if age is None else max(age, 0.0) / SECONDS_PER_DAY,
-        items=described["items"],
-        searchable=described["searchable"],
-        delta=described["delta"],
-        quarantined=described["quarantined"] or 0,
+        release=None if release is None else release.number,
+        release_age_days=None if release is None else _age_days(release.created),
+        items=view.snapshot.rows,
+        searchable=len(view),
+        delta=view.delta,
+        quarantined=readable(view.snapshot.count_quarantined) or 0,
         recommender_age_days=None if recommender is None else recommender["age_days"],
-        recall_target=space.settings.index.recall,
-        damage=described["damage"],
+        recall_target=settings.index.recall,
+        damage=damage,
     )
+
+
+def _age_days(moment: str) -> float:
+    age = datetime.now(UTC) - datetime.fromisoformat(moment)
+    return max(age.total_seconds(), 0.0) / SECONDS_PER_DAY

@@ -20,7 +20,7 @@ from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.growth import assess
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
-from isthmus.retrieval.recommend.store import published_description
+from isthmus.retrieval import recommend
 from isthmus.retrieval.search.recall_queries import PROMPTS, RecallQuerySampler
 from isthmus.schema import EVENT, ITEM_ID, TEXT, USER_ID
 
@@ -45,7 +45,7 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
     everything = set(settings.encoders)
     release = view.release.manifest if view.release else None
     damage: list[str] = []
-    readable = partial(_or_none, damage)
+    readable = partial(read_or_note, damage)
     return {
         "items": view.snapshot.rows,
         "searchable": len(view),
@@ -68,9 +68,9 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
         "path": str(space.path),
         "fingerprint": space.fingerprint,
         "quarantined": readable(lambda: len(space.quarantine)),
-        "interactions": readable(lambda: _count_interactions(space.interactions, view.snapshot)),
+        "interactions": readable(lambda: count_interactions(space.interactions, view.snapshot)),
         "second_stage": readable(lambda: describe_records(space.path, view.snapshot)),
-        "recommender": readable(lambda: _describe_recommender(view, space.interactions)),
+        "recommender": readable(lambda: describe_recommender(view, space.interactions)),
         "damage": damage,
     }
 
@@ -84,7 +84,7 @@ def _prompts(settings: SpaceSettings) -> dict[str, str]:
     }
 
 
-def _or_none(damage: list[str], read: Callable[[], Any]) -> Any:
+def read_or_note(damage: list[str], read: Callable[[], Any]) -> Any:
     """Return what can be read; None where it is damaged, and add the reason to a list."""
     try:
         return read()
@@ -114,7 +114,7 @@ def _types_of_attributes(snapshot: Snapshot) -> dict[str, str]:
     }
 
 
-def _describe_recommender(view: View, store: InteractionStore) -> dict[str, Any] | None:
+def describe_recommender(view: View, store: InteractionStore) -> dict[str, Any] | None:
     """Describe the recommender of the release: its age, and what it has not seen.
 
     Returns
@@ -124,7 +124,9 @@ def _describe_recommender(view: View, store: InteractionStore) -> dict[str, Any]
         (``unseen_items``) and events (``unseen_events``) are newer than the training; None without
         a recommender.
     """
-    published = published_description(view.release)
+    if view.release is None:
+        return None
+    published = recommend.store.published_description(view.release)
     if published is None:
         return None
     description, learned = published
@@ -139,7 +141,7 @@ def _describe_recommender(view: View, store: InteractionStore) -> dict[str, Any]
     }
 
 
-def _count_interactions(store: InteractionStore, catalog: Snapshot) -> dict[str, int]:
+def count_interactions(store: InteractionStore, catalog: Snapshot) -> dict[str, int]:
     """Count interactions, and those that wait for an item that the catalog does not hold.
 
     Returns

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -18,6 +19,7 @@ from isthmus.errors import AccessDenied, InvalidInput, ItemNotFound
 from isthmus.ids import to_id
 from isthmus.index.catalog.filters.syntax import parse
 from isthmus.operations.events import parse_events
+from isthmus.retrieval.recommend.rows import Rows
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.results import Groups, Hit, Hits
 from isthmus.schema import DOMAIN, ITEM_ID
@@ -214,6 +216,18 @@ def _without_hidden_reasons(reach: Reach, hits: Hits) -> Hits:
     return _with(hits, shown, hits.notes)
 
 
+def _visible_page(reach: Reach, rows: Rows) -> Rows:
+    """Leave out rows that are because of an item beyond reach, such items, and notes."""
+    named = [row.item_id for row in rows if row.item_id is not None]
+    visible = reach.visible([*named, *(hit.item_id for row in rows for hit in row.hits)])
+    kept = [
+        replace(row, hits=tuple(hit for hit in row.hits if hit.item_id in visible))
+        for row in rows
+        if row.item_id is None or row.item_id in visible
+    ]
+    return Rows([row for row in kept if row.hits], (), rows.release)
+
+
 def _with(hits: Hits, kept: list[Hit], notes: Iterable[str]) -> Hits:
     """Return the same answer with other hits and notes."""
     answer = Hits(kept, notes, hits.cursor, hits.release)
@@ -238,7 +252,7 @@ def _writing(reach: Reach, arguments: Arguments) -> Arguments:
     if given is not None:
         reach.require_domain(given)
         return arguments
-    for at, row in enumerate(arguments["items"]):
+    for at, row in enumerate(_rows(arguments["items"], column, "domain=NAME")):
         if not isinstance(row.get(column), str):
             raise InvalidInput(f"item {at} has no domain in {column!r}, which this key needs")
         reach.require_domain(row[column])
@@ -273,11 +287,29 @@ def _events(reach: Reach, arguments: Arguments) -> Arguments:
 
 def _interactions(reach: Reach, arguments: Arguments) -> Arguments:
     column = arguments.get("item") or ITEM_ID
-    for at, row in enumerate(arguments["source"]):
+    rows = _rows(arguments["source"], column, "rows as JSON lines")
+    for at, row in enumerate(rows):
         if column not in row:
             raise InvalidInput(f"row {at} has no {column!r}, which this key needs")
-    reach.require_items(row[column] for row in arguments["source"])
+    reach.require_items(row[column] for row in rows)
     return arguments
+
+
+def _rows(given: Any, column: str, remedy: str) -> list[dict[str, Any]]:
+    """Return rows that are given as such or as a table, of which one column is looked at.
+
+    Raises
+    ------
+    InvalidInput
+        If they stand in a file, which is read later.
+    """
+    if isinstance(given, Path):
+        raise InvalidInput(
+            f"this key is bound to domains, and a file is not looked into; give {remedy}"
+        )
+    if isinstance(given, pa.Table):
+        return list(given.select([c for c in given.column_names if c == column]).to_pylist())
+    return list(given)
 
 
 def _unchanged(_: Reach, arguments: Arguments) -> Arguments:
@@ -329,9 +361,12 @@ RULES: Final[Mapping[str, Rule]] = {
     "count": NARROWED,
     "similar": Rule(_narrowed, _visible_hits),
     "get": Rule(_only_visible_item),
+    "map": NARROWED,
     "attributes": Rule(lambda reach, a: {**a, "domain": reach.domains(a.get("domain"))}),
     "status": Rule(_unchanged, _status),
     "recommend": Rule(_recommending, _without_hidden_reasons),
+    "recommend_rows": Rule(_recommending, _visible_page),
+    "recommend_users": WHOLE_SPACE,
     "recommend_batch": Rule(_recommending, _visible_table),
     "predict_ratings": Rule(_of_items),
     "upsert": Rule(_writing),
@@ -345,6 +380,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "interactions": Rule(_unchanged, _visible_table),
     "events": WHOLE_SPACE,
     "forget_user": WHOLE_SPACE,
+    "merge_users": WHOLE_SPACE,
     "add_users": WHOLE_SPACE,
     "users": WHOLE_SPACE,
     "user_ids": WHOLE_SPACE,
@@ -354,8 +390,14 @@ RULES: Final[Mapping[str, Rule]] = {
     "retry_quarantine": WHOLE_SPACE,
     "releases": WHOLE_SPACE,
     "rollback": WHOLE_SPACE,
+    "scenarios": WHOLE_SPACE,
+    "set_scenario": WHOLE_SPACE,
+    "delete_scenario": WHOLE_SPACE,
+    "backup": WHOLE_SPACE,
     "publish": WHOLE_SPACE,
     "train": WHOLE_SPACE,
+    "monitor": WHOLE_SPACE,
+    "evaluate": WHOLE_SPACE,
     "jobs": WHOLE_SPACE,
     "job": WHOLE_SPACE,
 }

@@ -35,13 +35,15 @@ from isthmus.api.problems import (
 from isthmus.api.values import MEDIA_TYPE as JSON
 from isthmus.api.values import dump
 from isthmus.errors import AccessDenied, Busy, IsthmusError, UnknownRoute
+from isthmus.service.canary import LiveCanary
 from isthmus.service.exchange import Exchange, request_id_of
 from isthmus.service.inputs import ClientGone, headers_of
 from isthmus.service.metrics import MEDIA_TYPE as METRICS_TYPE
 from isthmus.service.metrics import Metrics
 from isthmus.service.openapi import describe
+from isthmus.service.page.routes import page_routes
 from isthmus.service.pipeline import EXCHANGE, Pipeline
-from isthmus.service.settings import ServeSettings
+from isthmus.service.settings import ServeSettings, check_experiment
 from isthmus.service.space_metrics import SpaceMetrics
 from isthmus.service.spaces import OpenSpace, ServedSpaces
 
@@ -65,14 +67,17 @@ def make_app(settings: ServeSettings, open_space: OpenSpace | None = None) -> Fa
     open_space : callable, optional
         Opens a space of a folder.
     """
-    pipeline = Pipeline(settings, ServedSpaces(settings, open_space))
+    check_experiment(settings)
     metrics = Metrics()
-    pipeline.observers.append(metrics)
+    pipeline = Pipeline(settings, ServedSpaces(settings, open_space, metrics.encoding))
+    canary = LiveCanary(settings.canary, metrics)
+    pipeline.observers += [metrics, canary]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         logger.info("process %s answers", os.getpid())
         yield
+        canary.close()
         pipeline.close()
 
     app = FastAPI(
@@ -83,11 +88,13 @@ def make_app(settings: ServeSettings, open_space: OpenSpace | None = None) -> Fa
         openapi_url=f"{PREFIX}/openapi.json",
         lifespan=lifespan,
     )
-    app.state.pipeline = pipeline
+    app.state.pipeline, app.state.canary = pipeline, canary
     app.router.routes.extend(_routes(pipeline, several=len(settings.spaces) > 1))
     app.router.routes.append(Route("/healthz", _healthy, methods=["GET"]))
     app.router.routes.append(Route("/readyz", Ready(pipeline), methods=["GET"]))
     app.router.routes.append(Route("/metrics", Measured(pipeline, metrics), methods=["GET"]))
+    if settings.page:
+        app.router.routes.extend(page_routes(pipeline))
     failures = Failures(pipeline)
     app.add_exception_handler(IsthmusError, failures.of_isthmus)
     app.add_exception_handler(HTTPException, failures.of_http)
@@ -186,7 +193,7 @@ class Measured:
         """Answer with the metrics."""
         key = self._pipeline.key_of(scope, headers_of(scope))
         scope[EXCHANGE].key = key
-        if key.spaces is not None or key.is_bound or not key.allows("read"):
+        if not key.may_measure:
             raise AccessDenied("metrics are for keys with the scope read that are bound to nothing")
         text = await asyncio.to_thread(lambda: self._metrics.text() + self._of_spaces.text())
         await Response(text, headers={"content-type": METRICS_TYPE})(scope, receive, send)
@@ -290,7 +297,7 @@ class Failures:
         assert isinstance(error, IsthmusError)
         exchange: Exchange = request.scope[EXCHANGE]
         exchange.error = name_of(error)
-        problem = problem_of(error, exchange.request_id, self._names)
+        problem = problem_of(error, exchange.request_id, {**self._names, **exchange.names})
         if problem["status"] >= 500 and not isinstance(error, Busy):
             logger.error("request %s (%s): %s", exchange.request_id, exchange.name, exchange.error)
         headers = {}

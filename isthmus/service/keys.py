@@ -70,6 +70,11 @@ class Key(KeyRequest):
         """Whether it reaches some items only."""
         return self.domains is not None or self.where is not None
 
+    @property
+    def may_measure(self) -> bool:
+        """Whether it may see metrics, which are of all spaces and all of their items."""
+        return self.spaces is None and not self.is_bound and self.allows("read")
+
     def allows(self, scope: Scope) -> bool:
         """Return whether the key has a scope."""
         return scope in self.scopes

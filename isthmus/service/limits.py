@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, Final, TypeGuard
+
+import pyarrow as pa
 
 from isthmus.errors import Busy, InvalidInput, RequestTooLarge, TooManyRequests
 from isthmus.service.keys import Key
@@ -28,23 +30,26 @@ def check_arguments(arguments: Mapping[str, Any], limits: Limits) -> None:
     if k is not None and k + offset > limits.max_k:
         beyond = f" beyond an offset of {offset}" if offset else ""
         raise InvalidInput(f"k is {k}{beyond}; this service answers at most {limits.max_k}")
-    for name in ("num_candidates", "rerank_depth", "group_size"):
+    for name in ("num_candidates", "rerank_depth", "group_size", "limit"):
         value = arguments.get(name)
         if value is not None and value > limits.max_candidates:
             raise InvalidInput(f"{name} is {value}; give at most {limits.max_candidates}")
     for names, most in ((COUNTED, limits.max_batch), (ROWS, limits.max_rows)):
         for name in names:
             value = arguments.get(name)
-            if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > most:
+            if _is_counted(value) and len(value) > most:
                 raise InvalidInput(f"{name} has {len(value)} entries; give at most {most}")
 
 
-def require_size(size: int, limits: Limits) -> None:
+def require_size(size: int, most: int) -> None:
     """Raise `RequestTooLarge` if a body has too many bytes."""
-    if size > limits.max_body_bytes:
-        raise RequestTooLarge(
-            f"the body has more than {limits.max_body_bytes} bytes; send less at a time"
-        )
+    if size > most:
+        raise RequestTooLarge(f"the body has more than {most} bytes; send less at a time")
+
+
+def _is_counted(value: Any) -> TypeGuard[Sized]:
+    """Return whether an argument has entries: rows, ids or vectors, in a list or a table."""
+    return isinstance(value, Sequence | pa.Table) and not isinstance(value, str)
 
 
 class Slots:
@@ -62,7 +67,7 @@ class Slots:
         self.taken = 0
 
     def take(self, key: Key) -> None:
-        """Take a place.
+        """Take a place for a request.
 
         Raises
         ------
@@ -81,8 +86,8 @@ class Slots:
         self._of_key[key.id] += 1
         self.taken += 1
 
-    def give_back(self, key: Key) -> None:
-        """Give a place back."""
+    def release(self, key: Key) -> None:
+        """Release a place."""
         self._of_key[key.id] -= 1
         if not self._of_key[key.id]:
             del self._of_key[key.id]

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from isthmus.errors import IsthmusError
+from isthmus.service.log_metrics import LogMetrics
 from isthmus.service.spaces import ServedSpaces
 from isthmus.space import Space
 
@@ -22,7 +23,7 @@ GAUGES: Final = {
     "isthmus_space_up": "Whether the space can be read, 0 or 1.",
     "isthmus_searchable_items": "Items that have a vector, by domain.",
     "isthmus_delta_items": "Searchable items that are newer than the release.",
-    "isthmus_quarantined": "Contents in quarantine.",
+    "isthmus_quarantined": "Items with a content in quarantine.",
     "isthmus_release_created_timestamp_seconds": "When the current release was made.",
 }
 
@@ -40,6 +41,7 @@ class SpaceMetrics(Collector):
         self._spaces = spaces
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
+        self.registry.register(LogMetrics(spaces))
 
     def text(self) -> bytes:
         """Return the metrics as text."""
@@ -81,7 +83,7 @@ def measured(space: Space) -> list[tuple[str, str | None, float]]:
         ("isthmus_searchable_items", domain, float(n)) for domain, n in view.domains.items()
     ]
     values.append(("isthmus_delta_items", None, float(view.delta)))
-    values.append(("isthmus_quarantined", None, float(len(space.opened.quarantine))))
+    values.append(("isthmus_quarantined", None, float(view.snapshot.count_quarantined())))
     if view.release is not None:
         created = datetime.fromisoformat(view.release.manifest.created).timestamp()
         values.append(("isthmus_release_created_timestamp_seconds", None, created))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.main import get_command
 
-from isthmus.cli.main import app
+from isthmus.cli.commands import build_app
 
 PACKAGE = Path(__file__).resolve().parents[2] / "isthmus"
 DOCUMENTATION = PACKAGE.parent / "docs"
@@ -60,7 +60,7 @@ def commands() -> Iterator[tuple[str, str]]:
 
 @cache
 def root_command() -> Any:
-    return get_command(app)
+    return get_command(build_app())
 
 
 def problem(words: str) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.cli.main import app
+from isthmus.cli.commands import build_app
 from tests.shared import built_once
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -103,7 +103,7 @@ def run(command: str) -> None:
     words = shlex.split(command, comments=True)
     if words[0] == "isthmus":
         with pytest.raises(SystemExit) as stopped:
-            app(words[1:], prog_name="isthmus")
+            build_app()(words[1:], prog_name="isthmus")
         assert stopped.value.code in (0, None), command
     else:
         subprocess.run(command, shell=True, check=True)

@@ -23,7 +23,7 @@ from isthmus import (
 )
 from isthmus.api.bodies import body_of
 from isthmus.api.operations import BY_NAME, OPERATIONS
-from isthmus.cli.main import app
+from isthmus.cli.commands import build_app
 from isthmus.evaluation.logged import EvaluateAbRequest, EvaluateLogRequest
 from isthmus.integrations.chat_queries import profile
 from isthmus.integrations.enrich import enrich, unenrich
@@ -41,6 +41,7 @@ from isthmus.operations.request import (
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
+    MergeUsersRequest,
     MonitorRequest,
     PlanRequest,
     PublishRequest,
@@ -59,6 +60,8 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    RecommendRowsRequest,
+    RecommendUsersRequest,
     ScenarioRequest,
     SourceDomainsRequest,
     TrainRequest,
@@ -76,7 +79,7 @@ from isthmus.retrieval.search.request import (
     SimilarRequest,
 )
 
-COMMAND = get_command(app)
+COMMAND = get_command(build_app())
 PAGE = Path(__file__).resolve().parents[2] / "docs/reference/names.md"
 REQUESTS = {
     "create": CreateRequest,
@@ -102,9 +105,12 @@ REQUESTS = {
     "map": MapRequest,
     "add_interactions": InteractionsRequest,
     "add_users": UsersRequest,
+    "merge_users": MergeUsersRequest,
     "events": EventsRequest,
     "recommend": RecommendRequest,
     "recommend_batch": RecommendBatchRequest,
+    "recommend_rows": RecommendRowsRequest,
+    "recommend_users": RecommendUsersRequest,
     "recommend_file": RecommendFileRequest,
     "set_scenario": ScenarioRequest,
     "evaluate_log": EvaluateLogRequest,
@@ -152,6 +158,7 @@ GROUPED = {
     "add_users": "users add",
     "users": "users get",
     "user_ids": "users list",
+    "merge_users": "users merge",
     "delete_users": "users delete",
     "user_attributes": "users attributes",
     "evaluate_log": "evaluate",
@@ -260,6 +267,10 @@ def member_of(verb: str, argument: str) -> str:
     operation = BY_NAME.get("scroll" if verb in MADE_OF_SCROLL else verb)
     if operation is None:
         return "—"
+    if verb == "evaluate":  # what goes over HTTP are the fields of its plan
+        if not argument.startswith("plan."):
+            return "—"
+        argument = argument.removeprefix("plan.")
     if argument in operation.in_path:
         return "in the path"
     offered = argument in body_of(operation).model_fields

@@ -30,7 +30,10 @@ def test_groups_of_commands_ask_it_too(run, address):  # noqa: F811
     ("words", "said"),
     [
         (("similar", "none"), "isthmus: no item 'none' in this space"),
-        (("map",), "isthmus: map does not go over HTTP; open the folder of the space"),
+        (
+            ("duplicates",),
+            "isthmus: duplicates does not go over HTTP; open the folder of the space",
+        ),
         (("search", "x", "--space", "other"), "isthmus: no space 'other' is served here"),
     ],
 )

@@ -164,6 +164,64 @@ def test_lists_for_many_users(space, shop):
     assert there.equals(toy_space(shop).recommend_batch(users, domain="books", k=3))
 
 
+def test_a_page_has_rows_of_several_kinds_and_no_item_twice(space, shop):
+    user = User(["films-1-1", "films-2-2"])
+    page = space.recommend_rows(user, k=4, by="brand")
+    here = toy_space(shop).recommend_rows(user, k=4, by="brand")
+    assert page.as_dict() == here.as_dict()
+    assert [row.kind for row in page] == [
+        *("for_you", "because", "because", "category", "category", "popular")
+    ]
+    shown = [hit.item_id for row in page for hit in row.hits]
+    assert len(shown) == len(set(shown)) == 24
+    assert not {"films-1-1", "films-2-2"} & set(shown)
+    first = space.recommend(user, k=4)
+    assert [hit.item_id for hit in page[0].hits] == [hit.item_id for hit in first]
+    assert [(row.item_id, row.title) for row in page[1:3]] == [
+        ("films-2-2", "Because you liked filmsword2 films2x2"),
+        ("films-1-1", "Because you liked filmsword1 films1x1"),
+    ]
+    for row in page[3:5]:
+        brands = {space.get(hit.item_id)["attributes"]["brand"] for hit in row.hits}
+        assert brands == {row.value}
+        assert (row.attribute, row.title) == ("brand", row.value)
+    assert [hit.rank for hit in page[0].hits] == [1, 2, 3, 4]
+    assert page.release == 2
+
+
+def test_rows_follow_filters_rules_and_their_number(space):
+    given = {"domain": "books", "where": "price < 60", "ban": ["books-3-1"], "pin": ["books-1-1"]}
+    page = space.recommend_rows(User(id="u3"), k=3, n_rows=3, because=1, categories=0, **given)
+    assert [row.kind for row in page] == ["for_you", "because", "popular"]
+    hits = [hit for row in page for hit in row.hits]
+    assert hits[0].item_id == "books-1-1"
+    assert {hit.domain for hit in hits} == {"books"}
+    assert all(hit.item_id.split("-")[1] in "012345" for hit in hits)
+    assert "books-3-1" not in {hit.item_id for hit in hits}
+    assert len(space.recommend_rows(User(id="u3"), n_rows=1)) == 1
+
+
+def test_new_items_have_a_row(own):
+    own.upsert([item(f"fresh{n}", f"filmsword3 fresh{n}") for n in range(2)])
+    page = own.recommend_rows(User(["films-6-1"]), k=4, categories=0)
+    (new,) = [row for row in page if row.kind == "new"]
+    assert {hit.item_id for hit in new.hits} == {"fresh0", "fresh1"}
+
+
+def test_users_to_tell_like_what_goes_with_the_item(space, shop):
+    found = space.recommend_users("films-1-1", k=5)
+    assert found == toy_space(shop).recommend_users("films-1-1", k=5)
+    assert [row["rank"] for row in found] == [1, 2, 3, 4, 5]
+    assert [row["score"] for row in found] == sorted((r["score"] for r in found), reverse=True)
+    stored = toy_space(shop)
+    for row in found:
+        items = stored.interactions(row["user_id"]).column("item_id").to_pylist()
+        assert "films-1-1" not in items
+        assert {one.split("-")[1] for one in items} == {"1"}
+    with pytest.raises(ItemNotFound, match=r"^no item 'none' in this space$"):
+        space.recommend_users("none")
+
+
 ERRORS = {
     "k": (lambda s: s.search("x", k=0), InvalidInput),
     "nothing to search": (lambda s: s.search(), InvalidInput),
@@ -260,6 +318,27 @@ def test_interactions_and_users_are_added(own):
     assert own.user_ids() == ["n", "u1"]
     assert own.user_attributes()[0]["attribute"] == "country"
     assert own.delete_users("n") == 1
+
+
+def test_two_users_become_one(own):
+    events = [
+        {"event_id": f"e{n}", "user_id": "visitor", "item_id": f"films-5-{n}", "event": "click"}
+        for n in range(3)
+    ]
+    own.record_events(events)
+    own.record_events([{**events[0], "user_id": "known"}])
+    own.add_users([{"user_id": "visitor", "country": "BE", "age": 30}])
+    own.add_users([{"user_id": "known", "country": "NL"}])
+    assert own.merge_users("visitor", into="known") == 3
+    items = own.interactions("known").column("item_id").to_pylist()
+    assert sorted(items) == [f"films-5-{n}" for n in range(3)]
+    assert len(own.interactions("visitor")) == 0
+    assert own.users("known") == [{"user_id": "known", "country": "NL", "age": 30}]
+    assert "visitor" not in own.user_ids()
+    assert own.merge_users("visitor", into="known") == 0
+    assert own.record_events([{**one, "user_id": "known"} for one in events]).added == 0
+    with pytest.raises(InvalidInput, match=r"^user_id and into are both 'a'; give two users$"):
+        own.merge_users("a", into="a")
 
 
 def test_attributes_are_renamed_cast_and_dropped(own):

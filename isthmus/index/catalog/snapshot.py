@@ -351,6 +351,10 @@ class Snapshot:
             columns=[ITEM_ID, DOMAIN, QUARANTINE], filter=f"{QUARANTINE} IS NOT NULL"
         )
 
+    def count_quarantined(self) -> int:
+        """Count the items with a content that could not be embedded; reads no failure."""
+        return int(self._dataset.count_rows(f"{QUARANTINE} IS NOT NULL"))
+
     def content_digests(self, modalities: Sequence[Modality]) -> pa.Table:
         """Return domain and content digests of the items that have all of these modalities."""
         columns = [CONTENT_HASH[modality] for modality in modalities]

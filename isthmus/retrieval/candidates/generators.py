@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy.typing as npt
 
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, IsthmusError
 from isthmus.numerics.arrays import ArrayState, with_prefix
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.als import ALS
@@ -74,6 +74,27 @@ def attribute_generators(seed: int = 0) -> list[CandidateGenerator]:
     return [SegmentPopularity(), AttributeRegression(seed=seed)]
 
 
+class GeneratorFailure(IsthmusError):
+    """A candidate generator cannot be fitted, or has scores that cannot be used.
+
+    Attributes
+    ----------
+    name : str
+        The generator.
+    reason : str
+        What is wrong with it.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"candidate generator {name!r} cannot be used: {reason}")
+        self.name, self.reason = name, reason
+
+    @classmethod
+    def of(cls, name: str, error: Exception) -> GeneratorFailure:
+        """Return the failure of a generator that raised an error."""
+        return cls(name, f"it failed: {type(error).__name__}: {error}")
+
+
 class CandidateGenerators:
     """Some candidate generators that are fitted and queried together.
 
@@ -108,10 +129,19 @@ class CandidateGenerators:
         return tuple(self._by_name)
 
     def fit(self, data: TrainingData, *, show: bool = False) -> Self:
-        """Fit every generator, with a progress bar if `show`."""
+        """Fit every generator, with a progress bar if `show`.
+
+        Raises
+        ------
+        GeneratorFailure
+            If one fails, whatever it raises.
+        """
         with progress_bar("fitting candidate generators", len(self._by_name), show=show) as advance:
             for generator in self:
-                generator.fit(data)
+                try:
+                    generator.fit(data)
+                except Exception as error:
+                    raise GeneratorFailure.of(generator.name, error) from error
                 advance(1)
         return self
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,8 @@ from isthmus.numerics.metrics import PerUser, ndcg, recall
 from isthmus.numerics.sparse import concatenate_ranges
 from isthmus.numerics.top_k import top_k
 from isthmus.progress import progress_bar
-from isthmus.retrieval.candidates.generators import CandidateGenerators
-from isthmus.retrieval.candidates.pool import candidate_pool
+from isthmus.retrieval.candidates.generators import CandidateGenerators, GeneratorFailure
+from isthmus.retrieval.candidates.pool import CandidatePool, candidate_pool
 from isthmus.retrieval.candidates.situations import SITUATIONS
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.cold_start_episodes import Episodes, make_episodes, make_folds
@@ -27,6 +27,7 @@ from isthmus.retrieval.ranker.settings import ExampleSettings
 USERS_PER_CHUNK = 256
 NDCG_CUTOFF = 10
 RECALL_CUTOFF = 200
+NOT_FINITE = "it has scores that are not finite"
 
 ExamplesBySituation = dict[str, "Examples"]
 
@@ -169,6 +170,7 @@ def make_examples(
     *,
     columns: Sequence[str] | None = None,
     ignored: Mask | None = None,
+    situations: Collection[str] = SITUATIONS,
     show: bool = False,
 ) -> ExamplesBySituation:
     """Make examples of the users of a domain in every situation, by cross-fitting.
@@ -190,6 +192,8 @@ def make_examples(
         Names of the features; by default all.
     ignored : numpy.ndarray, optional
         bool, shape (n_items,): items that no history shows.
+    situations : collection of str
+        The situations that are simulated; by default all.
     show : bool
         Whether to show progress bars.
 
@@ -197,6 +201,11 @@ def make_examples(
     -------
     dict of str to Examples
         By situation; situations in which no user can be simulated are left out.
+
+    Raises
+    ------
+    GeneratorFailure
+        If a generator fails in a fold, or has scores that are not finite.
     """
     parts: dict[str, list[Examples]] = {}
     max_users = -(-settings.users // settings.folds)
@@ -206,11 +215,10 @@ def make_examples(
         generators, statistics = fitted(visible)
         names = feature_columns(generators.names) if columns is None else columns
         maker = _ExampleMaker(visible, generators, statistics, target, tuple(names), settings.depth)
-        episodes = list(
-            make_episodes(
-                data, fold, target, settings.seed + number, max_users=max_users, ignored=ignored
-            )
+        simulated = make_episodes(
+            data, fold, target, settings.seed + number, max_users=max_users, ignored=ignored
         )
+        episodes = [some for some in simulated if some.situation in situations]
         total = sum(len(some.users) for some in episodes)
         with progress_bar("making examples", total, show=show) as advance:
             for some in episodes:
@@ -240,8 +248,7 @@ class _ExampleMaker:
 
     def _of_episodes(self, episodes: Episodes) -> Examples:
         data, histories = self.data, episodes.histories
-        scorers = self.generators.scorers(data, histories, self.target)
-        pool = candidate_pool(scorers, self.depth, episodes.allowed, histories.seen(len(data)))
+        pool = self._pool(self.generators, episodes)
         inputs = FeatureInputs(data, histories, pool, self.statistics, self.target)
         keys = pool.owners * len(data) + pool.items
         return Examples(
@@ -253,6 +260,24 @@ class _ExampleMaker:
             labels=np.isin(keys, episodes.owners * len(data) + episodes.relevant),
             n_relevant=np.bincount(episodes.owners, minlength=len(pool)),
         )
+
+    def _pool(self, generators: CandidateGenerators, episodes: Episodes) -> CandidatePool:
+        """Return the candidates of users; what goes wrong is said of the generator that does it."""
+        data, histories = self.data, episodes.histories
+        try:
+            scorers = generators.scorers(data, histories, self.target)
+            pool = candidate_pool(scorers, self.depth, episodes.allowed, histories.seen(len(data)))
+        except Exception as error:
+            if len(generators.names) == 1:
+                raise GeneratorFailure.of(generators.names[0], error) from error
+            for generator in generators:
+                self._pool(CandidateGenerators([generator]), episodes)
+            raise
+        finite = np.isfinite(pool.scores).all(axis=1)
+        if not finite.all():
+            name = pool.generators[int(np.argmin(finite))]
+            raise GeneratorFailure(name, NOT_FINITE)
+        return pool
 
 
 def join_examples(parts: Sequence[Examples]) -> Examples:

@@ -180,7 +180,7 @@ def seed_of(user: object, moment: float) -> int:
 def explore(
     found: ScoredRows, new: NewItems, allowed: Mask, share: float, seed: int, pinned: int = 0
 ) -> Explored:
-    """Give a share of the places of a list to new items.
+    """Assign a share of the places of a list to new items.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import Field, SkipValidation
 
-from isthmus.ids import Ids
+from isthmus.ids import Id, Ids
 from isthmus.requests import Names, Request, validated_settings
 from isthmus.retrieval.candidates.settings import GeneratorSettings
 from isthmus.retrieval.ranker.settings import RankerSettings
@@ -107,6 +107,34 @@ class RecommendBatchRequest(UserListOptions):
         description="Users with an id, or pairs of a name and a user."
     )
     processes: int = Field(default=1, ge=1, description=PROCESSES)
+
+
+class RecommendRowsRequest(UserListOptions):
+    """Several titled rows of items for one user, as on a page; no item twice."""
+
+    user: SkipValidation[Any] = Field(description="The user (`isthmus.User`) to recommend to.")
+    n_rows: int = Field(default=8, ge=1, le=50, description="Most rows.")
+    because: int = Field(
+        default=2, ge=0, le=10, description="Most rows because of an item of the history."
+    )
+    categories: int = Field(
+        default=2, ge=0, le=20, description="Most rows of one value of an attribute."
+    )
+    by: str | None = Field(
+        default=None,
+        description="Attribute of the rows of categories; by default category, genre, section or "
+        "type, where there is one.",
+    )
+    attributes: bool = Field(
+        default=False, description="Whether hits carry text, image, audio and attributes."
+    )
+
+
+class RecommendUsersRequest(Request):
+    """The users to tell about an item."""
+
+    item_id: Id = Field(description="The item.")
+    k: int = Field(default=10, ge=1, description="How many users.")
 
 
 class RecommendFileRequest(UserListOptions):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -21,7 +22,7 @@ from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.view import View
-from isthmus.numerics.arrays import FloatArray, Positions
+from isthmus.numerics.arrays import FloatArray, Mask, Positions
 from isthmus.numerics.processes import forked
 from isthmus.progress import progress_bar
 from isthmus.retrieval.ratings.ratings import History
@@ -32,6 +33,7 @@ from isthmus.retrieval.recommend.explain import explain_hits
 from isthmus.retrieval.recommend.exploration import (
     CountedItems,
     Explored,
+    ItemCounts,
     certain,
     explore,
     places_of,
@@ -43,6 +45,17 @@ from isthmus.retrieval.recommend.history_notes import (
     unknown_user,
     unknown_users,
 )
+from isthmus.retrieval.recommend.item_users import (
+    LIKELY_A_PLACE,
+    MIN_LIKELY,
+    RELATED,
+    RelatedItems,
+    histories_of,
+    likely_users,
+    related_by_rank,
+    related_items,
+    score_users,
+)
 from isthmus.retrieval.recommend.recommendation_log import RecommendationLog, logged_row
 from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.request import (
@@ -50,12 +63,20 @@ from isthmus.retrieval.recommend.request import (
     RecommendBatchRequest,
     RecommendFileRequest,
     RecommendRequest,
+    RecommendRowsRequest,
+    RecommendUsersRequest,
     UserListOptions,
 )
+from isthmus.retrieval.recommend.rows import Catalogue, RowMaker, Rows
 from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.shown import shown_items
 from isthmus.retrieval.recommend.store import published_recommender
-from isthmus.retrieval.recommend.users import User, recommend_file, stored_histories
+from isthmus.retrieval.recommend.users import (
+    Interaction,
+    User,
+    recommend_file,
+    stored_histories,
+)
 from isthmus.retrieval.search.notes import filter_notes, warn_of
 from isthmus.retrieval.search.paging import MakeLists, Pager, lists_in_windows, windows
 from isthmus.retrieval.search.query import NO_ROWS, ScoredRows
@@ -71,7 +92,7 @@ from isthmus.retrieval.search.rule_request import to_seconds
 from isthmus.retrieval.search.rules import MAX_CANDIDATES, Rules
 from isthmus.retrieval.search.scenarios import Scenarios
 from isthmus.retrieval.search.searcher import encode_contents
-from isthmus.schema import RECOMMENDATION_ID, TIME, USER_ID
+from isthmus.schema import EVENT, ITEM_ID, RANK, RECOMMENDATION_ID, SCORE, TIME, USER_ID
 
 USERS_A_BATCH = 128
 FIRST_PLACES = 20  # places of the first window of a list
@@ -149,6 +170,100 @@ class SpaceRecommender:
             self.log.put(row)
         return answer
 
+    def recommend_rows(self, request: RecommendRowsRequest) -> Rows:
+        """Recommend rows of items to one user, see `Space.recommend_rows`."""
+        view = self._space.view()
+        request = self._scenarios.resolve(request)
+        groups = group_domains(view, request)
+        events = self._stored_events([request.user])
+        (user,) = self._with_stored(view, [request.user], events)
+        moment = time.time()
+        pinned = request
+
+        def list_of(who: User, n: int, among: Mask | None) -> ScoredRows:
+            nonlocal pinned
+            within = groups if among is None else [_among(view, group, among) for group in groups]
+            rules = self._rules(view, [who], pinned, within, events, moment)
+            queries = UserQueries([who], [self._encode_text(who)], rules)
+
+            def make_lists(n: int, before: Sequence[ScoredRows]) -> list[ScoredRows]:
+                return self._recommend(view, queries, pinned, within, n, before)
+
+            found = lists_in_windows(n, make_lists, FIRST_PLACES)[0]
+            pinned = pinned.model_copy(update={"pin": ()})  # they come first once
+            return found
+
+        maker = RowMaker(view, request, user, list_of, self._catalogue(view, groups, request))
+        notes = [*filter_notes(view, request, groups), *history_notes(view, request.user, user)]
+        return Rows(maker.rows(), warn_of(notes), view.release_number)
+
+    def _catalogue(
+        self, view: View, groups: Sequence[DomainGroup], options: UserListOptions
+    ) -> Catalogue:
+        """Return what may be recommended, what of it is new, and how popular it is."""
+        allowed = _allowed(view, groups)
+        banned = view.find(list(options.ban))
+        allowed[banned[banned >= 0]] = False
+        serving = self.serving(view)
+        popularity = np.zeros(len(allowed), np.float32)
+        if serving is None:
+            counts = ItemCounts.of(self._space.interactions.table(ITEM_ID, EVENT)).clicks
+            rows, values = view.find(list(counts)), np.array(list(counts.values()), np.float32)
+            popularity[rows[rows >= 0]] = values[rows >= 0]
+            new = np.arange(len(allowed)) >= view.release_rows
+            return Catalogue(allowed, new & (view.release is not None), popularity)
+        learned = np.arange(len(serving.recommender.item_ids))
+        rows = serving.features.rows[: len(learned)]
+        used = serving.recommender.statistics.popularity(learned)
+        popularity[rows[rows >= 0]] = used[rows >= 0]
+        new = view.living.rows.copy()
+        new[rows[rows >= 0]] = False
+        return Catalogue(allowed, new, popularity)
+
+    def recommend_users(self, request: RecommendUsersRequest) -> list[dict[str, Any]]:
+        """Return the users to tell about an item, see `Space.recommend_users`."""
+        view, item_id = self._space.view(), request.item_id
+        if view.find([item_id])[0] < 0:
+            raise ItemNotFound(f"no item {item_id!r} in this space")
+        serving = self.serving(view)
+        related, ids = self._related(view, serving, item_id)
+        store = self._space.interactions
+        likely = likely_users(
+            store.of_items(ids), dict(zip(ids, related.mean_weights.tolist(), strict=True))
+        )
+        names = likely[: max(MIN_LIKELY, LIKELY_A_PLACE * request.k)]
+        events = store.of_users(names)
+        histories = stored_histories(events, None if serving is None else serving.feedback)
+        place = {name: at for at, name in enumerate(ids)}
+        likes = {
+            user: history
+            for user, (entries, _) in histories.items()
+            if all(entry.item_id != item_id for entry in entries)
+            and (history := _liked_at(entries, place))
+        }
+        numbered = RelatedItems(np.arange(len(ids)), related.weights)
+        scores = score_users(histories_of(likes), numbered)
+        named = list(likes)
+        order = sorted(range(len(named)), key=lambda at: (-float(scores[at]), named[at]))
+        return [
+            {USER_ID: named[at], RANK: rank, SCORE: float(scores[at])}
+            for rank, at in enumerate(order[: request.k], 1)
+        ]
+
+    def _related(
+        self, view: View, serving: Serving | None, item_id: str
+    ) -> tuple[RelatedItems, list[str]]:
+        """Return the items that go with an item, by learned generators or by content, and ids."""
+        column = -1 if serving is None else int(serving.columns_of([item_id])[0])
+        if serving is None or column < 0:
+            selected, weights = view.select(list(view.domains)), self._space.vector_weights
+            rows = recommend(view, [User([item_id])], [None], RELATED, selected, weights)[0][0]
+            related = related_by_rank(rows)
+            return related, view.item_ids(related.columns).tolist()
+        there = serving.features.rows >= 0
+        related = related_items(serving.recommender.generators, serving.data, column, there)
+        return related, serving.data.item_ids[related.columns].tolist()
+
     def _explain(
         self,
         view: View,
@@ -187,9 +302,7 @@ class SpaceRecommender:
         moment: float,
     ) -> Explored:
         """Return the whole list of a user, with explored places."""
-        allowed = np.zeros(len(view.living.rows), bool)
-        for group in groups:
-            allowed |= (group.selection or view.living).rows
+        allowed = _allowed(view, groups)
         places = places_of(int(allowed.sum()))
         found = lists_in_windows(places, make_lists, FIRST_PLACES)[0]
         allowed[rules.removed] = False
@@ -510,6 +623,30 @@ class SpaceRecommender:
         in_training = columns >= 0
         values = np.array(list(ratings.values()), np.float32)
         return History(columns[in_training], values[in_training])
+
+
+def _allowed(view: View, groups: Sequence[DomainGroup]) -> Mask:
+    """Return which rows are in some group, shape (n_rows,)."""
+    allowed = np.zeros(len(view.living.rows), bool)
+    for group in groups:
+        allowed |= (group.selection or view.living).rows
+    return allowed
+
+
+def _among(view: View, group: DomainGroup, among: Mask) -> DomainGroup:
+    """Return a group with the rows of a mask only."""
+    selected = (group.selection or view.living).rows & among
+    return replace(group, selection=view.select_mask(selected))
+
+
+def _liked_at(entries: Sequence[Interaction], place: Mapping[str, int]) -> dict[int, float]:
+    """Return the strengths of liked items by their place; what has none stands beyond all."""
+    liked: dict[int, float] = {}
+    for beyond, entry in enumerate(entries, len(place)):
+        if entry.value > 0:
+            liked[place.get(entry.item_id, beyond)] = entry.value
+    strongest = max(liked.values(), default=1.0)
+    return {at: value / strongest for at, value in liked.items()}
 
 
 def _named(given: User | tuple[str, User], at: int) -> tuple[str, User]:

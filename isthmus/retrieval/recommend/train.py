@@ -17,11 +17,13 @@ from isthmus.errors import InvalidInput, listed
 from isthmus.numerics.memory import release_memory
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generator import CandidateGenerator
-from isthmus.retrieval.candidates.generators import CandidateGenerators
+from isthmus.retrieval.candidates.generators import CandidateGenerators, GeneratorFailure
+from isthmus.retrieval.candidates.situations import CROSS_DOMAIN, SITUATIONS
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.tuning import GeneratorTuning, tune_generators
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.ranker.examples import ExamplesBySituation, make_examples
+from isthmus.retrieval.ranker.divided_domain import divided_examples, shares_too_few_users
+from isthmus.retrieval.ranker.examples import NOT_FINITE, ExamplesBySituation, make_examples
 from isthmus.retrieval.ranker.features import feature_columns
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.ranker import Ranker
@@ -128,18 +130,18 @@ def train_recommender(
         )
     left_out = {report.name: report.failure for report in tuning if report.failure is not None}
     generators = _working_generators(data, tuned, left_out, stages, show=show)
-    training = _RankerTraining(
-        data, statistics, settings, list(generators), left_out, pretrained, folder, show
-    )
-    for target in targets if pretrained else ():
-        training.start(target)  # a ranker that does not fit fails at once
-    rankers, reports = {}, {}
-    for target in targets:
-        others = (pretrain_on or {}).get(target)
-        if others is None:
-            others = _domains_with_users(data, target) if settings.pretrain else []
-        rankers[target], reports[target] = training.train(target, others)
-        stages.add(reports[target].stages)
+    others = {target: _other_domains(data, settings, target, pretrain_on) for target in targets}
+    while True:
+        training = _RankerTraining(
+            data, statistics, settings, list(generators), left_out, pretrained, folder, show
+        )
+        try:
+            rankers, reports = training.train_all(others)
+            break
+        except GeneratorFailure as failure:  # of a fold, from which the others learn again
+            generators = _without(generators, failure, left_out)
+    for report in reports.values():
+        stages.add(report.stages)
     with stages.timed("rating model"):
         rating = None if rated is None else rating_model(data, rated.matrix, settings.seed)
     recommender = Recommender(
@@ -197,7 +199,7 @@ def _working_generators(
     InvalidInput
         If none is left.
     """
-    working = []
+    working: list[CandidateGenerator] = []
     with (
         stages.timed("candidate generators"),
         progress_bar("fitting candidate generators", len(generators), show=show) as advance,
@@ -209,10 +211,24 @@ def _working_generators(
             else:
                 left_out[generator.name] = reason
             advance(1)
-    if not working:
+    return _usable(working, left_out)
+
+
+def _without(
+    generators: CandidateGenerators, failure: GeneratorFailure, left_out: dict[str, str]
+) -> CandidateGenerators:
+    """Return the generators but for one that failed, and add why to `left_out`."""
+    left_out[failure.name] = f"{failure.reason} (in a cross-fitting fold)"
+    return _usable([one for one in generators if one.name != failure.name], left_out)
+
+
+def _usable(
+    generators: list[CandidateGenerator], left_out: Mapping[str, str]
+) -> CandidateGenerators:
+    if not generators:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise InvalidInput(f"no candidate generator can be used ({reasons})")
-    return CandidateGenerators(working)
+    return CandidateGenerators(generators)
 
 
 def _failure(generator: CandidateGenerator, data: TrainingData) -> str | None:
@@ -229,9 +245,9 @@ def _failure(generator: CandidateGenerator, data: TrainingData) -> str | None:
             items = np.resize(inside[np.argsort(-data.popularity[inside])], len(owners))
             scores = generator.scorer(data, histories, code).score_pairs(owners, items)
             if not np.isfinite(scores).all():
-                return "it has scores that are not finite"
+                return NOT_FINITE
     except Exception as error:  # whatever one generator raises, the others rank without it
-        return f"it failed: {type(error).__name__}: {error}"
+        return GeneratorFailure.of(generator.name, error).reason
     return None
 
 
@@ -280,6 +296,19 @@ def _require_users(data: TrainingData, domain: str) -> None:
         )
 
 
+def _other_domains(
+    data: TrainingData,
+    settings: RecommenderSettings,
+    target: str,
+    pretrain_on: Mapping[str, Sequence[str]] | None,
+) -> Sequence[str]:
+    """Return the domains that the ranker of a target is trained on first."""
+    named = (pretrain_on or {}).get(target)
+    if named is not None:
+        return named
+    return _domains_with_users(data, target) if settings.pretrain else []
+
+
 def _domains_with_users(data: TrainingData, target: str | None = None) -> list[str]:
     """Return the domains with enough users to train on, other than a target."""
     names = (name for name in data.domain_names if name != target)
@@ -296,6 +325,24 @@ class _RankerTraining:
     pretrained: Mapping[str, Ranker] | None
     folder: Path | None
     show: bool
+
+    def train_all(
+        self, others: Mapping[str, Sequence[str]]
+    ) -> tuple[dict[str, Ranker], dict[str, RankerReport]]:
+        """Train the ranker of every target, given the domains that it is trained on first.
+
+        Raises
+        ------
+        InvalidInput
+            If a pretrained ranker does not fit; before anything is trained.
+        GeneratorFailure
+            If a generator fails in a fold.
+        """
+        for target in others if self.pretrained else ():
+            self.start(target)
+        trained = {target: self.train(target, first) for target, first in others.items()}
+        rankers = {target: ranker for target, (ranker, _) in trained.items()}
+        return rankers, {target: report for target, (_, report) in trained.items()}
 
     def train(self, target: str, others: Sequence[str]) -> tuple[Ranker, RankerReport]:
         """Train the ranker of a target, on other domains first."""
@@ -402,13 +449,21 @@ class _RankerTraining:
             with stages.timed("item statistics"):
                 return generators, ItemStatistics().fit(visible)
 
+        code, settings = self.data.domain_code(target), self.settings.examples
         with stages.timed("examples"):
-            return make_examples(
+            examples = make_examples(
                 self.data,
                 fitted,
-                self.data.domain_code(target),
-                replace(self.settings.examples, folds=folds),
+                code,
+                replace(settings, folds=folds),
                 columns=columns,
                 ignored=np.isin(self.data.domains, codes),
                 show=self.show,
             )
+            if shares_too_few_users(self.data, code):
+                divided = divided_examples(
+                    self.data, fitted, code, settings, columns=columns, show=self.show
+                )
+                if divided is not None:
+                    examples[CROSS_DOMAIN] = divided
+            return {name: examples[name] for name in SITUATIONS if name in examples}

@@ -80,6 +80,17 @@ def lay_out(vectors: FloatArray, modalities: Sequence[str], seed: int) -> FloatA
         return np.asarray(layout.fit_transform(vectors), np.float32)
 
 
+def components(vectors: FloatArray, modalities: Sequence[str], seed: int) -> FloatArray:  # noqa: ARG001
+    """Lay vectors out by their two principal components, each modality around its mean.
+
+    Parameters as of `lay_out`; nothing is left to chance.
+    """
+    return _principal_components(_center(vectors, np.array(modalities)))
+
+
+LAYOUTS: Final = {"umap": lay_out, "components": components}
+
+
 def find_neighbours(
     vectors: FloatArray, modalities: Sequence[str], count: int = NEIGHBOURS
 ) -> Neighbours:

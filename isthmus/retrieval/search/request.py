@@ -405,4 +405,9 @@ class MapRequest(FilterOptions):
         description="Named vector to draw, such as text; by default the one with most modalities.",
     )
     limit: int = Field(default=5_000, description="Most items to draw; more are sampled.")
+    layout: Literal["umap", "components"] = Field(
+        default="umap",
+        description="umap, which keeps neighbours together, or components, the two principal "
+        "components, at once and without another package.",
+    )
     seed: int = Field(default=0, description="Seed of the random numbers.")

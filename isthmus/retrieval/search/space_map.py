@@ -17,7 +17,8 @@ from isthmus.index.releases.content_vectors import ContentVectors
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
 from isthmus.plotting import PALETTE, require_matplotlib
-from isthmus.retrieval.search.map_layout import lay_out
+from isthmus.retrieval.search.map_layout import LAYOUTS
+from isthmus.retrieval.search.request import MapRequest
 from isthmus.schema import DOMAIN, ITEM_ID, VECTOR
 
 SHAPES = {"text": "o", "image": "^", "audio": "s", VECTOR: "D"}
@@ -100,26 +101,25 @@ def map_space(
     view: View,
     contents: ContentVectors,
     selection: Selection | None,
-    vector_name: str | None,
-    limit: int,
-    seed: int,
+    request: MapRequest,
 ) -> SpaceMap:
     """Lay out the contents of items; see `isthmus.Space.map`."""
+    limit, seed = request.limit, request.seed
     if limit < 1:
         raise InvalidInput(f"limit is {limit}; give one item or more")
-    layout = _choose_vector(view.named_vectors, vector_name)
+    named_vector = _choose_vector(view.named_vectors, request.vector_name)
     rows = np.flatnonzero((selection or view.living).rows)
     if len(rows) > limit:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
-    points, vectors, modalities = _contents(view, contents, layout, rows)
+    points, vectors, modalities = _contents(view, contents, named_vector, rows)
     if not len(points):
-        raise InvalidInput(f"no item to draw has a vector in the named vector {layout.name}")
+        raise InvalidInput(f"no item to draw has a vector in the named vector {named_vector.name}")
     return SpaceMap(
-        vector_name=layout.name,
+        vector_name=named_vector.name,
         item_ids=tuple(map(str, view.item_ids(points))),
         domains=tuple(map(str, view.item_domains(points))),
         modalities=modalities,
-        points=lay_out(vectors, modalities, seed),
+        points=LAYOUTS[request.layout](vectors, modalities, seed),
     )
 
 

@@ -20,6 +20,8 @@ from tests.retrieval.recommend.worlds import BRIEF, FEW, checkerboard, name, tas
 from tests.retrieval.recommend.worlds import board as deeds
 from tests.toy import item, text_encoder
 
+INTERACTIONS = 64 * 8
+
 
 @pytest.fixture
 def shop(tmp_path):
@@ -43,7 +45,7 @@ def test_the_report_describes_the_training(shop):
         assert sum(part.candidates for part in one.reliability) >= one.users
         assert one.coverage["union"] >= max(one.coverage[source] for source in one.generators)
         assert set(one.generators) == set(FEW)
-    assert made.interactions == 64 * 8
+    assert made.interactions == INTERACTIONS
     assert made.feedback is not None
     assert {"candidate generators", "examples", "ranker"} <= set(made.stages)
     assert shop.current_release is None
@@ -206,6 +208,57 @@ def test_generators_that_fail_are_left_out_and_named(shop, monkeypatch):
         "endless": "it has scores that are not finite",
     }
     assert set(made.reports["books"].situations["few"].generators) == set(FEW)
+    shop.publish()
+    hits = shop.recommend(User(clicks=["films-3-1"]), domain="books", k=4)
+    assert [taste_of(hit.item_id) for hit in hits] == [3, 3, 3, 3]
+
+
+class FailsInFolds(Popularity):
+    """Can be fitted to nearly everything, and not to what a cross-fitting fold shows."""
+
+    name = "fails in folds"
+
+    def _count(self, data):
+        if len(data.interactions) < 0.8 * INTERACTIONS:
+            raise IndexError("too little is there")
+        return super()._count(data)
+
+
+class EndlessInFolds(FailsInFolds):
+    name = "endless in folds"
+
+    def _count(self, data):
+        few = len(data.interactions) < 0.8 * INTERACTIONS
+        return np.full(len(data), np.nan if few else 1, np.float32)
+
+
+class ScorelessInFolds(EndlessInFolds):
+    name = "scoreless in folds"
+
+    def scorer(self, data, users, target):
+        if len(data.interactions) < 0.8 * INTERACTIONS:
+            raise KeyError("a user")
+        return super().scorer(data, users, target)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (FailsInFolds, "it failed: IndexError: too little is there"),
+        (EndlessInFolds, "it has scores that are not finite"),
+        (ScorelessInFolds, "it failed: KeyError: 'a user'"),
+    ],
+)
+def test_a_generator_that_fails_in_a_fold_is_left_out_and_named(shop, monkeypatch, broken, reason):
+    make = RecommenderSettings.make_generators
+    monkeypatch.setattr(
+        RecommenderSettings, "make_generators", lambda self, **_: [*make(self), broken()]
+    )
+    two_folds = replace(BRIEF, examples=replace(BRIEF.examples, folds=2))
+    made = shop.train(settings=two_folds)
+    for report in made.reports.values():
+        assert report.left_out == {broken.name: f"{reason} (in a cross-fitting fold)"}
+        assert set(report.situations["few"].generators) == set(FEW)
     shop.publish()
     hits = shop.recommend(User(clicks=["films-3-1"]), domain="books", k=4)
     assert [taste_of(hit.item_id) for hit in hits] == [3, 3, 3, 3]

@@ -1,0 +1,51 @@
+// What a page does beyond links and forms: a dropped picture, and filters that close on narrow screens.
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const holdsFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+
+  const showPreview = (input) => {
+    const preview = document.getElementById("preview");
+    if (preview && input.files.length) {
+      preview.src = URL.createObjectURL(input.files[0]);
+      preview.hidden = false;
+    }
+  };
+  const searchBy = (files) => {
+    const input = document.getElementById("image");
+    if (!input || !files.length || !files[0].type.startsWith("image/")) return;
+    const transfer = new DataTransfer();
+    transfer.items.add(files[0]);
+    input.files = transfer.files;
+    showPreview(input);
+    input.form.requestSubmit();
+  };
+
+  document.addEventListener("dragover", (event) => {
+    if (!holdsFile(event) || !document.getElementById("image")) return;
+    event.preventDefault();
+    root.classList.add("dropping");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) root.classList.remove("dropping");
+  });
+  document.addEventListener("drop", (event) => {
+    root.classList.remove("dropping");
+    if (!holdsFile(event) || !document.getElementById("image")) return;
+    event.preventDefault();
+    searchBy(event.dataTransfer.files);
+  });
+  document.addEventListener("paste", (event) => {
+    if (event.clipboardData?.files.length) searchBy(event.clipboardData.files);
+  });
+  document.addEventListener("change", (event) => {
+    if (event.target.id === "image") showPreview(event.target);
+  });
+
+  const isNarrow = matchMedia("(max-width: 46rem)");
+  const fold = () => {
+    const filters = document.querySelector(".filters");
+    if (filters && isNarrow.matches && !filters.querySelector(":checked")) filters.open = false;
+  };
+  document.addEventListener("DOMContentLoaded", fold);
+})();
