@@ -124,7 +124,8 @@ class SparseRows(NamedTuple):
         from scipy.sparse import csr_array
 
         if len(self.starts) == 2:
-            return (self.values[:, None] * matrix[self.columns]).sum(axis=0, keepdims=True)
+            products = self.values[:, None] * matrix[self.columns]  # (n_entries, n_columns)
+            return np.asarray(products.sum(axis=0, keepdims=True), np.float32)
         arrays = (self.values, self.columns, self.starts)
         left = csr_array(arrays, shape=(len(self.starts) - 1, len(matrix)))
         return np.asarray(left @ matrix, np.float32)
@@ -183,8 +184,9 @@ def row_products(left: csr_array, right: csr_array, rows: Columns) -> FloatArray
     numpy.ndarray
         float32, shape (n_left, n_rows).
     """
-    lengths = right.indptr[rows + 1] - right.indptr[rows]
-    entries = concatenate_ranges(right.indptr[rows], lengths)
+    starts = right.indptr[rows].astype(np.int64)
+    lengths = right.indptr[rows + 1] - starts
+    entries = concatenate_ranges(starts, lengths)
     columns = unique_sorted(left.indices)  # those that count
     dense = np.zeros((len(columns) + 1, left.shape[0]), np.float32)
     place = _zeros(left.shape[1], np.int32)
