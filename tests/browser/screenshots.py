@@ -77,6 +77,8 @@ def measure(visitor: Visitor, space: str) -> None:
         visitor.go(f"{space}/{name}")
         if page.locator("table.data").count():
             continue
+        if name == "evaluation":  # of all domains, it takes minutes
+            page.get_by_role("checkbox", name="films").check()
         page.get_by_role("button", name=button, exact=True).click()
         deadline = time.monotonic() + JOB_S
         while page.locator("section table.data").count() < 1:

@@ -45,7 +45,7 @@ def test_axe_finds_nothing_and_nothing_is_wider_than_the_screen(
 ):
     visitor = visit(size=size, scheme=scheme)
     visitor.go(PAGES[name])
-    if name == "recommend":
+    if name == "recommend":  # the reasons come after the list
         visitor.page.locator(".why summary").first.click()
     assert violations(visitor.page) == []
     width = visitor.page.evaluate("document.documentElement.scrollWidth")
@@ -232,6 +232,7 @@ def test_an_evaluation_is_made_and_read(visit: Visit):
     visitor = visit("keyboard")
     page = visitor.page
     visitor.go("own/evaluation")
+    visitor.use(page.get_by_role("checkbox", name="films"))
     visitor.use(page.get_by_role("button", name="Evaluate", exact=True))
     page.locator(".own th").first.wait_for(timeout=600_000)
     table = page.get_by_role("table", name=re.compile("^ndcg@10")).first

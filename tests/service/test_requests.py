@@ -419,8 +419,8 @@ def test_what_does_not_go_over_http_says_so(address):
             space.recommend_batch([], processes=2)
         with pytest.raises(AttributeError):
             space.nothing  # noqa: B018
-        with pytest.raises(errors.UnsupportedOperation, match="reads no files of its callers"):
-            space.upsert("films.csv")
+        with pytest.raises(errors.UnsupportedOperation, match="is a folder, which does not go"):
+            space.upsert(".")
         with pytest.raises(InvalidInput, match=r"^no image file none\.png$"):
             space.search(image="none.png")
 

@@ -229,7 +229,7 @@ class SpaceRecommender:
         related, ids = self._related(view, serving, item_id)
         store = self._space.interactions
         likely = likely_users(
-            store.of_items(ids), dict(zip(ids, related.weights.tolist(), strict=True))
+            store.of_items(ids), dict(zip(ids, related.mean_weights.tolist(), strict=True))
         )
         names = likely[: max(MIN_LIKELY, LIKELY_A_PLACE * request.k)]
         events = store.of_users(names)

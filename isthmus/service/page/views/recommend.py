@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from starlette.responses import Response
 
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import Busy, InvalidInput, ItemNotFound
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.results import Hits
 from isthmus.schema import DOMAIN
@@ -72,19 +73,13 @@ async def show(visit: Visit) -> Response:
     person, domain = _person(visit), visit.text("domain")
     domains = await visit.ask("facets", attributes=[DOMAIN], k=MAX_DOMAINS)
     hits: Hits = Hits()
+    found: list[Card] = []
     problem = ""
     try:
-        hits = await visit.ask(
-            "recommend",
-            user=person.user,
-            domain=[domain] if domain else None,
-            k=LENGTH,
-            attributes=True,
-            explain=True,
-        )
+        hits = await _list(visit, person, domain)
         found = await _found(visit)
     except InvalidInput as error:
-        problem, found = str(error), []
+        problem = str(error)
     chosen = await _known(visit, [*person.history, *person.clicks])
     return visit.show(
         "recommend.html",
@@ -98,6 +93,7 @@ async def show(visit: Visit) -> Response:
         notes=hits.notes,
         problem=problem,
         stores=bool(person.user_id) and bool(visit.text("store")) and visit.may("record_events"),
+        reasons=_why(visit, person, domain, hits),
         may_store=bool(person.user_id) and visit.may("record_events"),
     )
 
@@ -118,6 +114,40 @@ async def click(visit: Visit) -> Response:
         domain=visit.text("domain"),
         store="1",
         was=visit.texts("was"),
+    )
+
+
+async def _list(visit: Visit, person: Person, domain: str) -> Hits:
+    """Return the list, with its reasons where they are asked for and there is time.
+
+    Every reason is a list anew without a piece of evidence, so a page shows the list first, and
+    asks for the reasons then.
+    """
+    arguments = {"user": person.user, "domain": [domain] if domain else None, "k": LENGTH}
+    if visit.text("why"):
+        with suppress(Busy):
+            explained: Hits = await visit.ask(
+                "recommend", **arguments, attributes=True, explain=True
+            )
+            return explained
+    plain: Hits = await visit.ask("recommend", **arguments, attributes=True)
+    return plain
+
+
+def _why(visit: Visit, person: Person, domain: str, hits: Hits) -> str | None:
+    """Return the address of the same list with its reasons; None where it has been asked for."""
+    if visit.text("why") or not hits or person.is_nobody:
+        return None
+    return visit.address(
+        "recommend",
+        user=person.user_id,
+        text=person.text,
+        history=person.history,
+        clicks=person.clicks,
+        domain=domain,
+        store=visit.text("store"),
+        was=visit.texts("was"),
+        why="1",
     )
 
 
