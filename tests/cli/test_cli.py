@@ -230,7 +230,8 @@ def test_people_get_tables_and_pictures(shop, run, tmp_path):
     assert sheet.width == 6 * 168
     status = run("status", "--space", "shop")
     assert "separate named vectors" in status.stdout
-    assert "isthmus align" in " ".join(status.stdout.split())
+    assert "isthmus align --space shop" in " ".join(status.stdout.split())
+    assert "fold in: isthmus publish --space shop" in " ".join(status.stdout.split())
     assert "newer than the index" in status.stdout
     report = run(
         "upsert",

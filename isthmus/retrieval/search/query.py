@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from isthmus.errors import UnsupportedModality
+from isthmus.errors import UnsupportedModality, command_in
 from isthmus.index.ann.exact import inner_products
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions
@@ -478,7 +478,7 @@ def why_incomparable(
         f"{' and '.join(sorted(item_vector_names))}: the vectors of encoders that were not aligned "
         "say nothing of each other. "
         + (
-            f"Align them with: isthmus align --pairs FILES --space {space}"
+            f"Align them with: {command_in(space, 'align --pairs FILES')}"
             if alignable
             else "Text finds audio in a space whose encoder takes both, such as clap/NAME"
         )
