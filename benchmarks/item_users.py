@@ -28,12 +28,7 @@ from isthmus.numerics.statistics import compare, estimate, ratio_estimate
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
-from isthmus.retrieval.recommend.item_users import (
-    BY_CONTENT,
-    BY_INTERACTIONS,
-    related_items,
-    score_users,
-)
+from isthmus.retrieval.recommend.item_users import COMPARING, related_items, score_users
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.schema import WEIGHT
@@ -49,12 +44,14 @@ def measure(space: Space, folder: Path, powers: list[float], items: int) -> None
     data = space_training_data(space.opened.view(), space.opened.vector_weights, train)
     data = replace(data, targets=(str(task.target_domain),))
     start = time.process_time()
-    names = (*BY_INTERACTIONS, *BY_CONTENT)
-    chosen = [g for g in RecommenderSettings().make_generators() if g.name in names]
+    chosen = [g for g in RecommenderSettings().make_generators() if g.name in COMPARING]
     generators = CandidateGenerators(chosen).fit(data)
     fitted = time.process_time() - start
-    orders = {" + ".join(some): some for some in (BY_INTERACTIONS, names)}
-    orders |= {name: (name,) for name in names}
+    orders: dict[str, tuple[str, ...]] = {
+        "all": COMPARING,
+        "all by interactions": COMPARING[:3],
+        **{name: (name,) for name in COMPARING},
+    }
     scores, hidden, known = score(task, data, generators, orders, powers, items)
     found = {name: ranked(of, hidden, known) for name, of in scores.items()}
     n_relevant = hidden.sum(axis=1)

@@ -19,6 +19,7 @@ from isthmus.operations.request import (
     DeleteRequest,
     DropAttributeRequest,
     InteractionsRequest,
+    MergeUsersRequest,
     MonitorRequest,
     PublishRequest,
     RenameAttributeRequest,
@@ -318,6 +319,13 @@ OPERATIONS: Final[Sequence[Operation]] = (
         omit=OF_FILES,
         answer="users_report",
         example={"source": [{"user_id": "user-7", "country": "NL"}]},
+    ),
+    Operation(
+        *("merge_users", "POST", "/users/merge", "events"),
+        "Make one user of two: what is stored of the first becomes the second's.",
+        request=MergeUsersRequest,
+        answer="merged",
+        example={"user_id": "visitor-3", "into": "user-7"},
     ),
     Operation(
         *("users", "GET", "/users/{user_ids}", "events"),

@@ -380,6 +380,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "interactions": Rule(_unchanged, _visible_table),
     "events": WHOLE_SPACE,
     "forget_user": WHOLE_SPACE,
+    "merge_users": WHOLE_SPACE,
     "add_users": WHOLE_SPACE,
     "users": WHOLE_SPACE,
     "user_ids": WHOLE_SPACE,

@@ -77,6 +77,7 @@ BODIES: dict[str, tuple[Any, Any]] = {
     "events": (None, {}),
     "forget_user": (None, "u9"),
     "add_users": (None, {"source": [{"user_id": "u", "country": "NL"}]}),
+    "merge_users": (None, {"user_id": "v", "into": "u"}),
     "users": (None, "u1"),
     "user_ids": (None, ""),
     "user_attributes": (None, ""),

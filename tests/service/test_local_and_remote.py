@@ -360,6 +360,27 @@ def test_interactions_and_users_are_added(own):
     assert own.delete_users("n") == 1
 
 
+def test_two_users_become_one(own):
+    events = [
+        {"event_id": f"e{n}", "user_id": "visitor", "item_id": f"films-5-{n}", "event": "click"}
+        for n in range(3)
+    ]
+    own.record_events(events)
+    own.record_events([{**events[0], "user_id": "known"}])
+    own.add_users([{"user_id": "visitor", "country": "BE", "age": 30}])
+    own.add_users([{"user_id": "known", "country": "NL"}])
+    assert own.merge_users("visitor", into="known") == 3
+    items = own.interactions("known").column("item_id").to_pylist()
+    assert sorted(items) == [f"films-5-{n}" for n in range(3)]
+    assert len(own.interactions("visitor")) == 0
+    assert own.users("known") == [{"user_id": "known", "country": "NL", "age": 30}]
+    assert "visitor" not in own.user_ids()
+    assert own.merge_users("visitor", into="known") == 0
+    assert own.record_events([{**one, "user_id": "known"} for one in events]).added == 0
+    with pytest.raises(InvalidInput, match=r"^user_id and into are both 'a'; give two users$"):
+        own.merge_users("a", into="a")
+
+
 def test_attributes_are_renamed_cast_and_dropped(own):
     own.rename_attribute("films", "price", "cost")
     own.cast_attribute("films", "cost", "text")

@@ -225,6 +225,30 @@ class InteractionStore:
             self._writable().delete(predicate)
         return n_rows
 
+    def rename_user(self, former: str, user_id: str) -> int:
+        """Give the interactions of a user to another one, and return how many there were.
+
+        An event that both have stays once. They are added before they are deleted, so that a
+        rename that was interrupted is done again without a loss.
+        """
+        dataset = self._latest()
+        if dataset is None:
+            return 0
+        (predicate,) = predicates_in(USER_ID, [former])
+        rows = dataset.to_table(filter=predicate)
+        if not len(rows):
+            return 0
+        place = rows.schema.get_field_index(USER_ID)
+        names = pa.array([user_id] * len(rows), rows.schema.field(place).type)
+        moved = rows.set_column(place, rows.schema.field(place), names)
+        dataset = self._writable()
+        merge = dataset.merge_insert([USER_ID, ITEM_ID, EVENT_KEY])
+        transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(moved)
+        if done["num_inserted_rows"]:
+            commit(dataset, transaction)
+        self._writable().delete(predicate)
+        return len(rows)
+
     def compact_if_fragmented(self) -> None:
         """Merge small fragments if there are many; index users in a large table."""
         compact_if_fragmented(self._writable(), USER_ID)

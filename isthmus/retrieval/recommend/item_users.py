@@ -4,8 +4,8 @@ The item stands for a user who likes nothing else. What a candidate generator re
 user, in every domain, are its related items, each with a weight. By one generator, a user's score
 is the sum of the weights of the related items that the user liked, over a power of the length of
 the history, so that who has tried everything does not come first everywhere. The score is the mean
-over the generators, each relative to its best user: those that compare items by interactions, or
-by content where nobody used the item.
+over the generators that compare items, by interactions or by content, each relative to its best
+user: which of them is best differs from catalogue to catalogue.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ LENGTH_POWER: Final = 0.25
 MIN_SCORE: Final = 1e-12
 MIN_LIKELY, LIKELY_A_PLACE = 1_000, 5  # users whose histories are read
 # The other generators score what is popular, or users by what they are.
-BY_INTERACTIONS: Final = ("EASE", "ALS", "item-KNN")
-BY_CONTENT: Final = ("TF-IDF overlap", "content")
+COMPARING: Final = ("EASE", "ALS", "item-KNN", "TF-IDF overlap", "content")
 
 
 class RelatedItems(NamedTuple):
@@ -62,7 +61,7 @@ def related_items(
     data: TrainingData,
     column: int,
     allowed: Mask,
-    names: Sequence[str] | None = None,
+    names: Sequence[str] = COMPARING,
 ) -> RelatedItems:
     """Return the items that go with an item, in all domains.
 
@@ -76,15 +75,9 @@ def related_items(
         The item.
     allowed : numpy.ndarray
         bool, shape (n_items,): the items that are there.
-    names : sequence of str, optional
-        The generators; by default those that compare items by interactions, or by content where
-        they find nothing.
+    names : sequence of str
+        The generators.
     """
-    if names is None:
-        related = related_items(generators, data, column, allowed, BY_INTERACTIONS)
-        if len(related.columns):
-            return related
-        return related_items(generators, data, column, allowed, BY_CONTENT)
     liking = UserHistories.from_lists([np.array([column], np.int64)])
     columns, parts = [], []
     for target in range(len(data.domain_names)):
