@@ -232,7 +232,7 @@ def test_an_evaluation_is_made_and_read(visit: Visit):
     visitor = visit("keyboard")
     page = visitor.page
     visitor.go("own/evaluation")
-    visitor.use(page.get_by_role("checkbox", name=re.compile("^cold:")))
+    visitor.use(page.get_by_role("checkbox", name=re.compile("^cold_item:")))
     visitor.use(page.get_by_role("checkbox", name=re.compile("^warm:")))
     visitor.use(page.get_by_role("checkbox", name="films"))
     visitor.use(page.get_by_role("button", name="Evaluate", exact=True))
