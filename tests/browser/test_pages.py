@@ -278,7 +278,7 @@ def test_hostile_data_runs_nothing(visit: Visit, tmp_path: Path):
 
     space = Space.create(tmp_path / "hostile.space", {"text": text_encoder()})
     rows = [item(HOSTILE_ID, HOSTILE, title=HOSTILE), item("b", "plain", "</script><b>")]
-    space.upsert([{**row, "is.<i>": HOSTILE} for row in rows])
+    space.upsert([{**row, "<i>": HOSTILE} for row in rows])
     with running(app_of(spaces={"hostile": space.path})) as address:
         visitor = visit(address=address)
         dialogs: list[str] = []
