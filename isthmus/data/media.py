@@ -11,7 +11,7 @@ import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from isthmus.data.addresses import MediaLimits, is_address
 from isthmus.data.downloads import Downloads
@@ -22,7 +22,7 @@ from isthmus.errors import InvalidMedia
 
 STORED = "media:"  # prefix of a reference to bytes in the space's media folder
 DATA_URI = "data:"
-DOWNLOADS = ".downloads"  # folder in the media folder
+DOWNLOADS: Final = ".downloads"  # folder in the media folder
 BLOCK = 2**20
 _WHITE_SPACE = re.compile(r"[\t\n\f\r ]+")
 _SPECIAL_FILES = {

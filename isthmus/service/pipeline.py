@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from starlette.types import Receive, Scope, Send
 
@@ -35,6 +35,7 @@ QUICK: Final = frozenset({"vector", "k", "offset", "domain", "fingerprint"})
 QUICK_S: Final = 0.003
 FORGOTTEN: Final = 1.02  # how much larger the least time is taken to be after each request
 BEARER: Final = "bearer "
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 # Of these, one is done at a time, in the order in which they came.
 INGESTING: Final = frozenset({"upsert", "update", "delete", "retry_quarantine"})
 
@@ -86,6 +87,11 @@ class Pipeline:
         """
         if self.keys is None or not self.keys.all():
             _require_loopback(scope, headers)
+            if (
+                scope["method"] not in SAFE
+                and headers.get("origin") not in self.settings.cors_origins
+            ):
+                require_own_page(headers)
             return ANYBODY
         given = headers.get("authorization", "")
         text = given[len(BEARER) :] if given[: len(BEARER)].lower() == BEARER else ""
@@ -345,6 +351,21 @@ async def _send(send: Send, exchange: Exchange, document: bytes) -> None:
     ]
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
     await send({"type": "http.response.body", "body": document})
+
+
+def require_own_page(headers: Headers) -> None:
+    """Raise `AccessDenied` if a browser asks for a page of another site.
+
+    Browsers say where a request comes from, in ``Sec-Fetch-Site`` where the connection is safe or
+    to this machine, and in ``Origin``; scripts cannot set either. Programs send neither.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        own = site in ("same-origin", "none")
+    else:
+        own = origin is None or urlsplit(origin).netloc == headers.get("host")
+    if not own:
+        raise AccessDenied("a page of another site may not ask this for anything")
 
 
 def _require_loopback(scope: Scope, headers: Headers) -> None:

@@ -126,8 +126,9 @@ class ServeSettings(Request):
                 )
         if self.keys is None and self.host not in LOOPBACK:
             raise InvalidInput(
-                f"whoever reaches {self.host} could read and write without a key; make one with "
-                "isthmus keys create, and give the file with --keys, or listen at 127.0.0.1"
+                f"whoever reaches {self.host} could read and write without a key; make one with: "
+                "isthmus keys create --keys FILE; then give the file to serve with --keys, or "
+                "listen at 127.0.0.1"
             )
 
     def place_of_backups(self, name: Any, space: str) -> str:

@@ -263,6 +263,28 @@ def test_without_keys_only_this_machine_is_answered(shop):
     assert [asyncio.run(run(*one)) for one in asked] == [403, 403, 403]
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "https://evil.example", "sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "https://shop.example", "sec-fetch-site": "cross-site"}, 200),
+        ({"origin": "http://localhost"}, 200),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({}, 200),
+    ],
+)
+def test_without_keys_pages_of_other_sites_write_nothing(own_shop, headers, status):
+    """A page can send JSON without saying so, which no browser asks the service about first."""
+    app = app_of(spaces={"shop": own_shop}, cors_origins=("https://shop.example",))
+    content = b'{"item_ids": ["films-1-1"]}'
+    answer = send(app, "DELETE", "/v1/items", content=content, headers=headers)
+    assert answer.status_code == status
+    assert toy_space(own_shop).count() == (95 if status == 200 else 96)
+
+
 def test_a_file_whose_keys_are_revoked_lets_nobody_in(shop, tmp_path):
     file = KeyFile(tmp_path / "keys.json")
     key = file.create(KeyRequest(scopes=("read",)))

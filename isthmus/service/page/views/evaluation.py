@@ -72,6 +72,7 @@ async def show(visit: Visit) -> Response:
     if wanted and job is None:
         raise UnknownRoute(f"there is no finished evaluation {wanted[:40]!r}")
     report = None if job is None else RESULTS_OF_JOBS[EVALUATE].read(job["result"])
+    targets = await visit.domains() if visit.may("facets") else {}
     metrics = _metrics_of(report)
     asked = visit.text("metric")
     metric = asked if asked in metrics else ("" if report is None else report.settings.metric)
@@ -86,6 +87,7 @@ async def show(visit: Visit) -> Response:
         running=any(one["state"] == "running" for one in jobs),
         jobs=jobs[:3] if jobs and jobs[0]["state"] != "done" else [],
         protocols=PROTOCOLS,
+        targets=list(targets),
         started=visit.text("started"),
     )
 
@@ -95,6 +97,7 @@ async def start(visit: Visit) -> Response:
     job: dict[str, Any] = await visit.ask(
         EVALUATE,
         protocols=visit.texts("protocol") or None,
+        targets=visit.texts("target") or None,
         quick=bool(visit.text("quick")) or None,
     )
     return visit.go("evaluation", started=job["job_id"])
