@@ -191,7 +191,7 @@ class IsthmusDocumentStore:
 
     def _known(self, ids: set[str]) -> Iterator[str]:
         if ids and self._has_documents():
-            yield from (one for one in self._space.ids(self.domain) if one in ids)
+            yield from (one for one in self._space.ids(domain=self.domain) if one in ids)
 
     def _all(self) -> Iterator[Document]:
         if not self._has_documents():
@@ -266,7 +266,7 @@ class IsthmusEmbeddingRetriever:
         retriever: IsthmusEmbeddingRetriever = default_from_dict(cls, data)
         return retriever
 
-    @component.output_types(documents=list[Document])
+    @component.output_types(documents=list[Document])  # type: ignore[untyped-decorator]
     def run(
         self,
         query_embedding: list[float],
