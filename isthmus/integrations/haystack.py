@@ -191,7 +191,8 @@ class IsthmusDocumentStore:
 
     def _known(self, ids: set[str]) -> Iterator[str]:
         if ids and self._has_documents():
-            yield from (one for one in self._space.ids(domain=self.domain) if one in ids)
+            space: Any = self._space
+            yield from (one for one in space.ids(domain=self.domain) if one in ids)
 
     def _all(self) -> Iterator[Document]:
         if not self._has_documents():
