@@ -232,7 +232,7 @@ def test_an_evaluation_is_made_and_read(visit: Visit):
     visitor = visit("keyboard")
     page = visitor.page
     visitor.go("own/evaluation")
-    visitor.use(page.get_by_role("checkbox", name=re.compile("^cold:")))
+    visitor.use(page.get_by_role("checkbox", name=re.compile("^cold_item:")))
     visitor.use(page.get_by_role("checkbox", name=re.compile("^warm:")))
     visitor.use(page.get_by_role("checkbox", name="films"))
     visitor.use(page.get_by_role("button", name="Evaluate", exact=True))
@@ -278,7 +278,7 @@ def test_hostile_data_runs_nothing(visit: Visit, tmp_path: Path):
 
     space = Space.create(tmp_path / "hostile.space", {"text": text_encoder()})
     rows = [item(HOSTILE_ID, HOSTILE, title=HOSTILE), item("b", "plain", "</script><b>")]
-    space.upsert([{**row, "is.<i>": HOSTILE} for row in rows])
+    space.upsert([{**row, "<i>": HOSTILE} for row in rows])
     with running(app_of(spaces={"hostile": space.path})) as address:
         visitor = visit(address=address)
         dialogs: list[str] = []

@@ -288,16 +288,20 @@ def test_what_is_served_is_measured(own):
 
 def test_an_evaluation_is_made_of_a_plan(own):
     plan = EvaluationPlan(
-        protocols="cold",
+        protocols="cold_item",
         targets="films",
         baselines="popularity",
         systems="interests",
         quick=True,
     )
     found = own.evaluate(plan)
-    (task,) = found.tasks
-    assert (task.target_domain, task.kind) == ("films", "ranking")
-    assert [one.name for one in task.systems] == ["popularity", "interests"]
+    assert [(task.target_domain, task.split) for task in found.tasks] == [
+        ("films", "val"),
+        ("films", "test"),
+    ]
+    assert [[one.name for one in task.systems] for task in found.tasks] == [
+        ["popularity", "interests"]
+    ] * 2
 
 
 def test_a_plan_of_files_is_for_the_folder_alone(address):

@@ -13,6 +13,7 @@ from isthmus.errors import UnknownRoute
 from isthmus.evaluation.report import ComparisonResult, Evaluation, SystemResult, TaskResult
 from isthmus.service.page.visit import Visit
 
+VALIDATION: Final = "val"
 EVALUATE: Final = "evaluate"
 WIDTH: Final = 100.0
 PROTOCOLS: Final = {
@@ -83,7 +84,7 @@ async def show(visit: Visit) -> Response:
         done=done[:MAX_REPORTS],
         metrics=metrics,
         metric=metric,
-        tasks=[] if report is None else [_task(one, metric) for one in report.tasks],
+        tasks=[] if report is None else _tasks(report, metric),
         running=any(one["state"] == "running" for one in jobs),
         jobs=jobs[:3] if jobs and jobs[0]["state"] != "done" else [],
         protocols=PROTOCOLS,
@@ -109,6 +110,12 @@ def _metrics_of(report: Evaluation | None) -> list[str]:
         return []
     found = (name for task in report.tasks for one in task.systems for name in one.metrics)
     return list(dict.fromkeys(found))
+
+
+def _tasks(report: Evaluation, metric: str) -> list[Task]:
+    """Return the tasks of a report, those that settings were chosen by last."""
+    ordered = sorted(report.tasks, key=lambda task: task.split == VALIDATION)
+    return [_task(one, metric) for one in ordered]
 
 
 def _task(task: TaskResult, metric: str) -> Task:
