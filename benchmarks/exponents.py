@@ -6,7 +6,9 @@ Each verb runs on spaces of four sizes along one of the four, with a toy encoder
 processor seconds of all threads, the least of some tries. An exponent e means that the cost grows
 as size ** e; it is that of the two largest sizes, since a small one is mostly what a verb costs
 anyway. Nothing may grow faster than its input: with ``--check``, an exponent over 1.2 of more than
-50 ms ends with exit status 1.
+50 ms ends with exit status 1. The lines "Lance alone" are the calls that `get` and an upsert make
+of the table engine, on a table of the same rows that Isthmus has nothing to do with: what grows as
+much there is the engine's.
 """
 
 from __future__ import annotations
@@ -18,10 +20,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import lance
 import numpy as np
+import pyarrow as pa
 from common.tables import exponent, print_heading, print_table, write_json
 
 from isthmus import Space
@@ -102,6 +107,22 @@ def verbs(space: Space, size: Size) -> Iterator[tuple[str, Callable[[int], objec
     yield "compact", lambda _: space.compact(keep_days=0), 1
 
 
+def lance_alone(folder: Path, size: Size) -> Iterator[tuple[str, Callable[[int], object], int]]:
+    """Yield calls of the table engine on a table of the rows of a space, without Isthmus."""
+    table = pa.Table.from_pylist(items(size, 0, size.rows))
+    lance.write_dataset(table, folder)
+
+    def scan(n: int) -> pa.Table:
+        return lance.dataset(folder).to_table(filter=f"item_id = 'i{n}'")
+
+    def merge(n: int) -> object:
+        row = pa.Table.from_pylist(items(size, 0, 1, f"v{n}"), schema=table.schema)
+        return lance.dataset(folder).merge_insert("item_id").when_matched_update_all().execute(row)
+
+    yield "Lance alone, 1 row by id", scan, TRIES
+    yield "Lance alone, merge of 1 row", merge, TRIES
+
+
 def _opened(space: Space) -> Space:
     return Space.open(space.path, encoder=HashEncoder())
 
@@ -114,7 +135,9 @@ def measure(size: Size) -> dict[str, float]:
         seconds = {"fill": processor_seconds(lambda: space.upsert(rows))}
         for version in range(size.versions - 1):
             space.upsert(items(size, 0, 1, f"version {version}"))
-        for name, verb, tries in verbs(space, size):
+        for name, verb, tries in chain(
+            verbs(space, size), lance_alone(Path(folder) / "alone", size)
+        ):
             seconds[name] = min(
                 processor_seconds(lambda n=n, verb=verb: verb(n)) for n in range(tries)
             )

@@ -4,10 +4,10 @@
 
 For every protocol folder (see `read_protocol`) the candidate generators are fitted to the train
 table. Each item that some validation users hid is a query, and the validation users who do not
-know it are ranked: by `score_users` with the related items of all generators that compare items,
-with those of item-KNN alone, by the length of their histories, and at random. The test split is
-never read. Recall and NDCG are means over items, with 95 % intervals; the ratio is that to
-item-KNN, by item.
+know it are ranked: by `score_users` with the related items of the generators that it uses, with
+those of one alone (item-KNN among them), by the length of their histories, and at random. The
+test split is never read. Recall and NDCG are means over items, with 95 % intervals; the ratio is
+that to item-KNN, by item.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.retrieval.recommend.space_data import space_training_data
 from isthmus.schema import WEIGHT
 
-MIN_USERS = 3  # who hid an item that is a query
+MIN_USERS = 2  # who hid an item that is a query
 CUTOFFS = (10, 50)
 
 
@@ -47,10 +47,12 @@ def measure(space: Space, folder: Path, powers: list[float], items: int) -> None
     chosen = [g for g in RecommenderSettings().make_generators() if g.name in COMPARING]
     generators = CandidateGenerators(chosen).fit(data)
     fitted = time.process_time() - start
-    orders = {"all that compare": generators} | {
-        generator.name: CandidateGenerators([generator]) for generator in generators
+    orders: dict[str, tuple[str, ...]] = {
+        "all": COMPARING,
+        "all by interactions": COMPARING[:3],
+        **{name: (name,) for name in COMPARING},
     }
-    scores, hidden, known = score(task, data, orders, powers, items)
+    scores, hidden, known = score(task, data, generators, orders, powers, items)
     found = {name: ranked(of, hidden, known) for name, of in scores.items()}
     n_relevant = hidden.sum(axis=1)
     values = {
@@ -82,7 +84,8 @@ def measure(space: Space, folder: Path, powers: list[float], items: int) -> None
 def score(
     task: Task,
     data: TrainingData,
-    orders: dict[str, CandidateGenerators],
+    generators: CandidateGenerators,
+    orders: dict[str, tuple[str, ...]],
     powers: list[float],
     items: int,
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -104,8 +107,8 @@ def score(
     lengths = np.diff(histories.starts).astype(np.float32)
     rng = np.random.default_rng(1)
     for column in queries.tolist():
-        for name, generators in orders.items():
-            related = related_items(generators, data, column, allowed)
+        for name, some in orders.items():
+            related = related_items(generators, data, column, allowed, some)
             for power in powers:
                 of = score_users(histories, related, power)
                 scores.setdefault(f"{name}, power {power:g}", []).append(of)

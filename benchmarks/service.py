@@ -8,6 +8,10 @@ trained recommender. ``isthmus serve`` and this program run on one machine; the 
 connections that each send the next request when the answer is there. The program then repeats each
 kind at half the rate that it reached, with evenly spaced requests, for p50 and p99. The load
 average of the machine is printed beside the figures, since other jobs may run there.
+
+``--overload SECONDS`` sends, for each kind, requests at twice the rate of the closed loop for so
+long, and prints how many were answered with which status, the memory of the service each few
+seconds, and after how many seconds a closed loop is at nine tenths of its former rate again.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +40,8 @@ USERS = 20_000
 ITEMS_A_USER = 16
 K = 10
 WORDS = ["ship", "storm", "old", "boots", "red", "trees", "quiet", "lakes", "night", "paint"]
+OVERLOAD_CONNECTIONS = 400
+AFTER_S = 10.0
 BODIES = 512  # different requests of a kind
 HEAD = "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
@@ -115,9 +122,18 @@ class Connection:
 
 
 async def load(
-    port: int, messages: list[bytes], connections: int, seconds: float, rate: float | None
+    port: int,
+    messages: list[bytes],
+    connections: int,
+    seconds: float,
+    rate: float | None,
+    statuses: Counter[int] | None = None,
+    each_second: Counter[int] | None = None,
 ) -> tuple[list[float], int]:
-    """Send requests for some seconds; return their latencies and the number of failures."""
+    """Send requests for some seconds; return their latencies and the number of failures.
+
+    Where counters are given, answers are counted by status, and successes by second.
+    """
     latencies: list[float] = []
     failed = 0
     begun = time.perf_counter()
@@ -135,6 +151,10 @@ async def load(
             status = await connection.ask(messages[number % len(messages)])
             latencies.append(time.perf_counter() - due)
             failed += status != 200
+            if statuses is not None:
+                statuses[status] += 1
+            if each_second is not None and status == 200:
+                each_second[int(time.perf_counter() - begun)] += 1
             number += connections
 
     await asyncio.gather(*(one(at) for at in range(connections)))
@@ -207,6 +227,48 @@ def memory_of(pid: int) -> dict[int, dict[str, int]]:
     return found
 
 
+def total_mb(pid: int) -> int:
+    """Return the proportional memory of a service, in MB."""
+    return sum(of["proportional_mb"] for of in memory_of(pid).values())
+
+
+def overload(
+    service: int, port: int, kind: str, connections: int, seconds: float
+) -> dict[str, Any]:
+    """Send requests at twice the rate of the closed loop; return what became of them."""
+    path, bodies = requests_of(kind, np.random.default_rng(1))
+    head = HEAD.format(path=path)
+    messages = [f"{head}Content-Length: {len(b)}\r\n\r\n".encode() + b for b in bodies]
+    asyncio.run(load(port, messages, connections, 5.0, None))  # warm
+    latencies, _ = asyncio.run(load(port, messages, connections, 10.0, None))
+    sustainable = len(latencies) / 10.0
+    statuses: Counter[int] = Counter()
+    memory = [total_mb(service)]
+    part = min(seconds, max(seconds / 20, 5.0))
+    late: list[float] = []
+    for _ in range(max(1, round(seconds / part))):
+        late += asyncio.run(
+            load(port, messages, OVERLOAD_CONNECTIONS, part, 2 * sustainable, statuses)
+        )[0]
+        memory.append(total_mb(service))
+    after: Counter[int] = Counter()
+    asyncio.run(load(port, messages, connections, AFTER_S, None, each_second=after))
+    full = [at for at in range(int(AFTER_S)) if after[at] >= 0.9 * sustainable]
+    return {
+        "overload": kind,
+        "seconds": round(part * (len(memory) - 1), 1),
+        "sustainable_s": round(sustainable, 1),
+        "offered_s": round(2 * sustainable, 1),
+        "answered_s": round(sum(statuses.values()) / (part * (len(memory) - 1)), 1),
+        "statuses": dict(sorted(statuses.items())),
+        "p99_ms": round(float(np.quantile(late, 0.99)) * 1e3, 1),
+        "memory_mb": memory,
+        "each_second_after": [after[at] for at in range(int(AFTER_S))],
+        "full_speed_in_s": full[0] + 1 if full else None,
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
 def free_port() -> int:
     """Return a port that is free now."""
     import socket
@@ -236,6 +298,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--kinds", nargs="+", default=["vector", "text", "recommend"])
+    parser.add_argument("--overload", type=float, help="seconds at twice the rate, of each kind")
     options = parser.parse_args()
     if not options.space.exists():
         building: Callable[..., Any] = multiprocessing.get_context("spawn").Process
@@ -249,7 +312,11 @@ def main() -> None:
     try:
         wait_for(port, service)
         for kind in options.kinds:
-            figures = measure(service.pid, port, kind, options.connections, options.seconds)
+            if options.overload is None:
+                figures = measure(service.pid, port, kind, options.connections, options.seconds)
+            else:
+                seconds = options.overload
+                figures = overload(service.pid, port, kind, options.connections, seconds)
             print(json.dumps(figures), flush=True)
         print(json.dumps({"memory": memory_of(service.pid)}), flush=True)
     finally:

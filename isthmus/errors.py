@@ -9,11 +9,13 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+COMMAND_SPACE: ContextVar[Path | None] = ContextVar("command_space", default=None)
 MOST_NAMES = 8
 MAX_NAME = 40
 
@@ -280,12 +282,18 @@ def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def command_in(space: Path, words: str) -> str:
+def command_in(space: Path | None, words: str) -> str:
     """Return a command for a space, to be typed as it is.
+
+    Where a message is made that does not know the space, it is the one that the command line was
+    called with, and elsewhere the placeholder ``SPACE``.
 
     Examples
     --------
     >>> command_in(Path("my shop.space"), "verify --repair")
     "isthmus verify --repair --space 'my shop.space'"
+    >>> command_in(None, "verify --repair")
+    'isthmus verify --repair --space SPACE'
     """
-    return f"isthmus {words} --space {shlex.quote(str(space))}"
+    space = COMMAND_SPACE.get() if space is None else space
+    return f"isthmus {words} --space {'SPACE' if space is None else shlex.quote(str(space))}"

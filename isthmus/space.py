@@ -41,6 +41,7 @@ from isthmus.operations.request import (
     FinetuneRequest,
     InteractionsRequest,
     LearnFusionRequest,
+    MergeUsersRequest,
     MonitorRequest,
     PlanRequest,
     PrecomputeRequest,
@@ -1294,6 +1295,31 @@ class Space:
             If another process is writing interactions or users.
         """
         return operations.users.delete_users(self.opened, to_ids(user_ids, "user id"))
+
+    def merge_users(self, user_id: IdLike, into: IdLike) -> int:
+        """Make one user of two: an anonymous one and the one that signs in, say.
+
+        The interactions and the logged recommendations of the first become those of the second,
+        an event that both have once; attributes of the first are kept where the second has none.
+        Done again, it changes nothing.
+
+        Returns
+        -------
+        int
+            The number of interactions that the first user had.
+
+        Raises
+        ------
+        InvalidInput
+            If both are the same.
+
+        Examples
+        --------
+        ``space.merge_users("visitor-3", into="user-7")``
+        """
+        request = MergeUsersRequest.of(locals())
+        self._recommender.log.flush()
+        return operations.users.merge_users(self.opened, request)
 
     def user_attributes(self) -> list[dict[str, Any]]:
         """Return name, type, share of users with a value, and examples of each user attribute."""

@@ -16,6 +16,7 @@ from isthmus.evaluation.report import Evaluation
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.index.releases.manifest import Manifest
 from isthmus.monitoring.report import MonitorReport
+from isthmus.operations.backup import BackupReport
 from isthmus.operations.users import UserReport
 from isthmus.retrieval.recommend.rows import Row, Rows
 from isthmus.retrieval.recommend.store import Description
@@ -252,6 +253,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "interactions_report": _report(InteractionReport),
     "users_report": _report(UserReport),
     "deleted": _member("deleted"),
+    "merged": _member("merged"),
     "interactions": Answer(lambda table: {"interactions": table.to_pylist()}, _read_interactions),
     "events": Answer(
         lambda summary: {"summary": _EVENTS.dump_python(summary)},
@@ -265,6 +267,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
         lambda values: [Manifest.model_validate(one) for one in values["releases"]],
     ),
     "release": Answer(lambda number: {"current": number}, lambda values: values["current"]),
+    "scenarios": _member("scenarios"),
     "plain": _member("result"),
     "jobs": _member("jobs"),
     "job": Answer(lambda job: job, lambda values: _without(RELEASE, values)),
@@ -272,6 +275,11 @@ ANSWERS: Final[Mapping[str, Answer]] = {
 RESULTS_OF_JOBS: Final[Mapping[str, Answer]] = {
     "publish": _model(Manifest),
     "train": _model(Description),
+    "backup": _report(BackupReport),
+    "upsert": _report(AddReport),
+    "update": _report(AddReport),
+    "add_interactions": _report(InteractionReport),
+    "add_users": _report(UserReport),
     "monitor": Answer(MonitorReport.as_dict, TypeAdapter(MonitorReport).validate_python),
     "evaluate": _model(Evaluation),
 }

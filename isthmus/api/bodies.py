@@ -136,6 +136,7 @@ FORMS_OF: Final[Mapping[str, Mapping[str, Any]]] = {
     "scroll": {"attributes": bool},
     "cast_attribute": {"domain": Text},
     "rename_attribute": {"domain": Text},
+    "backup": {"to": Text},
     "drop_attribute": {"domain": Text},
 }
 

@@ -14,10 +14,12 @@ from isthmus.evaluation.request import EvaluateRequest
 from isthmus.operations.events import RecordEventsRequest
 from isthmus.operations.request import (
     AttributesRequest,
+    BackupRequest,
     CastAttributeRequest,
     DeleteRequest,
     DropAttributeRequest,
     InteractionsRequest,
+    MergeUsersRequest,
     MonitorRequest,
     PublishRequest,
     RenameAttributeRequest,
@@ -33,6 +35,7 @@ from isthmus.retrieval.recommend.request import (
     RecommendRequest,
     RecommendRowsRequest,
     RecommendUsersRequest,
+    ScenarioRequest,
     TrainRequest,
 )
 from isthmus.retrieval.search.request import (
@@ -318,6 +321,13 @@ OPERATIONS: Final[Sequence[Operation]] = (
         example={"source": [{"user_id": "user-7", "country": "NL"}]},
     ),
     Operation(
+        *("merge_users", "POST", "/users/merge", "events"),
+        "Make one user of two: what is stored of the first becomes the second's.",
+        request=MergeUsersRequest,
+        answer="merged",
+        example={"user_id": "visitor-3", "into": "user-7"},
+    ),
+    Operation(
         *("users", "GET", "/users/{user_ids}", "events"),
         "Return a user with the attributes.",
         in_path=("user_ids",),
@@ -358,6 +368,31 @@ OPERATIONS: Final[Sequence[Operation]] = (
         "Make an earlier release current.",
         answer="release",
         example={"number": 1},
+    ),
+    Operation(
+        *("scenarios", "GET", "/scenarios", "admin"),
+        "List the scenarios: named sets of rules that requests refer to.",
+        answer="scenarios",
+    ),
+    Operation(
+        *("set_scenario", "PUT", "/scenarios/{name}", "admin"),
+        "Set a scenario, in the place of one of its name.",
+        request=ScenarioRequest,
+        in_path=("name",),
+        example={"caps": {"year": 2}, "where": "year > 1990"},
+    ),
+    Operation(
+        *("delete_scenario", "DELETE", "/scenarios/{name}", "admin"),
+        "Delete a scenario.",
+        in_path=("name",),
+    ),
+    Operation(
+        *("backup", "POST", "/jobs/backup", "admin"),
+        "Back the space up to a place that serve.toml names, as a job.",
+        request=BackupRequest,
+        answer="job",
+        example={"to": "nightly", "keep": 7},
+        job=True,
     ),
     Operation(
         *("publish", "POST", "/jobs/publish", "admin"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextvars import copy_context
 from importlib import import_module
 from importlib.abc import MetaPathFinder
 
@@ -54,7 +55,7 @@ def main(only: str | None = None) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always", IsthmusWarning)
         warnings.showwarning = _show_warning  # type: ignore[assignment]
-        _run(only)
+        copy_context().run(_run, only)  # the server and the space that it is given end with it
 
 
 def _run(only: str | None) -> None:

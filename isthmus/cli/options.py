@@ -17,6 +17,7 @@ A mapping field takes ``KEY=NUMBER``, and an option of several values is repeate
 from __future__ import annotations
 
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -31,7 +32,7 @@ from annotated_types import Ge
 from typer.core import TyperCommand
 
 import isthmus
-from isthmus.errors import InvalidInput
+from isthmus.errors import COMMAND_SPACE, InvalidInput, command_in
 from isthmus.requests import fields_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,18 @@ if TYPE_CHECKING:
 
     from isthmus.space import Space
 
-SpaceOption = Annotated[Path, typer.Option("--space", "-s", help="Folder of the space.")]
+NO_SPACE = Path()  # of a service: the only one
+
+
+def _note_space(path: Path) -> Path:
+    """Remember the space that a command is given, for the commands that messages name."""
+    COMMAND_SPACE.set(None if path == NO_SPACE else path)
+    return path
+
+
+SpaceOption = Annotated[
+    Path, typer.Option("--space", "-s", callback=_note_space, help="Folder of the space.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 DeviceOption = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or all (GPUs).")
@@ -54,7 +66,6 @@ AllOption = Annotated[
     bool, typer.Option("--all", help="All hits of at least --min-score, instead of -k hits.")
 ]
 
-NO_SPACE = Path()  # of a service: the only one
 METAVARS = {
     **dict.fromkeys(("columns", "exclude", "null_values"), "A,B,C"),
     "weights": "MODALITY=N",
@@ -301,6 +312,15 @@ def open_space(path: Path, *, device: str = "auto", wait_s: float = 30.0) -> Spa
         # It has the same verbs; one that does not go over HTTP says so.
         return cast("Space", isthmus.connect(server.address, key=server.key, space=name))
     return isthmus.Space.open(path, device=device, wait_s=wait_s)
+
+
+def command(words: str) -> str:
+    """Return a command for what this one asked, a space or a service, to be typed as it is."""
+    server = SERVER.get()
+    at = "" if server is None else f"--server {shlex.quote(server.address)} "
+    if server is not None and COMMAND_SPACE.get() is None:
+        return f"isthmus {at}{words}"
+    return command_in(None, f"{at}{words}")
 
 
 def confirm(question: str, *, yes: bool) -> None:

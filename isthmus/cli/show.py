@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus.cli.options import command
 from isthmus.errors import listed
 from isthmus.terminal import DataTable, print_table, say, say_json, shortened
 
@@ -75,7 +77,7 @@ def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
             f"longest has {longest}"
         )
     if report["quarantined"]:
-        yield "see what was quarantined with: isthmus quarantine --space SPACE"
+        yield f"see what was quarantined with: {command('quarantine')}"
 
 
 def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
@@ -230,7 +232,7 @@ def _show_separate(named_vectors: Mapping[str, Any]) -> None:
     """Print that modalities cannot be compared, and the command that aligns them."""
     meeting = [{"text", "image"} & {*vector["modalities"]} for vector in named_vectors.values()]
     apart = sum(map(bool, meeting)) == 2
-    remedy = "; bring text and pictures together with: isthmus align" if apart else ""
+    remedy = f"; bring text and pictures together with: {command('align')}" if apart else ""
     say(
         f"{' and '.join(named_vectors)} are separate named vectors: each "
         "finds items by what they have of its "
@@ -254,28 +256,31 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
     print_table(table)
     if stats["encoders"] and not stats["aligned"]:
         _show_separate(stats["named_vectors"])
+    if not stats["named_vectors"]:
+        bring = command("upsert FILES --vector COLUMN")
+        say(f"the space has no vectors yet; its first items bring them, with: {bring}")
     for line in stats["damage"]:
         say(line)
     for name, health in (stats["index"] or {}).items():
         if health["retrain"]:
             say(
                 f"retrain {name}: {health['retrain']}; its recall@10 is "
-                f"{health['current_recall']:.3f} now: isthmus publish --retrain"
+                f"{health['current_recall']:.3f} now: {command('publish --retrain')}"
             )
     for records in (stats["second_stage"] or {}).values():
         if records["missing"]:
             say(
                 f"{records['missing']:,} items are unknown to {records['model']}: "
-                f"isthmus precompute {records['model']}"
+                f"{command(shlex.join(['precompute', records['model']]))}"
             )
     if stats["delta"]:
-        say(f"{stats['delta']:,} items are newer than the index; fold in: isthmus publish")
+        say(f"{stats['delta']:,} items are newer than the index; fold in: {command('publish')}")
     recommender = stats["recommender"]
     if recommender is not None and recommender["unseen_items"] + recommender["unseen_events"]:
         say(
             f"the recommender was trained {recommender['age_days']:g} days ago; since then came "
             f"{recommender['unseen_items']:,} items and {recommender['unseen_events']:,} events: "
-            "isthmus train, isthmus publish"
+            f"{command('train')}, then: {command('publish')}"
         )
 
 
@@ -441,7 +446,7 @@ def show_quarantine(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None
         )
     print_table(table)
     if rows:
-        say("mend the files, then: isthmus retry-quarantine --space SPACE")
+        say(f"mend the files, then: {command('retry-quarantine')}")
 
 
 def show_attributes(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from isthmus.cli.options import command
 from isthmus.cli.show import show_left_out
 from isthmus.terminal import DataTable, print_table, say, say_json
 
@@ -79,10 +80,11 @@ def show_reembedding(report: ReembedReport, *, as_json: bool) -> None:
     if report.alignment == "lost":
         say(
             "the alignment was learned for the former encoders and is gone: text finds no "
-            "pictures until it is learned anew with: isthmus align"
+            f"pictures until it is learned anew with: {command('align')}"
         )
     if report.recommender_dropped:
-        say("the recommender was left behind; train anew: isthmus train, isthmus publish")
+        then = f"{command('train')}, then: {command('publish')}"
+        say(f"the recommender was left behind; train anew: {then}")
     if report.release is not None:
         say(f"release {report.release} is current; whoever has the space open opens it anew")
 
@@ -275,7 +277,7 @@ def show_training(made: Description, *, as_json: bool) -> None:
     stages = sorted(made.stages.items(), key=lambda stage: -stage[1])
     times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages if seconds >= 0.1)
     say(f"processor time in seconds: {times}")
-    say(f"trained in {made.seconds:.0f} s; make it current with: isthmus publish")
+    say(f"trained in {made.seconds:.0f} s; make it current with: {command('publish')}")
 
 
 def _show_ranker_distillation(distillation: RankerDistillation) -> None:

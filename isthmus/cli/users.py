@@ -16,7 +16,7 @@ from isthmus.cli.options import (
     open_space,
 )
 from isthmus.cli.show import show_line, show_user_attributes, show_user_report, show_users
-from isthmus.operations.request import UsersRequest
+from isthmus.operations.request import MergeUsersRequest, UsersRequest
 from isthmus.terminal import say, say_json
 
 app = typer.Typer(name="users", no_args_is_help=True)
@@ -69,6 +69,19 @@ def list_users(space: SpaceOption, as_json: JsonOption = False) -> None:
 def get(user_ids: UsersArgument, space: SpaceOption, as_json: JsonOption = False) -> None:
     """Show the attributes of users."""
     show_users(open_space(space).users(user_ids), as_json=as_json)
+
+
+@app.command()
+@generate_options
+def merge(
+    space: SpaceOption,
+    request: Annotated[Values, OptionsOf(MergeUsersRequest, arguments=("user_id", "into"))],
+    wait_s: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Make one user of two: what is stored of the first becomes the second's."""
+    moved = open_space(space, wait_s=wait_s).merge_users(**request)
+    show_line({"interactions": moved, "into": request["into"]}, as_json=as_json)
 
 
 @app.command()

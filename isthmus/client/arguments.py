@@ -83,18 +83,13 @@ def _seconds(moment: datetime | float | None) -> float | None:
 def encode_rows(given: Any) -> list[dict[str, Any]]:
     """Return the rows of a table, a frame or mappings; bytes become data URIs.
 
+    Files of rows are sent as they are, see `isthmus.client.files`.
+
     Raises
     ------
-    UnsupportedOperation
-        If they are in a file.
+    InvalidInput
+        If they are none.
     """
-    if isinstance(given, str | Path) or (
-        isinstance(given, list | tuple) and given and isinstance(given[0], str | Path)
-    ):
-        raise UnsupportedOperation(
-            "a service reads no files of its callers; read the file, for example with "
-            "pyarrow.parquet.read_table, and give the table"
-        )
     if isinstance(given, Mapping):
         given = [given]
     elif hasattr(given, "to_pylist"):  # Arrow

@@ -16,7 +16,9 @@ import pyarrow as pa
 from isthmus.api.answers import RESULTS_OF_JOBS
 from isthmus.api.operations import BY_NAME
 from isthmus.api.problems import error_of
-from isthmus.client.wire import Call, bind, make_call, read_answer
+from isthmus.api.tables import TABLES
+from isthmus.client.files import files_of, joined, make_file_call
+from isthmus.client.wire import Call, Job, bind, make_call, read_answer
 from isthmus.errors import ServiceError, UnsupportedOperation
 from isthmus.evaluation.request import EvaluateRequest, EvaluationPlan
 from isthmus.ids import is_single, to_ids
@@ -129,17 +131,34 @@ class _Connection:
 
 
 def _one_request(connection: _Connection, name: str, arguments: dict[str, Any]) -> Steps[Any]:
-    """Ask once; for a job, ask until it has ended."""
-    call = connection.call(name, arguments)
+    """Ask once; where a job does it, ask until it has ended."""
+    return (yield from _ended(connection, name, connection.call(name, arguments)))
+
+
+def _ended(connection: _Connection, name: str, call: Call) -> Steps[Any]:
+    """Return the result of a request, or that of the job that it started."""
     result = yield call
-    if not call.operation.job:
+    if not isinstance(result, Job):
         return result
-    while result["state"] == "running":
+    while result["state"] not in ("done", "failed"):
         yield Pause(JOB_POLL_S)
         result = yield connection.call("job", {"job_id": result["job_id"]})
     if result["state"] == "failed":
         raise error_of(result["problem"])
     return RESULTS_OF_JOBS[name].read(result["result"])
+
+
+def _table(connection: _Connection, name: str, arguments: dict[str, Any]) -> Steps[Any]:
+    """Send rows, or each of some files as it is."""
+    argument = TABLES[name]
+    files = files_of(arguments.get(argument))
+    if files is None:
+        return (yield from _one_request(connection, name, arguments))
+    reports = []
+    for file in files:
+        call = make_file_call(name, argument, file, arguments, connection.space_name)
+        reports.append((yield from _ended(connection, name, call)))
+    return reports[0] if len(reports) == 1 else joined(reports)
 
 
 def _of_each_id(connection: _Connection, name: str, arguments: dict[str, Any]) -> Steps[list[Any]]:
@@ -193,6 +212,10 @@ def _of_plan(plan: EvaluationPlan | None) -> dict[str, Any]:
 
 
 SEVERAL: Final[Mapping[str, Callable[..., Steps[Any]]]] = {
+    "upsert": _table,
+    "update": _table,
+    "add_interactions": _table,
+    "add_users": _table,
     "get": _get,
     "interactions": _interactions,
     "users": _users,
@@ -261,7 +284,8 @@ class RemoteSpace(_Connection):
 
     def _take(self, step: Call | Pause) -> Any:
         if isinstance(step, Pause):
-            return time.sleep(step.seconds)
+            time.sleep(step.seconds)
+            return None
         try:
             answer = self._client.request(**self._request(step))
         except httpx.HTTPError as error:
@@ -293,12 +317,17 @@ class RemoteSpace(_Connection):
     events = verb(Space.events)
     forget_user = verb(Space.forget_user)
     add_users = verb(Space.add_users)
+    merge_users = verb(Space.merge_users)
     user_ids = verb(Space.user_ids)
     user_attributes = verb(Space.user_attributes)
     quarantine = verb(Space.quarantine)
     retry_quarantine = verb(Space.retry_quarantine)
     releases = verb(Space.releases)
     rollback = verb(Space.rollback)
+    scenarios = verb(Space.scenarios)
+    set_scenario = verb(Space.set_scenario)
+    delete_scenario = verb(Space.delete_scenario)
+    backup = verb(Space.backup)
     publish = verb(Space.publish)
     train = verb(Space.train)
     evaluate = verb(Space.evaluate)
@@ -371,7 +400,8 @@ class AsyncRemoteSpace(_Connection):
 
     async def _take(self, step: Call | Pause) -> Any:
         if isinstance(step, Pause):
-            return await asyncio.sleep(step.seconds)
+            await asyncio.sleep(step.seconds)
+            return None
         try:
             answer = await self._client.request(**self._request(step))
         except httpx.HTTPError as error:
@@ -403,12 +433,17 @@ class AsyncRemoteSpace(_Connection):
     events = async_verb(Space.events)
     forget_user = async_verb(Space.forget_user)
     add_users = async_verb(Space.add_users)
+    merge_users = async_verb(Space.merge_users)
     user_ids = async_verb(Space.user_ids)
     user_attributes = async_verb(Space.user_attributes)
     quarantine = async_verb(Space.quarantine)
     retry_quarantine = async_verb(Space.retry_quarantine)
     releases = async_verb(Space.releases)
     rollback = async_verb(Space.rollback)
+    scenarios = async_verb(Space.scenarios)
+    set_scenario = async_verb(Space.set_scenario)
+    delete_scenario = async_verb(Space.delete_scenario)
+    backup = async_verb(Space.backup)
     publish = async_verb(Space.publish)
     train = async_verb(Space.train)
     evaluate = async_verb(Space.evaluate)

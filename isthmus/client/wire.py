@@ -24,6 +24,7 @@ from isthmus.space import Space
 JSON: Final = "application/json"
 # How a call runs, and not what it does.
 LOCAL: Final = ("progress",)
+ACCEPTED: Final = 202
 SHOWN: Final = 200  # characters of an answer that is none
 
 
@@ -38,18 +39,25 @@ class Call:
     path : str
         Path of the address, with what stands behind the question mark.
     body : bytes or None
-        JSON.
+        What is sent.
+    media_type : str
+        Of the body.
     """
 
     operation: Operation
     path: str
     body: bytes | None
+    media_type: str = JSON
 
     @property
     def headers(self) -> dict[str, str]:
         """The headers of the request."""
         headers = {"accept": f"{TYPED}, {JSON}"}
-        return headers if self.body is None else {**headers, "content-type": JSON}
+        return headers if self.body is None else {**headers, "content-type": self.media_type}
+
+
+class Job(dict[str, Any]):
+    """A job that was started, or asked for: its members."""
 
 
 def make_call(name: str, arguments: Mapping[str, Any], space: str | None) -> Call:
@@ -77,15 +85,25 @@ def make_call(name: str, arguments: Mapping[str, Any], space: str | None) -> Cal
     for field in operation.in_path:
         path = path.replace(f"{{{field}}}", quote(to_id(given.pop(field), "id"), safe=""))
     encoded = _encoded(operation, given)
-    prefix = PREFIX if space is None else f"{PREFIX}/spaces/{quote(space, safe='')}"
+    path = f"{prefix_of(space)}{path}"
     if operation.has_body:
-        return Call(operation, f"{prefix}{path}", dump(encoded))
+        return Call(operation, path, dump(encoded))
+    return Call(operation, f"{path}{query_of(encoded)}", None)
+
+
+def prefix_of(space: str | None) -> str:
+    """Return what the paths of a space begin with."""
+    return PREFIX if space is None else f"{PREFIX}/spaces/{quote(space, safe='')}"
+
+
+def query_of(encoded: Mapping[str, Any]) -> str:
+    """Return arguments behind a question mark; nothing for none."""
     query = "&".join(
         f"{quote(name)}={quote(_as_text(one), safe='')}"
         for name, value in encoded.items()
         for one in (value if isinstance(value, list | tuple) else [value])
     )
-    return Call(operation, f"{prefix}{path}{'?' if query else ''}{query}", None)
+    return f"?{query}" if query else ""
 
 
 def _encoded(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,6 +149,8 @@ def read_answer(call: Call, status: int, content_type: str, body: bytes) -> Any:
         document = load(body)
     except ValueError as error:
         raise ServiceError(f"the answer of the service cannot be read: {error}") from error
+    if status == ACCEPTED or call.operation.answer == "job":
+        return Job(ANSWERS["job"].read(document))
     result = ANSWERS[call.operation.answer].read(document)
     for note in getattr(result, "notes", ()) if call.operation.reads else ():
         warn(note)

@@ -38,6 +38,7 @@ LAST_CERTAIN = 4_102_444_800_000_000  # 2100
 MAX_SECONDS = 1e11
 MAX_MILLISECONDS = 1e14
 MAX_MICROSECONDS = 1e17
+LARGEST = float(np.finfo(np.float32).max)
 NO_TIME = int(np.iinfo(np.int64).min)
 
 Numbers = npt.NDArray[np.int64] | npt.NDArray[np.float64]
@@ -109,6 +110,10 @@ def _value(values: Values, row: int) -> Any:
 
 def _number_problem(value: Any, name: str) -> str:
     shown_value = repr(value) if isinstance(value, float | str) else shown(value)
+    if math.isfinite(_to_float(value)):
+        return (
+            f"column {name!r} holds {shown_value}, which is over the largest number, {LARGEST:.2g}"
+        )
     return f"column {name!r} holds {shown_value}, which is no finite number"
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Final
+from typing import IO, Any, Final
 
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from isthmus.data.paths import local_path
 from isthmus.digests import digest_stream
-from isthmus.durable import make_folder, partial_name, put_file
-from isthmus.errors import InvalidInput
+from isthmus.durable import make_folder, partial_name, put_file, remove_stale_parts
+from isthmus.errors import CorruptBackup, InvalidInput
 
 BLOCK_BYTES: Final = 2**22
+INCOMING: Final = "incoming"  # a content whose digest is not known yet
 REMOTE: Final = ("s3://", "gs://", "gcs://", "abfs://", "abfss://")
 
 
@@ -73,13 +74,66 @@ class FileStore:
         self._write(str(partial), content)
         put_file(partial, path)
 
-    def _write(self, path: str, content: bytes | IO[bytes]) -> None:
+    def add(self, content: IO[bytes], name_of: Callable[[str], str]) -> tuple[str, bool]:
+        """Store a content under a name that its digest gives, unless it is there already.
+
+        A folder reads it once, digests it on the way, and has it under the name once it reads back
+        the same. Object storage, which cannot rename, needs the digest before it writes.
+
+        Parameters
+        ----------
+        content : file
+            Bytes, from the beginning; it can be rewound.
+        name_of : callable
+            Returns the name of a digest, 32 hexadecimal digits.
+
+        Returns
+        -------
+        tuple of (str, bool)
+            The digest, and whether the content was new.
+
+        Raises
+        ------
+        CorruptBackup
+            If it reads back with another content; then nothing is stored.
+        """
+        if self._local is None:
+            digest = digest_stream(_blocks(content)).hex()
+            if name_of(digest) in self:
+                return digest, False
+            content.seek(0)
+            self.write(name_of(digest), content)
+            self._require(name_of(digest), digest)
+            return digest, True
+        partial = partial_name(make_folder(self._local) / INCOMING)
+        digest = self._write(str(partial), content)
+        if name_of(digest) in self:
+            partial.unlink()
+            return digest, False
+        self._require(partial.name, digest)
+        path = self._local / name_of(digest)
+        make_folder(path.parent)
+        put_file(partial, path)
+        return digest, True
+
+    def remove_left_overs(self) -> None:
+        """Remove what a process was writing when it was killed."""
+        if self._local is not None:
+            remove_stale_parts(self._local)
+
+    def _require(self, name: str, digest: str) -> None:
+        """Remove a file, and raise `CorruptBackup`, where it reads back with another digest."""
+        if self.digest(name) != digest:
+            self.remove(name)
+            raise CorruptBackup(
+                f"what was written to {self.place} reads back with another content, and is removed "
+                "again. Check that disk"
+            )
+
+    def _write(self, path: str, content: bytes | IO[bytes]) -> str:
+        """Write a file; return the digest of what was written."""
         with self._files.open_output_stream(path, compression=None) as stream:
-            if isinstance(content, bytes):
-                stream.write(content)
-                return
-            while block := content.read(BLOCK_BYTES):
-                stream.write(block)
+            return digest_stream(_written(stream, content)).hex()
 
     def blocks(self, name: str) -> Iterator[bytes]:
         """Yield the content of a file.
@@ -107,3 +161,18 @@ class FileStore:
 
     def _path(self, name: str) -> str:
         return str(self._root / name)
+
+
+def _blocks(content: bytes | IO[bytes]) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    while block := content.read(BLOCK_BYTES):
+        yield block
+
+
+def _written(stream: Any, content: bytes | IO[bytes]) -> Iterator[bytes]:
+    """Write a content block by block, and yield each block that was written."""
+    for block in _blocks(content):
+        stream.write(block)
+        yield block

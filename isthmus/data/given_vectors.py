@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from isthmus.data.convert import Misfits, Values, plain, shown, unwrap
 from isthmus.data.sources import Chunk, Chunks, Source
 from isthmus.data.types import is_list, is_text
-from isthmus.errors import InvalidInput, InvalidMapping
+from isthmus.errors import InvalidInput, InvalidMapping, command_in
 from isthmus.numerics.arrays import FloatArray, Mask
 
 # A vector whose norm is that near to 1 is stored as it is, so that one that was exported comes
@@ -26,6 +27,12 @@ UNIT_TOLERANCE: Final = 1e-6
 GIVEN_COLUMN: Final = "_given_"
 
 Doubles = npt.NDArray[np.float64]
+
+
+def first_vectors(space: Path | None) -> str:
+    """Return how a space that was made without encoders and without vectors gets vectors."""
+    command = command_in(space, "upsert FILES --vector COLUMN")
+    return f"its first items bring the vectors, with: {command}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from isthmus.data.ids import MISSING, IdTemplate, to_id_column
 from isthmus.data.request import ItemColumns
 from isthmus.data.sources import Chunk
 from isthmus.data.template import TextTemplate
-from isthmus.errors import InvalidMapping, listed
+from isthmus.errors import InvalidMapping, command_in, listed
 from isthmus.schema import (
     AUDIO,
     DOMAIN,
@@ -126,7 +126,7 @@ class FieldMapping(ItemColumns):
                 raise InvalidMapping(
                     f"the space takes no vectors for {name!r}, only for "
                     f"{listed(sorted(vector_names), name) or 'none'}; name them when the space is "
-                    f"created: isthmus create --vectors {name}=DIM"
+                    f"created: {command_in(None, f'create --vectors {name}=DIM')}"
                 )
         found: dict[str, str] = {}
         for name in vector_names:

@@ -29,7 +29,7 @@ from isthmus.data.convert import (
     type_of,
 )
 from isthmus.data.domain_mapping import DomainMapping, option_of
-from isthmus.data.given_vectors import read_vectors, require_vectors
+from isthmus.data.given_vectors import first_vectors, read_vectors, require_vectors
 from isthmus.data.item_files import file_columns, not_unicode, read_files
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.request import TableOptions
@@ -438,9 +438,15 @@ class ItemReader(TableReader[ResolvedMapping]):
         empty = (np.array(empty, bool) & ~keeps).tolist()
         if self._update:
             empty = (np.array(empty, bool) & known).tolist()
-        contents = [*(["vector"] if self._vector_dims else []), *self.modalities]
-        lacking = f"has no {' and no '.join(sorted(contents, reverse=True))}"
+        lacking = self._lacking()
         return problems + [(row, lacking) for row, is_empty in enumerate(empty) if is_empty]
+
+    def _lacking(self) -> str:
+        """Return what is wrong with an item that nothing can be found by."""
+        contents = [*(["vector"] if self._vector_dims else []), *self.modalities]
+        if contents:
+            return f"has no {' and no '.join(sorted(contents, reverse=True))}"
+        return f"has no vector, and the space encodes nothing; {first_vectors(self._space)}"
 
     def _find_duplicates(self, ids: pa.ChunkedArray) -> None:
         """Note rows whose item id an earlier row has."""

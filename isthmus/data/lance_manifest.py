@@ -15,6 +15,7 @@ from typing import Final
 from uuid import UUID
 
 VERSIONS: Final = "_versions"
+HINT: Final = "latest_version_hint.json"  # in the folder of versions; replaced as a whole
 DATA: Final = "data"
 DELETIONS: Final = "_deletions"
 INDICES: Final = "_indices"

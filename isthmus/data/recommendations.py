@@ -16,6 +16,7 @@ import pyarrow as pa
 from isthmus.data.lance_tables import (
     commit,
     compact_if_fragmented,
+    delete_rows,
     open_or_create,
     open_table,
     predicates_in,
@@ -83,6 +84,20 @@ class RecommendationStore:
         (predicate,) = predicates_in(USER_ID, [user_id])
         return self._delete(predicate)
 
+    def rename_user(self, former: str, user_id: str) -> int:
+        """Give the recommendations to a user to another one, and return how many there were."""
+        (predicate,) = predicates_in(USER_ID, [former])
+        rows = self.table(predicate)
+        if len(rows):
+            place = rows.schema.get_field_index(USER_ID)
+            names = pa.array([user_id] * len(rows), rows.schema.field(place).type)
+            dataset = open_or_create(self._path, RECOMMENDATIONS)
+            merge = dataset.merge_insert([RECOMMENDATION_ID]).when_matched_update_all()
+            moved = rows.set_column(place, rows.schema.field(place), names)
+            transaction, _ = merge.execute_uncommitted(moved)
+            commit(dataset, transaction)
+        return len(rows)
+
     def delete_before(self, moment: datetime) -> int:
         """Delete the recommendations that are older than a moment, and return how many."""
         return self._delete(f"{TIME} < timestamp '{moment:%Y-%m-%d %H:%M:%S.%f}'")
@@ -91,7 +106,4 @@ class RecommendationStore:
         dataset = open_table(self._path)
         if dataset is None:
             return 0
-        n_rows = int(dataset.count_rows(predicate))
-        if n_rows:
-            dataset.delete(predicate)
-        return n_rows
+        return delete_rows(dataset, predicate)

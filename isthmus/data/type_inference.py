@@ -23,7 +23,7 @@ from isthmus.data.types import (
     type_name,
     widen,
 )
-from isthmus.errors import listed
+from isthmus.errors import command_in, listed
 
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?"
@@ -183,7 +183,7 @@ class TypeInference:
         if self._is_text and spelled is not None and spelled != pa.string():
             return (
                 f"is text, since the text or the id is made of it; {type_name(spelled)} it becomes "
-                "with: isthmus attributes cast"
+                f"with: {command_in(None, 'attributes cast DOMAIN NAME TYPE')}"
             )
         if self._is_text or self._example is None:
             return None

@@ -42,8 +42,7 @@ class CastRemedy:
         if target is None:
             return ""
         words = shlex.join(["attributes", "cast", self._domain, self._name, target])
-        command = f"isthmus {words}" if self._space is None else command_in(self._space, words)
-        return f"; correct it, or: {command}"
+        return f"; correct it, or: {command_in(self._space, words)}"
 
     def _wider(self, value: Any) -> str | None:
         try:

@@ -17,7 +17,7 @@ from isthmus.durable import put_folder, remove_folder
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.projection_head import ProjectionHead
 from isthmus.encoders.registry import LOCAL_PAIR
-from isthmus.errors import CorruptAlignment, FingerprintMismatch
+from isthmus.errors import CorruptAlignment, FingerprintMismatch, command_in
 from isthmus.files import with_checksum, without_checksum
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
@@ -93,7 +93,7 @@ class Alignment:
                     f"the alignment was learned for the {modality} encoder "
                     f"{self.specs[modality]!r} ({_model_and_weights(self.components[modality])}), "
                     f"not for this one ({_model_and_weights(components)}); "
-                    "learn another with: isthmus align"
+                    f"learn another with: {command_in(None, 'align')}"
                 )
 
     def save(self, folder: Path) -> None:

@@ -23,7 +23,7 @@ from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import explain_load_errors, is_path
 from isthmus.encoders.prompts import OPTIONS as PROMPT_OPTIONS
 from isthmus.encoders.truncation import TruncatedEncoder, Truncation
-from isthmus.errors import InvalidInput, UnknownEncoder
+from isthmus.errors import InvalidInput, UnknownEncoder, command_in
 from isthmus.schema import MODALITIES, Modality
 
 ENTRY_POINTS: Final = "isthmus.encoders"
@@ -455,7 +455,7 @@ def _loader(family: str, spec: str) -> Loader:
         raise UnknownEncoder(
             f"{spec!r} is a model of the second stage and makes no vectors that a space could be "
             "searched by; create the space with an encoder, and see the second stage in "
-            "docs/how-to/search.md: isthmus precompute, rerank=, words="
+            f"docs/how-to/search.md: {command_in(None, 'precompute MODEL')}, then rerank= or words="
         )
     plugins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if family in plugins:

@@ -18,7 +18,13 @@ from typing import Final
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.encoder import Encoder, digest_components
 from isthmus.encoders.registry import AGREEING_FAMILIES, load_encoder, parse_spec
-from isthmus.errors import FingerprintMismatch, InvalidInput, UnknownEncoder, UnsupportedModality
+from isthmus.errors import (
+    FingerprintMismatch,
+    InvalidInput,
+    UnknownEncoder,
+    UnsupportedModality,
+    command_in,
+)
 from isthmus.forking import renew_lock
 from isthmus.schema import MODALITIES, Modality, vector_column
 
@@ -175,8 +181,8 @@ def _no_encoder(named_vectors: tuple[NamedVector, ...], modality: str) -> str:
     given = ", ".join(f"{v.name} ({v.dim} numbers)" for v in named_vectors) or "none yet"
     return (
         f"this space has no {modality} encoder: its vectors are given ({given}). Search by "
-        f"vector, by like or similar; or build the space with an encoder of queries: isthmus "
-        f"create --{modality}-encoder SPEC --vectors NAME=DIM"
+        f"vector, by like or similar; or build the space with an encoder of queries: "
+        f"{command_in(None, f'create --{modality}-encoder SPEC --vectors NAME=DIM')}"
     )
 
 
@@ -289,7 +295,7 @@ class LazyEncoders:
         except UnknownEncoder as error:
             raise UnknownEncoder(
                 f"{error}. This space was made with it; if it lies elsewhere now, say where, and "
-                f"nothing is encoded anew: isthmus reembed --{modality}-encoder SPEC"
+                f"nothing is encoded anew: {command_in(None, f'reembed --{modality}-encoder SPEC')}"
             ) from error
 
     def _accept(self, modality: Modality, encoder: Encoder) -> None:

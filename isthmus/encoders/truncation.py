@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from isthmus.encoders.encoder import Encoder
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, command_in
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
 
@@ -87,7 +87,7 @@ class TruncatedEncoder(Encoder):
                 f"{name!r} is not known to be trained so that the first {dim} of its {encoder.dim} "
                 "values stand for all (Matryoshka), and its vectors would lose more than they "
                 "need; use one that is, or accept the loss with force=true, after a look at: "
-                f"isthmus plan --dims {dim}"
+                f"{command_in(None, f'plan --dims {dim}')}"
             )
         self.spec, self.modalities, self.dim = encoder.spec, encoder.modalities, dim
         self._encoder = encoder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import mmap
 import pickle
 from collections import OrderedDict
@@ -17,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import UnknownEncoder
+from isthmus.numerics.mapped_arrays import LENGTH_BYTES, map_arrays
 
 if TYPE_CHECKING:
     import torch
 
 Array = npt.NDArray[Any]
 
-# Names of number types: in safetensors files, and of storages in files of PyTorch.
-_TYPES: Final = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+# Names of number types, of storages in files of PyTorch.
 _STORAGES: Final = {
     "DoubleStorage": "<f8",
     "FloatStorage": "<f4",
@@ -32,7 +31,6 @@ _STORAGES: Final = {
     "LongStorage": "<i8",
     "IntStorage": "<i4",
 }
-_LENGTH_BYTES: Final = 8
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
@@ -57,7 +55,7 @@ def read_arrays(path: Path) -> dict[str, Array]:
     """
     try:
         if path.suffix == ".safetensors":
-            return _read_safetensors(path)
+            return map_arrays(path)
         return _read_first_format(path)
     except (ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise UnknownEncoder(f"{path} holds no weights that can be read: {error}") from error
@@ -75,23 +73,6 @@ def release_pages(arrays: Mapping[str, Array]) -> None:
         return  # all arrays of a file are views of one mapping
 
 
-def _read_safetensors(path: Path) -> dict[str, Array]:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        header = json.loads(file.read(length))
-        data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-    arrays = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        start, end = entry["data_offsets"]
-        dtype = np.dtype(_TYPES[entry["dtype"]])
-        count = (end - start) // dtype.itemsize
-        flat = np.frombuffer(data, dtype, count, _LENGTH_BYTES + length + start)
-        arrays[name] = flat.reshape(entry["shape"])
-    return arrays
-
-
 def _read_first_format(path: Path) -> dict[str, Array]:
     """Read tensors: three pickles of versions, one of the names, one of the storages, the values.
 
@@ -104,7 +85,7 @@ def _read_first_format(path: Path) -> dict[str, Array]:
         reader = _TensorUnpickler(file)
         tensors: dict[str, _Tensor] = reader.load()
         for key in _TensorUnpickler(file).load():
-            count = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+            count = int.from_bytes(file.read(LENGTH_BYTES), "little")
             dtype = np.dtype(reader.storages[key])
             reader.values[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype)
     return {name: tensor.of(reader.values) for name, tensor in tensors.items()}

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from isthmus.data.interactions.feedback import POSITIVE_SHARE, Feedback
 from isthmus.data.interactions.ratings import latest_events
 from isthmus.digests import digest, keys_of
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, command_in
 from isthmus.evaluation.task import INTERACTION_COLUMNS
 from isthmus.numerics.arrays import Counts, Mask, Positions
 from isthmus.schema import EVENT, ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
@@ -253,7 +253,10 @@ def _by_feedback(interactions: pa.Table, positive_from: float | None) -> Positiv
     feedback = Feedback.of(interactions, positive_from=positive_from)
     liked = feedback.label(interactions).liked
     if not liked.any():
-        raise InvalidInput("no event of the log is positive: see isthmus events")
+        raise InvalidInput(
+            "no event of the log is positive; how they count is shown by: "
+            f"{command_in(None, 'events')}"
+        )
     positives = _once(interactions.filter(pa.array(liked)))
     at = positives.schema.get_field_index(VALUE)
     values = positives.column(VALUE).fill_null(1.0)

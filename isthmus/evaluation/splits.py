@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.interactions.ratings import latest_ratings, rated_events
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, command_in
 from isthmus.evaluation.interaction_log import Positives, select_positives
 from isthmus.evaluation.protocols import (
     Protocol,
@@ -92,7 +92,7 @@ def _targets(
     if not len(interactions):
         raise InvalidInput(
             "the space has no interactions with its items, so there is nothing to evaluate on; "
-            "add some: isthmus interactions add FILES --space SPACE"
+            f"add some with: {command_in(None, 'interactions add FILES')}"
         )
     used = {domains[item] for item in pc.unique(interactions.column(ITEM_ID)).to_pylist()}
     return plan.targets or tuple(domain for domain in all_domains if domain in used)

@@ -416,7 +416,7 @@ class SpaceSettings(BaseModel):
                 raise InvalidInput(f"{path} is missing; {_copy_remedy(folder)}") from error
             raise SpaceNotFound(
                 f"{folder} is no space (it has no {SPACE_FILE}); "
-                f"make one with: isthmus create --space {folder}"
+                f"make one with: {command_in(folder, 'create')}"
             ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(
@@ -426,7 +426,8 @@ class SpaceSettings(BaseModel):
             raise UnsupportedFormat(
                 f"{folder} has on-disk format {values.get('format')!r}, and this version of "
                 f"Isthmus reads format {FORMAT} only. Build the space again from its items with: "
-                f"isthmus create --space NEW, then isthmus upsert ITEMS --space NEW"
+                f"{command_in(Path('NEW'), 'create')}, "
+                f"then {command_in(Path('NEW'), 'upsert FILES')}"
             )
         expected = values.pop(CHECKSUM, None)
         if expected is not None and expected != _checksum(values):

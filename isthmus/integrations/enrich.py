@@ -21,7 +21,7 @@ from isthmus.data.domain_mapping import DomainMapping
 from isthmus.digests import digest
 from isthmus.durable import make_folder, write_atomically
 from isthmus.encoders.models.chat import ChatModel, answer_schema
-from isthmus.errors import InvalidInput, MalformedAnswer, ServiceError, ServiceRefusal
+from isthmus.errors import InvalidInput, MalformedAnswer, ServiceError, ServiceRefusal, command_in
 from isthmus.files import (
     with_checksum,
     with_line_checksum,
@@ -252,8 +252,8 @@ def _read_template(file: Path) -> str:
         return str(without_checksum(file.read_bytes())["text"])
     except (ValueError, KeyError) as error:
         raise InvalidInput(
-            f"{file} is damaged; remove it, and give the domain its text again with: isthmus "
-            "upsert ITEMS --text TEMPLATE --remap"
+            f"{file} is damaged; remove it, and give the domain its text again with: "
+            f"{command_in(None, 'upsert FILES --text TEMPLATE --remap')}"
         ) from error
 
 

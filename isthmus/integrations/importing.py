@@ -17,7 +17,7 @@ from isthmus.data.item_mapping import why_no_attribute
 from isthmus.data.paths import local_path
 from isthmus.data.sources import Source
 from isthmus.data.types import is_list
-from isthmus.errors import InvalidInput, InvalidMapping, listed
+from isthmus.errors import InvalidInput, InvalidMapping, command_in, listed
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.integrations.arrays import open_faiss, open_numpy
 from isthmus.integrations.chroma import open_chroma
@@ -161,7 +161,8 @@ def _open_table(path: Path, request: ImportRequest) -> Collection:
     sources = open_sources(str(path))
     if len(sources) != 1:
         raise InvalidInput(
-            f"{path} is {len(sources)} files; create a space and add them with isthmus upsert"
+            f"{path} is {len(sources)} files; create a space and add them with: "
+            f"{command_in(None, 'upsert FILES')}"
         )
     source = sources[0]
     columns = [request.vector] if request.vector else _vector_columns(source)

@@ -15,7 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import pack_ragged, unique_sorted
+from isthmus.numerics.sparse import (
+    concatenate_ranges,
+    lengths_of,
+    pack_ragged,
+    starts_of,
+    unique_sorted,
+)
 from isthmus.numerics.top_k import top_k
 
 if TYPE_CHECKING:
@@ -49,7 +55,7 @@ class SparseRows(NamedTuple):
     @property
     def owners(self) -> Columns:
         """The row of each entry, shape (n_entries,)."""
-        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        return np.repeat(np.arange(len(self.starts) - 1), lengths_of(self.starts))
 
     def row(self, row: int) -> tuple[Columns, FloatArray]:
         """Return columns and values of a row, both of shape (n_entries_of_row,)."""
@@ -64,7 +70,9 @@ class SparseRows(NamedTuple):
 
     def filter(self, mask: Mask) -> SparseRows:
         """Return the entries where a mask of shape (n_entries,) is true; rows stay."""
-        starts = np.concatenate([[0], np.cumsum(mask)])[self.starts]
+        if mask.all():
+            return self
+        starts = starts_of(mask)[self.starts]
         return SparseRows(starts, self.columns[mask], self.values[mask])
 
     def top_k(self, n: int) -> SparseRows:
@@ -94,7 +102,11 @@ class SparseRows(NamedTuple):
             Columns ascend in each row, without duplicates; no value is zero.
         """
         lengths = matrix.indptr[self.columns + 1] - matrix.indptr[self.columns]
-        ends = np.concatenate([[0], np.cumsum(lengths)])[self.starts]
+        if len(self.starts) == 2:
+            columns, values = _gathered(matrix, self.columns)
+            values *= np.repeat(self.values, lengths)
+            return sparse_rows([_summed(columns, values, matrix.shape[1])])
+        ends = starts_of(lengths)[self.starts]
         products: list[tuple[Columns, FloatArray]] = []
         for first, last in _ranges(ends):
             entries = slice(int(self.starts[first]), int(self.starts[last]))
@@ -106,6 +118,17 @@ class SparseRows(NamedTuple):
                 for start, end in pairwise(bounds)
             ]
         return sparse_rows(products)
+
+    def dot_dense(self, matrix: FloatArray) -> FloatArray:
+        """Return the product with a dense matrix, float32, shape (n_rows, n_columns)."""
+        from scipy.sparse import csr_array
+
+        if len(self.starts) == 2:
+            products = self.values[:, None] * matrix[self.columns]  # (n_entries, n_columns)
+            return np.asarray(products.sum(axis=0, keepdims=True), np.float32)
+        arrays = (self.values, self.columns, self.starts)
+        left = csr_array(arrays, shape=(len(self.starts) - 1, len(matrix)))
+        return np.asarray(left @ matrix, np.float32)
 
     def lookup(self, rows: Columns, columns: Columns, width: int) -> FloatArray:
         """Return entries, 0 where none is stored, float32, shape (n_pairs,).
@@ -134,9 +157,54 @@ class SparseRows(NamedTuple):
 
 def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
     """Return the rows of which columns and values are given, each of shape (n_entries_of_row,)."""
+    if len(rows) == 1:
+        columns, values = rows[0]
+        starts = np.array([0, len(columns)])
+        return SparseRows(starts, columns, values.astype(np.float32, copy=False))
     starts, columns = pack_ragged([row for row, _ in rows])
     values = np.concatenate([np.empty(0, np.float32), *(row for _, row in rows)])
     return SparseRows(starts, columns, values.astype(np.float32, copy=False))
+
+
+def row_products(left: csr_array, right: csr_array, rows: Columns) -> FloatArray:
+    """Return the dot products of all rows of one matrix with some rows of another one.
+
+    SciPy would go through all columns of the matrices to transpose a few rows.
+
+    Parameters
+    ----------
+    left, right : scipy.sparse.csr_array
+        float32, shapes (n_left, width) and (n_right, width), columns ascending. `left` has few
+        rows.
+    rows : numpy.ndarray
+        int64, shape (n_rows,): rows of `right`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (n_left, n_rows).
+    """
+    starts = right.indptr[rows].astype(np.int64)
+    lengths = right.indptr[rows + 1] - starts
+    entries = concatenate_ranges(starts, lengths)
+    columns = unique_sorted(left.indices)  # those that count
+    dense = np.zeros((len(columns) + 1, left.shape[0]), np.float32)
+    place = _zeros(left.shape[1], np.int32)
+    try:
+        place[columns] = np.arange(1, len(columns) + 1)
+        owners = np.repeat(np.arange(left.shape[0]), lengths_of(left.indptr))
+        dense[place[left.indices], owners] = left.data
+        at = place[right.indices[entries]]
+    finally:
+        place[columns] = 0
+    counted = np.flatnonzero(at)
+    products = dense[at[counted]] * right.data[entries[counted]][:, None]  # (n, n_left)
+    row = np.repeat(np.arange(len(rows)), lengths)[counted]
+    sums = np.zeros(left.shape[0] * len(rows), np.float32)
+    # One after the other, as SciPy adds them up; other sums of NumPy round otherwise.
+    cells = row[:, None] + len(rows) * np.arange(left.shape[0])
+    np.add.at(sums, cells.ravel(), products.ravel())
+    return sums.reshape(left.shape[0], len(rows))
 
 
 def _ranges(ends: Columns) -> Iterator[tuple[int, int]]:
@@ -187,7 +255,7 @@ def _summed(
     return distinct.astype(np.int64, copy=False), totals.astype(np.float32)
 
 
-def _zeros(width: int, kind: type[np.floating[Any]]) -> npt.NDArray[Any]:
+def _zeros(width: int, kind: type[np.number[Any]]) -> npt.NDArray[Any]:
     """Return a row of zeros that belongs to the thread. Callers set what they write back to zero.
 
     Allocating one costs as much as what is done with it.

@@ -128,10 +128,21 @@ def share_estimate(
     spread = float(np.square(hits - share * trials).sum()) / total**2  # of the ratio
     simple = share * (1 - share)
     effective = float(np.clip(simple / spread, n, total)) if spread > 0 else float(n)
+    return Estimate(share, *wilson_interval(share, effective, level))
+
+
+def wilson_interval(share: float, n: float, level: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's score interval of a share of n trials.
+
+    Examples
+    --------
+    >>> [round(end, 3) for end in wilson_interval(0.9, 100)]
+    [0.826, 0.945]
+    """
     z = NormalDist().inv_cdf((1 + level) / 2)
-    centre = (share + z**2 / (2 * effective)) / (1 + z**2 / effective)
-    half = z * np.sqrt(simple / effective + (z / (2 * effective)) ** 2) / (1 + z**2 / effective)
-    return Estimate(share, max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2) / (1 + z**2 / n)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def ratio_estimate(

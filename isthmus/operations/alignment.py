@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from isthmus.data.pairs import PairReader
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.training.settings import AlignmentSettings
-from isthmus.errors import InvalidInput, UnsupportedOperation
+from isthmus.errors import InvalidInput, UnsupportedOperation, command_in
 from isthmus.index.catalog.alignments import store_alignment
 from isthmus.index.catalog.content_encoding import ContentEncoder, open_embedding_caches
 from isthmus.index.catalog.lock import write_lock
@@ -157,7 +157,7 @@ def _require_two_encoders(space: OpenSpace) -> None:
 def _no_pairs(of_catalog: bool, problems: list[str]) -> str:
     if of_catalog:
         return (
-            "no item of the space has both a text and a picture; give pairs with: isthmus align "
-            "--pairs FILES"
+            "no item of the space has both a text and a picture; give pairs with: "
+            f"{command_in(None, 'align --pairs FILES')}"
         )
     return f"no pair can be used: {'; '.join(problems[:5]) or 'the input is empty'}"

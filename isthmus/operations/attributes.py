@@ -166,14 +166,14 @@ class _CastCounts:
             more = (
                 f"; and {self.lossy - len(self.examples)} more" if self.lossy > MAX_MISFITS else ""
             )
-            given = shlex.join([request.domain, request.name, request.type])
             unit = f" --time-unit {request.time_unit}" if request.time_unit else ""
-            words = f"attributes cast {given}{unit} --allow-lossy"
+            domain, name = shlex.quote(request.domain), shlex.quote(request.name)
+            words = f"attributes cast {domain} {name} {shlex.quote(request.type)}{unit}"
             raise InvalidInput(
                 f"{self.lossy} of {self.values} value(s) of {request.name!r} of {request.domain} "
                 f"are no {type_name(type_)} and would lose something: {'; '.join(self.examples)}"
                 f"{more}. Nothing was changed; correct these items first, or lose it: "
-                f"{command_in(space.path, words)}"
+                f"{command_in(space.path, f'{words} --allow-lossy')}"
             )
 
 
@@ -231,9 +231,11 @@ def rename_attribute(space: OpenSpace, request: RenameAttributeRequest) -> dict[
         change = space.catalog.change_attributes()
         change.before.field(request.domain, request.name)
         if request.new_name in change.columns[request.domain]:
+            domain, name = shlex.quote(request.domain), shlex.quote(request.new_name)
+            words = f"attributes drop {domain} {name}"
             raise InvalidInput(
                 f"the domain {request.domain!r} has an attribute {request.new_name!r} already; "
-                f"drop it first: isthmus attributes drop {request.domain} {request.new_name}"
+                f"drop it first: {command_in(space.path, words)}"
             )
         change.rename(request.domain, request.name, request.new_name)
         change.apply()

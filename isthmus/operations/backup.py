@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from isthmus.data.file_store import FileStore
-from isthmus.digests import digest, digest_file
 from isthmus.errors import BackupNotFound, CorruptBackup, CorruptTable, SpaceLocked
 from isthmus.files import with_checksum, without_checksum
 from isthmus.index.open_space import OpenSpace
@@ -84,6 +84,7 @@ def back_up(space: OpenSpace, request: BackupRequest, *, progress: bool = False)
     started = time.monotonic()
     _require_sound(space)
     store = FileStore(request.to)
+    store.remove_left_overs()
     names = list_backups(store)
     former = {file.name: file for file in read_backup(store, names[-1])} if names else {}
     writer = _Writer(space.path, store, former)
@@ -139,8 +140,13 @@ def read_backup(store: FileStore, name: str) -> list[BackedUpFile]:
     except (ValueError, KeyError, TypeError) as error:
         raise CorruptBackup(
             f"the list of the backup {name!r} in {store.place} is damaged: {error}; take another "
-            "one, see: isthmus backups"
+            f"one, see: {backups_command(store)}"
         ) from error
+
+
+def backups_command(store: FileStore) -> str:
+    """Return the command that lists the backups of a place."""
+    return f"isthmus backups {shlex.quote(store.place)}"
 
 
 def content_name(digest: str) -> str:
@@ -176,12 +182,9 @@ class _Writer:
         if former is not None and _is_same(file, former) and former.digest in self._stored:
             return former
         path = self._space / file.name
-        if file.content is not None:
-            content_digest = digest(file.content).hex()
-        else:
-            content_digest = digest_file(path).hex()
-        if content_digest not in self._stored:
-            self._put(path, file, content_digest)
+        opened: IO[bytes] = path.open("rb") if file.content is None else io.BytesIO(file.content)
+        with opened as content:
+            content_digest = self._put(file, content)
         if file.content is None and SnapshotFile.of(path, file.name) != file:
             return None
         stat = {} if file.content is not None else {"modified": file.modified, "inode": file.inode}
@@ -189,19 +192,17 @@ class _Writer:
         self._former[file.name] = found  # not read again where the listing is repeated
         return found
 
-    def _put(self, path: Path, file: SnapshotFile, content_digest: str) -> None:
-        name = content_name(content_digest)
-        opened: IO[bytes] = path.open("rb") if file.content is None else io.BytesIO(file.content)
-        with opened as content:
-            self._store.write(name, content)
-        if self._store.digest(name) != content_digest:
-            self._store.remove(name)
+    def _put(self, file: SnapshotFile, content: IO[bytes]) -> str:
+        try:
+            content_digest, is_new = self._store.add(content, content_name)
+        except CorruptBackup as error:
             raise CorruptBackup(
-                f"{file.name} was written to {self._store.place} and reads back with another "
-                "content; nothing of this backup counts. Check that disk, and run it again"
-            )
+                f"{file.name}: {error}, and run it again; nothing of this backup counts"
+            ) from error
         self._stored.add(content_digest)
-        self.new_files, self.new_bytes = self.new_files + 1, self.new_bytes + file.size
+        if is_new:
+            self.new_files, self.new_bytes = self.new_files + 1, self.new_bytes + file.size
+        return content_digest
 
 
 def _is_same(file: SnapshotFile, former: BackedUpFile) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.encoders.fusion import ModalityWeights
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, command_in
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.view import View
@@ -98,7 +98,8 @@ def learn_fusion(
     if len(space.named_vectors) < 2:
         raise InvalidInput(
             "the items of this space have one named vector, so there is nothing to weigh; weights "
-            "of the modalities that meet in it are set with: isthmus set-weights image=2"
+            "of the modalities that meet in it are set with: "
+            f"{command_in(space.path, 'set-weights image=2')}"
         )
     view = space.view()
     relevance = _relevance(space, view, request)

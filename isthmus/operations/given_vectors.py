@@ -11,6 +11,7 @@ from isthmus.data.inputs import open_sources
 from isthmus.errors import InvalidInput, InvalidMapping, command_in, listed
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
+from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.operations.request import UpdateRequest, UpsertRequest
 from isthmus.schema import VECTOR
@@ -61,17 +62,19 @@ class GivenVectors:
         Raises
         ------
         InvalidInput
-            If it has items already, so that it cannot get another named vector.
+            If it has items or a release already, so that it cannot get another named vector.
         """
         new = {n: c for n, c in self.columns.items() if n not in space.settings.given}
         if not new:
             return {}
-        if space.catalog.snapshot().rows:
+        has_items = space.catalog.snapshot().rows > 0
+        if has_items or Releases(space.path).current_number() is not None:
             name = next(iter(new))
             known = listed(sorted(space.settings.given)) or "none"
+            what = "items" if has_items else "a release"
             raise InvalidInput(
-                f"{space.path} has items, and no named vector {name!r} that comes with them (there "
-                f"are {known}); it is named when a space is created, or by its first input: "
+                f"{space.path} has {what}, and no named vector {name!r} that comes with the items "
+                f"(there are {known}); it is named when a space is created, or by its first input: "
                 f"{command_in(space.path.with_name('NEW'), f'create --vectors {name}=DIM')}"
             )
         sources = open_sources(self.items, request)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from isthmus.data.given_vectors import first_vectors
+from isthmus.errors import InvalidInput
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
@@ -28,7 +30,16 @@ from isthmus.retrieval.search.recall_queries import RecallQuerySampler
 
 
 def publish(space: OpenSpace, request: PublishRequest, *, progress: bool = False) -> Manifest:
-    """Build a release of the catalog, measure it, and make it current."""
+    """Build a release of the catalog, measure it, and make it current.
+
+    Raises
+    ------
+    InvalidInput
+        If the space has no vectors yet: it would get its first ones only after this release, which
+        could not be searched by them.
+    """
+    if not space.named_vectors:
+        raise InvalidInput(f"{space.path} has no vectors to publish; {first_vectors(space.path)}")
     index = _index_settings(space, request)
     if any("text" in named_vector.modalities for named_vector in space.named_vectors):
         index_text_if_free(space.path, space.catalog)

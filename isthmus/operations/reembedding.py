@@ -159,10 +159,11 @@ def _require_encoded(settings: SpaceSettings, replaced: Mapping[Modality, Encode
     for modality, encoder in replaced.items():
         is_given = modality not in settings.encoded_modalities
         if is_given and encoder.fingerprint != settings.encoder_fingerprint(modality):
+            words = f"create --vectors {modality}=DIM"
             raise UnsupportedOperation(
                 f"the vectors that {modality} queries are compared with were given with the items, "
                 "and cannot be made by another encoder here; build a space with the vectors of "
-                "that encoder: isthmus create --vectors NAME=DIM"
+                f"that encoder: {command_in(None, words)}"
             )
 
 

@@ -16,7 +16,8 @@ from isthmus.data.request import (
     UserColumns,
 )
 from isthmus.data.times import TimeUnit
-from isthmus.ids import Ids
+from isthmus.errors import InvalidInput
+from isthmus.ids import Id, Ids
 from isthmus.requests import Names, Request
 from isthmus.retrieval.search.request import FilterOptions
 
@@ -249,6 +250,19 @@ class UsersRequest(TableOptions, UserColumns):
         description="Files, globs or folders; tables, frames or dicts."
     )
     skip_invalid: bool = Field(default=False, description=SKIP_INVALID)
+
+
+class MergeUsersRequest(Request):
+    """Two users that are one."""
+
+    user_id: Id = Field(description="The user that is no more, such as an anonymous one.")
+    into: Id = Field(description="The user that has everything afterwards.")
+
+    def check(self) -> None:
+        """Raise `InvalidInput` if they are the same."""
+        super().check()
+        if self.user_id == self.into:
+            raise InvalidInput(f"user_id and into are both {self.into!r}; give two users")
 
 
 class TargetOptions(Request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -11,9 +12,10 @@ from typing import Any, Final
 from isthmus.data.file_store import FileStore
 from isthmus.digests import digest_file
 from isthmus.durable import make_folder, put_folder
-from isthmus.errors import BackupNotFound, CorruptBackup, SpaceExists
+from isthmus.errors import BackupNotFound, CorruptBackup, SpaceExists, command_in
 from isthmus.operations.backup import (
     BackedUpFile,
+    backups_command,
     content_name,
     list_backups,
     read_backup,
@@ -93,7 +95,8 @@ def restore(
     store = FileStore(place)
     names = list_backups(store)
     if backup is None and not names:
-        raise BackupNotFound(f"no backup in {store.place}; make one with: isthmus backup")
+        command = command_in(None, f"backup {shlex.quote(str(place))}")
+        raise BackupNotFound(f"no backup in {store.place}; make one with: {command}")
     name = names[-1] if backup is None else backup
     files = read_backup(store, name)
     make_folder(folder.absolute().parent)
@@ -123,5 +126,5 @@ def _fetch(store: FileStore, file: BackedUpFile, path: Path) -> None:
 def _corrupt(store: FileStore, file: BackedUpFile, what: str) -> CorruptBackup:
     return CorruptBackup(
         f"the content of {file.name} {what} in {store.place} ({content_name(file.digest)}); "
-        "restore another backup with --backup, see: isthmus backups"
+        f"restore another backup with --backup, see: {backups_command(store)}"
     )

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from isthmus.data.lance_manifest import VERSIONS, manifest_name, versions_of
+from isthmus.data.lance_manifest import HINT, VERSIONS, manifest_name, versions_of
 from isthmus.data.lance_tables import tables_of
 from isthmus.data.leases import READERS
+from isthmus.data.media import DOWNLOADS
 from isthmus.data.table_checksums import CHECKSUMS, record_file
 from isthmus.durable import PART, REMOVING
+from isthmus.index.catalog.lock import HOLDER, LOCK
 from isthmus.index.releases.release import BUILDING
 from isthmus.schema import (
     CURRENT_COPY,
@@ -41,10 +43,10 @@ REPLACED: Final = (
     FUSION_WEIGHTS_FILE,
     SECOND_STAGE_FILE,
 )
-HINT: Final = "latest_version_hint.json"  # of a Lance table; replaced as a whole
-_LEFT_OUT: Final = (PART, ".lock", ".writer")
+# What is locked, half-written or being removed, and no part of what a space holds.
+_SUFFIXES_LEFT_OUT: Final = (PART, LOCK, HOLDER)
 _NAMES_LEFT_OUT: Final = (READERS, VECTORS_FILE, HINT)
-_BUILT: Final = (REMOVING, BUILDING, ".downloads")
+_FOLDERS_LEFT_OUT: Final = (REMOVING, BUILDING, DOWNLOADS)  # prefixes
 
 
 @dataclass(frozen=True)
@@ -119,11 +121,11 @@ def _below(space: Path, folder: Path) -> dict[str, SnapshotFile]:
     """Return the files of a folder and below it, by name; those that are replaced left out."""
     files = {}
     for path, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(_BUILT)]
+        folders[:] = [name for name in folders if not name.startswith(_FOLDERS_LEFT_OUT)]
         for file in names:
             whole = Path(path) / file
             name = whole.relative_to(space).as_posix()
-            if name in REPLACED or file in _NAMES_LEFT_OUT or file.endswith(_LEFT_OUT):
+            if name in REPLACED or file in _NAMES_LEFT_OUT or file.endswith(_SUFFIXES_LEFT_OUT):
                 continue
             with suppress(FileNotFoundError):  # removed since
                 files[name] = SnapshotFile.of(whole, name)

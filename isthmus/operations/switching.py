@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.stack import LazyEncoders
-from isthmus.errors import FingerprintMismatch
+from isthmus.errors import FingerprintMismatch, command_in
 from isthmus.index.catalog.alignments import delete_other_alignments, load_release_alignment
 from isthmus.index.catalog.lock import SWITCHING_LOCK, write_lock
 from isthmus.index.catalog.migration import Migration, former_settings, retry_stale_items
@@ -178,7 +178,7 @@ def settings_of_release(
     raise FingerprintMismatch(
         f"release {release.number} was made with encoder stack {fingerprint}, "
         f"which {space.path} does not know any more; choose another release, or migrate the space "
-        "to these encoders with: isthmus reembed"
+        f"to these encoders with: {command_in(space.path, 'reembed --encoder SPEC')}"
     )
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from isthmus.data.recommendations import RecommendationStore
 from isthmus.data.types import type_name
 from isthmus.data.users.reader import UserReader
 from isthmus.errors import InvalidInput, command_in
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
-from isthmus.operations.request import UsersRequest
+from isthmus.operations.request import MergeUsersRequest, UsersRequest
 from isthmus.progress import progress_bar
 from isthmus.schema import USER_ID
 
@@ -128,6 +129,28 @@ def read_users(space: OpenSpace, user_ids: Sequence[str]) -> list[dict[str, Any]
             f"{command_in(space.path, 'users add FILES')}"
         )
     return found
+
+
+def merge_users(space: OpenSpace, request: MergeUsersRequest) -> int:
+    """Make one user of two, see `Space.merge_users`."""
+    former, user_id = request.user_id, request.into
+    with write_lock(space.path, "interactions", space.wait_s):
+        (known, *_), (given, *_) = (
+            space.users.of_users([name]).to_pylist() or [{}] for name in (user_id, former)
+        )
+        lacking = {
+            name: value
+            for name, value in given.items()
+            if name != USER_ID and value is not None and known.get(name) is None
+        }
+        if given:
+            schema = space.users.table().schema
+            row = {**known, **lacking, USER_ID: user_id}
+            space.users.put(pa.Table.from_pylist([row], schema))
+        RecommendationStore(space.path).rename_user(former, user_id)
+        moved = space.interactions.rename_user(former, user_id)
+        space.users.delete([former])
+    return moved
 
 
 def delete_users(space: OpenSpace, user_ids: Sequence[str]) -> int:

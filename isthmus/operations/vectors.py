@@ -5,6 +5,7 @@ The catalog is read in batches, so memory does not grow with the number of items
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from isthmus.data.files import writing_parquet
 from isthmus.data.lance_library import lance_library
 from isthmus.durable import partial_name, put_file
 from isthmus.encoders.stack import NamedVector
-from isthmus.errors import InvalidInput, first_line
+from isthmus.errors import InvalidInput, command_in, first_line
 from isthmus.index.catalog.snapshot import Snapshot
 from isthmus.index.open_space import OpenSpace
 from isthmus.operations.request import VectorsRequest
@@ -220,9 +221,10 @@ def _schema(
             types = {snapshot.attributes.schema.field(column).type for column in columns}
             if name in taken or len(types) != 1:
                 why = "has other types in other domains" if len(types) != 1 else "is a vector's"
+                words = f"attributes cast DOMAIN {shlex.quote(name)} TYPE"
                 raise InvalidInput(
-                    f"the name of attribute {name!r} {why}; export one domain, cast it with "
-                    "isthmus attributes cast, or export without attributes"
+                    f"the name of attribute {name!r} {why}; export one domain or without "
+                    f"attributes, or cast it: {command_in(None, words)}"
                 )
             fields.append(pa.field(name, types.pop()))
     return pa.schema(fields)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
@@ -251,7 +252,7 @@ def _writing(reach: Reach, arguments: Arguments) -> Arguments:
     if given is not None:
         reach.require_domain(given)
         return arguments
-    for at, row in enumerate(arguments["items"]):
+    for at, row in enumerate(_rows(arguments["items"], column, "domain=NAME")):
         if not isinstance(row.get(column), str):
             raise InvalidInput(f"item {at} has no domain in {column!r}, which this key needs")
         reach.require_domain(row[column])
@@ -286,11 +287,29 @@ def _events(reach: Reach, arguments: Arguments) -> Arguments:
 
 def _interactions(reach: Reach, arguments: Arguments) -> Arguments:
     column = arguments.get("item") or ITEM_ID
-    for at, row in enumerate(arguments["source"]):
+    rows = _rows(arguments["source"], column, "rows as JSON lines")
+    for at, row in enumerate(rows):
         if column not in row:
             raise InvalidInput(f"row {at} has no {column!r}, which this key needs")
-    reach.require_items(row[column] for row in arguments["source"])
+    reach.require_items(row[column] for row in rows)
     return arguments
+
+
+def _rows(given: Any, column: str, remedy: str) -> list[dict[str, Any]]:
+    """Return rows that are given as such or as a table, of which one column is looked at.
+
+    Raises
+    ------
+    InvalidInput
+        If they stand in a file, which is read later.
+    """
+    if isinstance(given, Path):
+        raise InvalidInput(
+            f"this key is bound to domains, and a file is not looked into; give {remedy}"
+        )
+    if isinstance(given, pa.Table):
+        return list(given.select([c for c in given.column_names if c == column]).to_pylist())
+    return list(given)
 
 
 def _unchanged(_: Reach, arguments: Arguments) -> Arguments:
@@ -361,6 +380,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "interactions": Rule(_unchanged, _visible_table),
     "events": WHOLE_SPACE,
     "forget_user": WHOLE_SPACE,
+    "merge_users": WHOLE_SPACE,
     "add_users": WHOLE_SPACE,
     "users": WHOLE_SPACE,
     "user_ids": WHOLE_SPACE,
@@ -370,6 +390,10 @@ RULES: Final[Mapping[str, Rule]] = {
     "retry_quarantine": WHOLE_SPACE,
     "releases": WHOLE_SPACE,
     "rollback": WHOLE_SPACE,
+    "scenarios": WHOLE_SPACE,
+    "set_scenario": WHOLE_SPACE,
+    "delete_scenario": WHOLE_SPACE,
+    "backup": WHOLE_SPACE,
     "publish": WHOLE_SPACE,
     "train": WHOLE_SPACE,
     "monitor": WHOLE_SPACE,

@@ -35,6 +35,7 @@ from isthmus.api.problems import (
 from isthmus.api.values import MEDIA_TYPE as JSON
 from isthmus.api.values import dump
 from isthmus.errors import AccessDenied, Busy, IsthmusError, UnknownRoute
+from isthmus.service.canary import LiveCanary
 from isthmus.service.exchange import Exchange, request_id_of
 from isthmus.service.inputs import ClientGone, headers_of
 from isthmus.service.metrics import MEDIA_TYPE as METRICS_TYPE
@@ -42,7 +43,7 @@ from isthmus.service.metrics import Metrics
 from isthmus.service.openapi import describe
 from isthmus.service.page.routes import page_routes
 from isthmus.service.pipeline import EXCHANGE, Pipeline
-from isthmus.service.settings import ServeSettings
+from isthmus.service.settings import ServeSettings, check_experiment
 from isthmus.service.space_metrics import SpaceMetrics
 from isthmus.service.spaces import OpenSpace, ServedSpaces
 
@@ -66,14 +67,17 @@ def make_app(settings: ServeSettings, open_space: OpenSpace | None = None) -> Fa
     open_space : callable, optional
         Opens a space of a folder.
     """
-    pipeline = Pipeline(settings, ServedSpaces(settings, open_space))
+    check_experiment(settings)
     metrics = Metrics()
-    pipeline.observers.append(metrics)
+    pipeline = Pipeline(settings, ServedSpaces(settings, open_space, metrics.encoding))
+    canary = LiveCanary(settings.canary, metrics)
+    pipeline.observers += [metrics, canary]
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         logger.info("process %s answers", os.getpid())
         yield
+        canary.close()
         pipeline.close()
 
     app = FastAPI(
@@ -84,7 +88,7 @@ def make_app(settings: ServeSettings, open_space: OpenSpace | None = None) -> Fa
         openapi_url=f"{PREFIX}/openapi.json",
         lifespan=lifespan,
     )
-    app.state.pipeline = pipeline
+    app.state.pipeline, app.state.canary = pipeline, canary
     app.router.routes.extend(_routes(pipeline, several=len(settings.spaces) > 1))
     app.router.routes.append(Route("/healthz", _healthy, methods=["GET"]))
     app.router.routes.append(Route("/readyz", Ready(pipeline), methods=["GET"]))
@@ -293,7 +297,7 @@ class Failures:
         assert isinstance(error, IsthmusError)
         exchange: Exchange = request.scope[EXCHANGE]
         exchange.error = name_of(error)
-        problem = problem_of(error, exchange.request_id, self._names)
+        problem = problem_of(error, exchange.request_id, {**self._names, **exchange.names})
         if problem["status"] >= 500 and not isinstance(error, Busy):
             logger.error("request %s (%s): %s", exchange.request_id, exchange.name, exchange.error)
         headers = {}

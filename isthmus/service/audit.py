@@ -118,7 +118,7 @@ class UserKeys:
 
 def _users_of(exchange: Exchange) -> list[str]:
     arguments: dict[str, Any] = exchange.arguments
-    found: list[Any] = [arguments.get("user_id"), arguments.get("user_ids")]
+    found: list[Any] = [arguments.get("user_id"), arguments.get("user_ids"), arguments.get("into")]
     rows = arguments.get("source", arguments.get("events"))
     if isinstance(rows, list):
         column = arguments.get("user", "user_id")

@@ -8,6 +8,7 @@ encodes many texts for little more than the price of one.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -17,6 +18,8 @@ import numpy as np
 from isthmus.encoders.encoder import Encoder
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import TEXT, Modality
+
+Observe = Callable[[int, float], None]
 
 
 @dataclass(eq=False)
@@ -39,6 +42,8 @@ class QueryBatcher:
         Returns the vectors of texts, shape (n, dim).
     size : int
         Most texts of a batch.
+    observe : callable, optional
+        Is told how many texts were encoded together, and in how many seconds.
 
     Attributes
     ----------
@@ -46,8 +51,13 @@ class QueryBatcher:
         How many were encoded so far.
     """
 
-    def __init__(self, encode: Callable[[Sequence[str]], FloatArray], size: int) -> None:
-        self._encode, self._size = encode, size
+    def __init__(
+        self,
+        encode: Callable[[Sequence[str]], FloatArray],
+        size: int,
+        observe: Observe | None = None,
+    ) -> None:
+        self._encode, self._size, self._observe = encode, size, observe
         self._lock = threading.Lock()
         self._queue: list[_Waiting] = []
         self._busy = False
@@ -86,6 +96,7 @@ class QueryBatcher:
 
     def _fill(self, batch: Sequence[_Waiting]) -> None:
         self.batches, self.texts = self.batches + 1, self.texts + len(batch)
+        started = time.perf_counter()
         try:
             vectors = self._encode([one.text for one in batch])
         except Exception as error:
@@ -99,6 +110,8 @@ class QueryBatcher:
             for one in batch:
                 one.error = error
             raise
+        if self._observe is not None:
+            self._observe(len(batch), time.perf_counter() - started)
         for at, one in enumerate(batch):
             one.vector = np.asarray(vectors[at : at + 1])
 
@@ -112,11 +125,15 @@ class BatchedEncoder:
         The encoder.
     size : int
         Most texts of a batch.
+    observe : callable, optional
+        As of `QueryBatcher`.
     """
 
-    def __init__(self, encoder: Encoder, size: int) -> None:
+    def __init__(self, encoder: Encoder, size: int, observe: Observe | None = None) -> None:
         self.encoder = encoder
-        self.batcher = QueryBatcher(lambda texts: encoder.encode(texts, TEXT, "query"), size)
+        self.batcher = QueryBatcher(
+            lambda texts: encoder.encode(texts, TEXT, "query"), size, observe
+        )
 
     def __getattr__(self, name: str) -> Any:
         """Return what the encoder has of a name."""
@@ -144,10 +161,17 @@ class BatchedQueries:
         Returns the encoder of a modality.
     size : int
         Most texts of a batch.
+    observe : callable, optional
+        As of `QueryBatcher`.
     """
 
-    def __init__(self, encoder_of: Callable[[Modality], Encoder], size: int) -> None:
-        self._encoder_of, self._size = encoder_of, size
+    def __init__(
+        self,
+        encoder_of: Callable[[Modality], Encoder],
+        size: int,
+        observe: Observe | None = None,
+    ) -> None:
+        self._encoder_of, self._size, self._observe = encoder_of, size, observe
         self._batched: BatchedEncoder | None = None
         self._lock = threading.Lock()
 
@@ -158,5 +182,5 @@ class BatchedQueries:
             return encoder
         with self._lock:
             if self._batched is None or self._batched.encoder is not encoder:
-                self._batched = BatchedEncoder(encoder, self._size)
+                self._batched = BatchedEncoder(encoder, self._size, self._observe)
             return cast("Encoder", self._batched)

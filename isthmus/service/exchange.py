@@ -12,6 +12,7 @@ from typing import Any, Final
 from isthmus.api.operations import Operation
 from isthmus.service.keys import Key
 from isthmus.service.spaces import ServedSpace
+from isthmus.service.uploads import Upload
 
 REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
@@ -36,6 +37,8 @@ class Exchange:
         Which space it is about.
     arguments : dict
         What the verb was given.
+    upload : Upload or None
+        A table in a file, which is an argument too.
     result : object
         What the verb returned.
     release : int or None
@@ -44,6 +47,10 @@ class Exchange:
         Of the answer.
     error : str or None
         Class of the error that was answered.
+    queued : float or None
+        When it began to wait for a thread, by `time.perf_counter`.
+    queue_s : float
+        Seconds that it waited for a thread.
     verb_s : float
         Seconds that the verb took.
     seconds : float
@@ -57,12 +64,26 @@ class Exchange:
     key: Key | None = None
     space: ServedSpace | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
+    upload: Upload | None = None
     result: Any = None
     release: int | None = None
     status: int = 0
     error: str | None = None
+    queued: float | None = None
+    queue_s: float = 0.0
     verb_s: float = 0.0
     seconds: float = 0.0
+
+    @property
+    def as_job(self) -> bool:
+        """Whether a job does it, so that the answer is 202 and the job."""
+        of_upload = self.upload is not None and self.upload.as_job
+        return of_upload or (self.operation is not None and self.operation.job)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What stands in the place of paths in the answer of an error."""
+        return {} if self.upload is None else {str(self.upload.path): "the body"}
 
     @property
     def name(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope
 
 from isthmus.api.bodies import parse_body, parse_query
 from isthmus.api.operations import Operation
+from isthmus.api.tables import ARROW
 from isthmus.errors import InvalidInput
 from isthmus.service.limits import require_size
 from isthmus.service.settings import Limits
@@ -23,14 +24,10 @@ from isthmus.service.settings import Limits
 Headers = dict[str, str]
 
 JSON: Final = "application/json"
-NDJSON: Final = "application/x-ndjson"
-ARROW: Final = "application/vnd.apache.arrow.stream"
 QUICKLY_PARSED: Final = 2**16  # bytes; longer bodies would keep the event loop
 MULTIPART: Final = "multipart/form-data"
 REQUEST_PART: Final = "request"
 FILE_PARTS: Final = ("image", "audio")
-TABLES: Final[Mapping[str, str]] = {"upsert": "items", "update": "items", "add_users": "source"}
-TABLES_AND_EVENTS: Final = {**TABLES, "add_interactions": "source"}
 
 
 def headers_of(scope: Scope) -> Headers:
@@ -50,7 +47,7 @@ async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes
     """
     stated = headers.get("content-length", "")
     if stated.isdecimal():
-        require_size(int(stated), limits)
+        require_size(int(stated), limits.max_body_bytes)
     parts: list[bytes] = []
     size, more = 0, True
     while more:
@@ -59,7 +56,7 @@ async def read_body(headers: Headers, receive: Receive, limits: Limits) -> bytes
             raise ClientGone
         part = message.get("body", b"")
         size += len(part)
-        require_size(size, limits)
+        require_size(size, limits.max_body_bytes)
         parts.append(part)
         more = message.get("more_body", False)
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -88,11 +85,6 @@ async def parse_arguments(
         return await asyncio.to_thread(parse_body, operation, body)
     if kind == MULTIPART and operation.name in ("search", "search_groups"):
         return await _from_parts(operation, headers, body)
-    table = TABLES_AND_EVENTS.get(operation.name)
-    if table is not None and kind in (NDJSON, ARROW):
-        read: Callable[[bytes], Any] = _from_lines if kind == NDJSON else _from_arrow
-        rows = await asyncio.to_thread(read, body)
-        return {**parse_query(operation, _query(query), given=table), table: rows}
     raise InvalidInput(f"a body of type {kind[:60]!r} cannot be read here; send {JSON}")
 
 
@@ -101,6 +93,17 @@ def _query(query: bytes) -> dict[str, list[str]]:
         return parse_qs(query.decode("ascii"), keep_blank_values=True, max_num_fields=100)
     except ValueError as error:
         raise InvalidInput(f"what follows the question mark cannot be read: {error}") from error
+
+
+def parse_rows(kind: str, body: bytes | pa.Buffer) -> Any:
+    """Return the rows of JSON lines, or the table of an Arrow stream.
+
+    Raises
+    ------
+    InvalidInput
+        If it is none.
+    """
+    return _from_arrow(body) if kind == ARROW else _from_lines(bytes(body))
 
 
 def _from_lines(body: bytes) -> list[dict[str, Any]]:
@@ -117,7 +120,7 @@ def _from_lines(body: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def _from_arrow(body: bytes) -> pa.Table:
+def _from_arrow(body: bytes | pa.Buffer) -> pa.Table:
     try:
         table = pa.ipc.open_stream(body).read_all()
         table.validate(full=True)

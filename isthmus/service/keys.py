@@ -12,6 +12,7 @@ import hmac
 import json
 import os
 import secrets
+import shlex
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -129,7 +130,8 @@ class KeyFile:
         """
         keys = self._read()
         if key_id not in keys:
-            raise InvalidInput(f"no key {key_id!r} in {self.path}; isthmus keys list shows them")
+            command = f"isthmus keys list --keys {shlex.quote(str(self.path))}"
+            raise InvalidInput(f"no key {key_id!r} in {self.path}; see them with: {command}")
         now = datetime.now(UTC).isoformat(timespec="seconds")
         keys[key_id] = keys[key_id].model_copy(update={"revoked": keys[key_id].revoked or now})
         self._write(list(keys.values()))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence, Sized
+from typing import Any, Final, TypeGuard
+
+import pyarrow as pa
 
 from isthmus.errors import Busy, InvalidInput, RequestTooLarge, TooManyRequests
 from isthmus.service.keys import Key
@@ -35,16 +37,19 @@ def check_arguments(arguments: Mapping[str, Any], limits: Limits) -> None:
     for names, most in ((COUNTED, limits.max_batch), (ROWS, limits.max_rows)):
         for name in names:
             value = arguments.get(name)
-            if isinstance(value, Sequence) and not isinstance(value, str) and len(value) > most:
+            if _is_counted(value) and len(value) > most:
                 raise InvalidInput(f"{name} has {len(value)} entries; give at most {most}")
 
 
-def require_size(size: int, limits: Limits) -> None:
+def require_size(size: int, most: int) -> None:
     """Raise `RequestTooLarge` if a body has too many bytes."""
-    if size > limits.max_body_bytes:
-        raise RequestTooLarge(
-            f"the body has more than {limits.max_body_bytes} bytes; send less at a time"
-        )
+    if size > most:
+        raise RequestTooLarge(f"the body has more than {most} bytes; send less at a time")
+
+
+def _is_counted(value: Any) -> TypeGuard[Sized]:
+    """Return whether an argument has entries: rows, ids or vectors, in a list or a table."""
+    return isinstance(value, Sequence | pa.Table) and not isinstance(value, str)
 
 
 class Slots:

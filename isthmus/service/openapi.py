@@ -13,13 +13,15 @@ import isthmus
 from isthmus.api.bodies import body_of, query_model
 from isthmus.api.operations import OPERATIONS, PREFIX, Operation
 from isthmus.api.problems import MEDIA_TYPE as PROBLEM
+from isthmus.api.tables import ARROW, CSV, NDJSON, PARQUET, TABLES
 from isthmus.api.values import MEDIA_TYPE as JSON
 from isthmus.data.interactions.ingest import InteractionReport
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.operations.events import Event
 from isthmus.operations.users import UserReport
 from isthmus.retrieval.search.results import Hit
-from isthmus.service.inputs import ARROW, FILE_PARTS, MULTIPART, NDJSON, TABLES_AND_EVENTS
+from isthmus.service.inputs import FILE_PARTS, MULTIPART
+from isthmus.service.uploads import PREFER
 
 Schema = dict[str, Any]
 
@@ -35,7 +37,7 @@ HITS: Final[Schema] = {"type": "array", "items": HIT}
 JOB: Final[Mapping[str, Schema]] = {
     "job_id": TEXT,
     "operation": TEXT,
-    "state": {"enum": ["running", "done", "failed"]},
+    "state": {"enum": ["waiting", "running", "done", "failed"]},
     "created": TEXT,
     "finished": NULLABLE_TEXT,
     "result": {},
@@ -102,6 +104,7 @@ ANSWERED: Final[Mapping[str, Mapping[str, Schema]]] = {
     "interactions_report": {},
     "users_report": {},
     "deleted": {"deleted": COUNT},
+    "merged": {"merged": COUNT},
     "interactions": {"interactions": ROWS},
     "events": {"summary": ROW},
     "users": {"users": ROWS},
@@ -109,6 +112,7 @@ ANSWERED: Final[Mapping[str, Mapping[str, Schema]]] = {
     "quarantine": {"quarantine": ROWS},
     "releases": {"releases": ROWS},
     "release": {"current": COUNT},
+    "scenarios": {"scenarios": {"type": "object", "additionalProperties": ROW}},
     "plain": {"result": {}},
     "jobs": {"jobs": {"type": "array", "items": {"type": "object", "properties": dict(JOB)}}},
     "job": JOB,
@@ -170,6 +174,7 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "interactions_report": {"rows_read": 1, "added": 1},
     "users_report": {"rows_read": 1, "added": 1},
     "deleted": {"deleted": 1},
+    "merged": {"merged": 4},
     "interactions": {"interactions": [{"user_id": "user-7", "item_id": "film-1"}]},
     "events": {"summary": {"kinds": [], "half_life_days": None, "waiting": 0}},
     "users": {"users": [{"user_id": "user-7", "country": "NL"}]},
@@ -177,10 +182,67 @@ EXAMPLES: Final[Mapping[str, Any]] = {
     "quarantine": {"quarantine": []},
     "releases": {"releases": []},
     "release": {"current": 1},
+    "scenarios": {"scenarios": {"home": {"caps": {"year": 2}}}},
     "plain": {"result": None},
     "jobs": {"jobs": []},
     "job": {"job_id": "5f0c9e1d2b3a", "operation": "publish", "state": "running"},
 }
+FIRST_HIT: Final = {"item_id": "$response.body#/hits/0/item_id"}
+FIRST_ITEM: Final = {"item_id": "$response.body#/items/0/item_id"}
+# What can be asked next, with what an answer says: by operation, then by name.
+LINKS: Final[Mapping[str, Mapping[str, Schema]]] = {
+    "search": {
+        "Similar": {"operationId": "similar", "parameters": FIRST_HIT},
+        "Item": {"operationId": "get", "parameters": FIRST_HIT},
+    },
+    "recommend": {
+        "Similar": {"operationId": "similar", "parameters": FIRST_HIT},
+        "Users": {"operationId": "recommend_users", "parameters": FIRST_HIT},
+    },
+    "similar": {"Item": {"operationId": "get", "parameters": FIRST_HIT}},
+    "scroll": {
+        "Item": {"operationId": "get", "parameters": FIRST_ITEM},
+        "Next": {
+            "operationId": "scroll",
+            "requestBody": {"cursor": "$response.body#/cursor"},
+        },
+    },
+    "recommend_users": {
+        "Interactions": {
+            "operationId": "interactions",
+            "parameters": {"user_id": "$response.body#/users/0/user_id"},
+        }
+    },
+    "set_scenario": {
+        "Delete": {
+            "operationId": "delete_scenario",
+            "parameters": {"name": "$request.path.name"},
+        }
+    },
+    "record_events": {
+        "Interactions": {
+            "operationId": "interactions",
+            "parameters": {"user_id": "$request.body#/events/0/user_id"},
+        },
+        "Forget": {
+            "operationId": "forget_user",
+            "parameters": {"user_id": "$request.body#/events/0/user_id"},
+        },
+    },
+    "user_ids": {
+        "User": {
+            "operationId": "users",
+            "parameters": {"user_ids": "$response.body#/user_ids/0"},
+        }
+    },
+    "jobs": {
+        "Job": {
+            "operationId": "job",
+            "parameters": {"job_id": "$response.body#/jobs/0/job_id"},
+        }
+    },
+}
+PATH_EXAMPLES: Final = {"space": "shop", "job_id": "5f0c9e1d2b3a", "name": "home"}
 STATUSES: Final[Mapping[int, str]] = {
     401: "No key, or one that is unknown or revoked.",
     403: "The key does not reach that far.",
@@ -275,10 +337,20 @@ def _parameters(operation: Operation, *, several: bool) -> list[Schema]:
             "in": "path",
             "required": True,
             "schema": {"type": "string", "minLength": 1},
-            "example": {"space": "shop", "job_id": "5f0c9e1d2b3a"}.get(name, "film-1"),
+            "example": PATH_EXAMPLES.get(name, "film-1"),
         }
         for name in names
     ]
+    if operation.name in TABLES:
+        parameters.append(
+            {
+                "name": "Prefer",
+                "in": "header",
+                "required": False,
+                "schema": {"enum": [PREFER]},
+                "description": "Answer 202 with a job, and do not wait for it.",
+            }
+        )
     if not operation.has_body:
         schema = query_model(operation).model_json_schema(ref_template=REFERENCE)
         for name, one in schema.get("properties", {}).items():
@@ -299,9 +371,11 @@ def _request_body(operation: Operation) -> Schema:
     model: type[BaseModel] = body_of(operation)
     reference = {"$ref": REFERENCE.format(model=model.__name__)}
     content: Schema = {JSON: {"schema": reference, "example": operation.example}}
-    if operation.name in TABLES_AND_EVENTS:
+    if operation.name in TABLES:
         content[NDJSON] = {"schema": TEXT, "example": '{"item_id": "film-1", "domain": "films"}\n'}
-        content[ARROW] = {"schema": {"type": "string", "format": "binary"}}
+        content[CSV] = {"schema": TEXT, "example": "item_id,domain\nfilm-1,films\n"}
+        for kind in (ARROW, PARQUET):
+            content[kind] = {"schema": {"type": "string", "format": "binary"}}
     if operation.name in ("search", "search_groups"):
         files = {name: {"type": "string", "format": "binary"} for name in FILE_PARTS}
         content[MULTIPART] = {
@@ -333,6 +407,16 @@ def _responses(operation: Operation) -> Schema:
             "content": {JSON: {"schema": schema, "example": example}},
         }
     }
+    if operation.name in LINKS:
+        responses["200"]["links"] = dict(LINKS[operation.name])
+    if operation.name in TABLES:
+        job = {"type": "object", "properties": {**JOB}, "required": ["job_id", "state"]}
+        example = {**EXAMPLES["job"], "operation": operation.name, "state": "waiting", "release": 3}
+        responses["202"] = {
+            "description": "The job that takes the table: it is large, or that was asked for.",
+            "headers": headers,
+            "content": {JSON: {"schema": job, "example": example}},
+        }
     for status, meaning in STATUSES.items():
         responses[str(status)] = {
             "description": meaning,

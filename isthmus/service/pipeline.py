@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +27,7 @@ from isthmus.service.keys import ANYBODY, Key, KeyFile
 from isthmus.service.limits import Slots, check_arguments
 from isthmus.service.settings import LOOPBACK, ServeSettings
 from isthmus.service.spaces import ServedSpace, ServedSpaces
+from isthmus.service.uploads import read_upload, receive_table, table_argument
 
 EXCHANGE: Final = "isthmus.exchange"  # in the scope of a request
 RELEASE_HEADER: Final = b"isthmus-release"
@@ -34,6 +35,9 @@ QUICK: Final = frozenset({"vector", "k", "offset", "domain", "fingerprint"})
 QUICK_S: Final = 0.003
 FORGOTTEN: Final = 1.02  # how much larger the least time is taken to be after each request
 BEARER: Final = "bearer "
+SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+# Of these, one is done at a time, in the order in which they came.
+INGESTING: Final = frozenset({"upsert", "update", "delete", "retry_quarantine"})
 
 Result = TypeVar("Result")
 
@@ -83,6 +87,11 @@ class Pipeline:
         """
         if self.keys is None or not self.keys.all():
             _require_loopback(scope, headers)
+            if (
+                scope["method"] not in SAFE
+                and headers.get("origin") not in self.settings.cors_origins
+            ):
+                require_own_page(headers)
             return ANYBODY
         given = headers.get("authorization", "")
         text = given[len(BEARER) :] if given[: len(BEARER)].lower() == BEARER else ""
@@ -112,19 +121,26 @@ class Pipeline:
         exchange.key = key = self.key_of(scope, headers)
         exchange.space = space = self.spaces.named(path.pop("space", None))
         self.require(key, operation, space.name)
-        arguments = await self._arguments(operation, scope, headers, receive)
-        exchange.arguments = arguments | path
-        self._check(exchange.arguments)
-        self.slots.take(key)
         typed = TYPED in headers.get("accept", "")
-        if self._is_quick(exchange):
-            try:
-                document = self._document(exchange, typed)
-            finally:
-                self.slots.release(key)
-        else:
-            document = await self._in_thread(lambda: self._document(exchange, typed), key)
-        exchange.status = 202 if operation.job else 200
+        try:
+            arguments = await self._arguments(exchange, scope, headers, receive)
+            exchange.arguments = self._with_defaults(operation, arguments | path)
+            self._check(exchange.arguments)
+            self.slots.take(key)
+            if self._is_quick(exchange):
+                try:
+                    document = self._document(exchange, typed)
+                finally:
+                    self.slots.release(key)
+            else:
+                document = await self._in_thread(
+                    lambda: self._document(exchange, typed), exchange, key
+                )
+        except BaseException:
+            if exchange.upload is not None:
+                exchange.upload.remove()
+            raise
+        exchange.status = 202 if exchange.as_job else 200
         await _send(send, exchange, document)
 
     async def carry_out(
@@ -156,12 +172,13 @@ class Pipeline:
             With the result, as the key may see it.
         """
         exchange = Exchange(request_id, operation.method, operation=operation, key=key)
-        exchange.space, exchange.arguments = space, arguments
+        exchange.space = space
+        exchange.arguments = self._with_defaults(operation, arguments)
         try:
             self.require(key, operation, space.name)
-            self._check(arguments)
+            self._check(exchange.arguments)
             self.slots.take(key)
-            await self._in_thread(lambda: self._carry_out(exchange), key)
+            await self._in_thread(lambda: self._carry_out(exchange), exchange, key)
             exchange.status = 202 if operation.job else 200
         except IsthmusError as error:
             exchange.status, exchange.error = status_of(error), name_of(error)
@@ -176,17 +193,37 @@ class Pipeline:
         return exchange
 
     async def _arguments(
-        self, operation: Operation, scope: Scope, headers: Headers, receive: Receive
+        self, exchange: Exchange, scope: Scope, headers: Headers, receive: Receive
     ) -> dict[str, Any]:
-        limits = self.settings.limits
+        limits, operation, space = self.settings.limits, exchange.operation, exchange.space
+        assert operation is not None
+        assert space is not None
+        is_table = table_argument(operation, headers) is not None
+        seconds = limits.upload_timeout_s if is_table else limits.timeout_s
+        query = scope["query_string"]
         try:
-            async with asyncio.timeout(limits.timeout_s):
+            async with asyncio.timeout(seconds):
+                if is_table:
+                    folder = space.space.path
+                    arguments, exchange.upload = await receive_table(
+                        operation, headers, query, receive, limits, folder
+                    )
+                    return arguments
                 body = await read_body(headers, receive, limits)
         except TimeoutError as error:
-            raise Busy(
-                f"the body did not come within {limits.timeout_s:g} s", limits.timeout_s
-            ) from error
-        return await parse_arguments(operation, headers, scope["query_string"], body)
+            raise Busy(f"the body did not come within {seconds:g} s", seconds) from error
+        return await parse_arguments(operation, headers, query, body)
+
+    def _with_defaults(self, operation: Operation, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return arguments with what the service does with every list, unless they say so."""
+        if operation.name != "recommend":
+            return arguments
+        given: dict[str, Any] = {}
+        if self.settings.log:
+            given["log"] = True
+        if self.settings.experiment is not None:
+            given["experiment"] = self.settings.experiment
+        return given | arguments
 
     def _is_quick(self, exchange: Exchange) -> bool:
         """Return whether a verb takes less than to hand it to a thread and back.
@@ -204,14 +241,18 @@ class Pipeline:
             and space.space.opened.live.is_current()
         )
 
-    async def _in_thread(self, work: Callable[[], Result], key: Key) -> Result:
+    async def _in_thread(self, work: Callable[[], Result], exchange: Exchange, key: Key) -> Result:
         """Do a verb in a thread, and return what comes of it, if it comes within the time.
 
         Its place is taken until it ends, whoever waits for it.
         """
         loop = asyncio.get_running_loop()
+        space = exchange.space
+        writes = space is not None and exchange.name in INGESTING and not exchange.as_job
+        threads = space.ingest if space is not None and writes else self._threads
+        exchange.queued = time.perf_counter()
         try:
-            running = loop.run_in_executor(self._threads, work)
+            running = loop.run_in_executor(threads, work)
         except BaseException:
             self.slots.release(key)
             raise
@@ -237,7 +278,8 @@ class Pipeline:
         """Do the verb, and return the document of the answer."""
         self._carry_out(exchange)
         assert exchange.operation is not None
-        document = ANSWERS[exchange.operation.answer].write(exchange.result)
+        kind = "job" if exchange.as_job else exchange.operation.answer
+        document = ANSWERS[kind].write(exchange.result)
         document.setdefault(RELEASE, exchange.release)
         if exchange.operation.answer == "status":
             document.pop("path", None)
@@ -252,20 +294,26 @@ class Pipeline:
         assert key is not None
         assert space is not None
         started = time.perf_counter()
+        exchange.queue_s = 0.0 if exchange.queued is None else started - exchange.queued
         try:
-            if operation.is_verb and not operation.job:
+            if operation.is_verb and not exchange.as_job:
+                given = exchange.arguments
+                if exchange.upload is not None:
+                    rows = read_upload(exchange.upload.path)
+                    given = {**given, exchange.upload.argument: rows}
 
                 def verb(opened: Any) -> Any:
-                    arguments = before(operation, exchange.arguments, key, opened)
+                    arguments = before(operation, given, key, opened)
                     result = getattr(opened, operation.name)(**arguments)
                     return after(operation, result, key, opened)
 
                 exchange.result, exchange.release = space.answer(verb, again=operation.reads)
             else:
-                before(operation, exchange.arguments, key, space.space)
-                exchange.result = self.jobs.carry_out(operation, exchange.arguments, space)
+                exchange.result = self._job(exchange)
                 exchange.release = space.space.current_release or 0
         finally:
+            if exchange.upload is not None and not exchange.as_job:
+                exchange.upload.remove()
             exchange.verb_s = time.perf_counter() - started
             if QUICK.issuperset(exchange.arguments):
                 # The least of late: what other processes take says nothing of the verb.
@@ -273,6 +321,26 @@ class Pipeline:
                 self._quick_s[space.name] = min(exchange.verb_s, least or exchange.verb_s)
         if self.audit is not None and not operation.reads:
             self.audit.write(exchange)
+
+    def _job(self, exchange: Exchange) -> Any:
+        """Start a job, or tell of jobs."""
+        operation, key, space = exchange.operation, exchange.key, exchange.space
+        assert operation is not None
+        assert key is not None
+        assert space is not None
+        upload, arguments = exchange.upload, exchange.arguments
+        if upload is not None:
+            arguments = before(
+                operation, {**arguments, upload.argument: upload.path}, key, space.space
+            )
+            arguments.pop(upload.argument)
+            hidden = {upload.argument: str(upload.path)}
+            return self.jobs.start(operation.name, arguments, space, hidden, queued=True)
+        arguments = before(operation, arguments, key, space.space)
+        hidden = {}
+        if operation.name == "backup":
+            hidden["to"] = self.settings.place_of_backups(arguments["to"], space.name)
+        return self.jobs.carry_out(operation, arguments, space, hidden)
 
 
 async def _send(send: Send, exchange: Exchange, document: bytes) -> None:
@@ -283,6 +351,21 @@ async def _send(send: Send, exchange: Exchange, document: bytes) -> None:
     ]
     await send({"type": "http.response.start", "status": exchange.status, "headers": headers})
     await send({"type": "http.response.body", "body": document})
+
+
+def require_own_page(headers: Headers) -> None:
+    """Raise `AccessDenied` if a browser asks for a page of another site.
+
+    Browsers say where a request comes from, in ``Sec-Fetch-Site`` where the connection is safe or
+    to this machine, and in ``Origin``; scripts cannot set either. Programs send neither.
+    """
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        own = site in ("same-origin", "none")
+    else:
+        own = origin is None or urlsplit(origin).netloc == headers.get("host")
+    if not own:
+        raise AccessDenied("a page of another site may not ask this for anything")
 
 
 def _require_loopback(scope: Scope, headers: Headers) -> None:

@@ -19,7 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from isthmus.errors import InvalidInput, IsthmusWarning
 from isthmus.service.app import make_app
 from isthmus.service.metrics import FOLDER_VARIABLE
-from isthmus.service.settings import ServeSettings
+from isthmus.service.settings import ServeSettings, check_experiment
 
 SETTINGS_VARIABLE: Final = "ISTHMUS_SERVE"
 THREADS_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -35,6 +35,7 @@ def serve(settings: ServeSettings) -> None:
     InvalidInput
         If the address cannot be listened at.
     """
+    check_experiment(settings)
     log_json()
     listening = listen(settings.host, settings.port)
     # Each worker has its share of the cores: more threads would wait for each other.

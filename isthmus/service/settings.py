@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from isthmus.errors import InvalidInput
+from isthmus.data.addresses import is_address
+from isthmus.errors import InvalidInput, command_in
 from isthmus.requests import Request
+from isthmus.retrieval.recommend.experiments import Experiment
+from isthmus.retrieval.search.scenarios import Scenarios
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 SPACE_SUFFIX: Final = ".space"
@@ -20,6 +24,12 @@ class Limits(Request):
     """What one request, and all of them at a time, may take."""
 
     max_body_bytes: int = Field(default=16 * 2**20, ge=1, description="Largest body, in bytes.")
+    max_upload_bytes: int = Field(
+        default=2**30,
+        ge=1,
+        description="Largest body of items, events or users that is a table; one above "
+        "max_body_bytes becomes a job.",
+    )
     max_k: int = Field(default=1_000, ge=1, description="Largest k, and k beyond an offset.")
     max_candidates: int = Field(
         default=10_000, ge=1, description="Largest num_candidates and rerank_depth."
@@ -29,11 +39,28 @@ class Limits(Request):
     )
     max_rows: int = Field(default=100_000, ge=1, description="Most items or events of one request.")
     timeout_s: float = Field(default=30.0, gt=0, description="Longest wait for an answer.")
+    upload_timeout_s: float = Field(
+        default=600.0, gt=0, description="Longest time that a table may take to come."
+    )
     max_concurrent: int = Field(
         default=64, ge=1, description="Most requests at a time in one process; others get 503."
     )
     max_concurrent_per_key: int = Field(
         default=32, ge=1, description="Most requests of one key at a time; others get 429."
+    )
+
+
+class Canary(Request):
+    """How much of the load is answered exactly too, to measure recall@10 of real queries."""
+
+    share: float = Field(
+        default=0.01, ge=0, le=1, description="Share of the queries that are sampled; 0 for none."
+    )
+    budget: float = Field(
+        default=0.02,
+        ge=0,
+        le=1,
+        description="Largest share of one core that exact answers may take, in each process.",
     )
 
 
@@ -54,6 +81,24 @@ class ServeSettings(Request):
     rerank_models: tuple[str, ...] = Field(
         default=("late-interaction",), description="Models that a request may name in rerank."
     )
+    log: bool = Field(
+        default=False,
+        description="Whether every recommendation is logged, unless its request says otherwise.",
+    )
+    retention: float | None = Field(
+        default=None,
+        gt=0,
+        description="Days after which logged recommendations are deleted, in the place of those "
+        "of space.toml.",
+    )
+    experiment: Mapping[str, Any] | None = Field(
+        default=None,
+        description="A/B test of all recommendations: name, arms and key, see isthmus.Experiment.",
+    )
+    backups: Mapping[str, str] = Field(
+        default={}, description="Places of backups by name: folders, or addresses of storage."
+    )
+    canary: Canary = Field(default=Canary(), description="How live recall is measured.")
     page: bool = Field(default=True, description="Whether there is a page to look at, at /.")
     fetch: bool = Field(
         default=False, description="Whether images and audio may be fetched from addresses."
@@ -73,6 +118,8 @@ class ServeSettings(Request):
         super().check()
         if not self.spaces:
             raise InvalidInput("there is no space to serve; give the folder of one or several")
+        if self.experiment is not None:
+            Experiment.of(self.experiment)
         for name in self.spaces:
             if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
                 raise InvalidInput(
@@ -80,9 +127,43 @@ class ServeSettings(Request):
                 )
         if self.keys is None and self.host not in LOOPBACK:
             raise InvalidInput(
-                f"whoever reaches {self.host} could read and write without a key; make one with "
-                "isthmus keys create, and give the file with --keys, or listen at 127.0.0.1"
+                f"whoever reaches {self.host} could read and write without a key; make one with: "
+                "isthmus keys create --keys FILE; then give the file to serve with --keys, or "
+                "listen at 127.0.0.1"
             )
+
+    def place_of_backups(self, name: Any, space: str) -> str:
+        """Return where a space is backed up, by the name of a place.
+
+        Raises
+        ------
+        InvalidInput
+            If there is no such place.
+        """
+        if str(name) not in self.backups:
+            known = ", ".join(self.backups) or "none"
+            raise InvalidInput(
+                f"there is no place of backups {str(name)!r} (there are: {known}); serve.toml "
+                "names them under [backups]"
+            )
+        return f"{self.backups[str(name)].rstrip('/')}/{space}"
+
+
+def check_experiment(settings: ServeSettings) -> None:
+    """Raise `InvalidInput` if an arm of the experiment names a scenario that a space lacks."""
+    if settings.experiment is None:
+        return
+    test = Experiment.of(settings.experiment)
+    for space, path in settings.spaces.items():
+        known = Scenarios(path).all()
+        for arm in test.arms:
+            scenario = test.arm(arm).scenario
+            if scenario is not None and scenario not in known:
+                raise InvalidInput(
+                    f"the arm {arm!r} of {test.name!r} names the scenario {scenario!r}, which "
+                    f"{space!r} does not have; set it first with: "
+                    f"{command_in(path, f'scenarios set {shlex.quote(scenario)}')}"
+                )
 
 
 def read_settings(file: Path | None, given: Mapping[str, Any]) -> ServeSettings:
@@ -102,11 +183,18 @@ def read_settings(file: Path | None, given: Mapping[str, Any]) -> ServeSettings:
         for name in ("keys", "audit"):
             if name in values:
                 values[name] = file.parent / values[name]
+        if isinstance(values.get("backups"), dict):
+            values["backups"] = {
+                n: p if is_address(p) or "://" in p else str(file.parent / p)
+                for n, p in values["backups"].items()
+            }
         if isinstance(values.get("spaces"), dict):
             values["spaces"] = {n: file.parent / p for n, p in values["spaces"].items()}
     values |= given
     if isinstance(values.get("limits"), dict):
         values["limits"] = Limits(**values["limits"])
+    if isinstance(values.get("canary"), dict):
+        values["canary"] = Canary(**values["canary"])
     return ServeSettings(**values)
 
 

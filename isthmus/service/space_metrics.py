@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from isthmus.errors import IsthmusError
+from isthmus.service.log_metrics import LogMetrics
 from isthmus.service.spaces import ServedSpaces
 from isthmus.space import Space
 
@@ -40,6 +41,7 @@ class SpaceMetrics(Collector):
         self._spaces = spaces
         self.registry = CollectorRegistry(auto_describe=False)
         self.registry.register(self)
+        self.registry.register(LogMetrics(spaces))
 
     def text(self) -> bytes:
         """Return the metrics as text."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from isthmus.errors import FingerprintMismatch, UnknownRoute
 from isthmus.index.releases.live import USED_RELEASES
 from isthmus.schema import SPACE_FILE
-from isthmus.service.batching import BatchedQueries
+from isthmus.service.batching import BatchedQueries, Observe
 from isthmus.service.settings import ServeSettings
 from isthmus.space import Space
 
@@ -33,15 +35,34 @@ class ServedSpace:
         Opens it.
     text_batch : int
         Most texts that are encoded together.
+    retention : float, optional
+        Days that logged recommendations are kept, in the place of those of the space.
+    observe : callable, optional
+        Is told of texts that were encoded together, see `QueryBatcher`.
+
+    Attributes
+    ----------
+    ingest : ThreadPoolExecutor
+        Writes items, one request at a time.
     """
 
-    def __init__(self, name: str, path: Path, open_space: OpenSpace, text_batch: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        open_space: OpenSpace,
+        text_batch: int,
+        retention: float | None = None,
+        observe: Observe | None = None,
+    ) -> None:
         self.name, self._path = name, path
         self._file = str(path / SPACE_FILE)
         self._open, self._text_batch = open_space, text_batch
         self._lock = threading.Lock()
         self._stamp = self._settings_stamp()
+        self._retention, self._observe = retention, observe
         self._space = self._opened()
+        self.ingest = ThreadPoolExecutor(1, "ingest")
 
     @property
     def space(self) -> Space:
@@ -82,7 +103,11 @@ class ServedSpace:
     def _opened(self) -> Space:
         space = self._open(self._path)
         space.opened.local_files = False
-        space.opened.encoder_of = BatchedQueries(space.opened.encoder_of, self._text_batch)
+        if self._retention is not None:
+            space.recommendation_log.keep_days = self._retention
+        space.opened.encoder_of = BatchedQueries(
+            space.opened.encoder_of, self._text_batch, self._observe
+        )
         return space
 
     def _settings_stamp(self) -> tuple[int, int]:
@@ -99,12 +124,26 @@ class ServedSpaces:
         Which, and how.
     open_space : callable, optional
         Opens one.
+    observe : callable, optional
+        Is told, with the name of the space, of texts that were encoded together.
     """
 
-    def __init__(self, settings: ServeSettings, open_space: OpenSpace | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServeSettings,
+        open_space: OpenSpace | None = None,
+        observe: Callable[[str, int, float], None] | None = None,
+    ) -> None:
         opened = open_space or (lambda path: Space.open(path, device=settings.device))
         self.by_name = {
-            name: ServedSpace(name, path, opened, settings.text_batch)
+            name: ServedSpace(
+                name,
+                path,
+                opened,
+                settings.text_batch,
+                settings.retention,
+                None if observe is None else partial(observe, name),
+            )
             for name, path in settings.spaces.items()
         }
         self.paths: dict[str, str] = {}

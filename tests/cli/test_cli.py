@@ -173,6 +173,16 @@ def test_options_of_lists(shop, run_json):
     assert [h["domain"] for h in hits["hits"]] == ["films", "films"]
 
 
+def test_rows_of_a_page_and_users_to_tell(shop, run, run_json):
+    page = run_json("recommend-rows", "--history", "f1", "--space", "shop", "-k", 2)
+    assert [row["kind"] for row in page["rows"]][:1] == ["for_you"]
+    shown = [hit["item_id"] for row in page["rows"] for hit in row["hits"]]
+    assert len(shown) == len(set(shown))
+    assert "f1" not in shown
+    assert "Recommended for you" in run("recommend-rows", "--space", "shop", "-k", 2).stdout
+    assert run_json("recommend-users", "f1", "--space", "shop") == []
+
+
 def test_a_file_of_users(shop, run_json, tmp_path):
     users = pa.table(
         {"user_id": ["u1", "u2"], "history": [["f1"], ["f2"]], "text": [None, "robot"]}
@@ -220,7 +230,8 @@ def test_people_get_tables_and_pictures(shop, run, tmp_path):
     assert sheet.width == 6 * 168
     status = run("status", "--space", "shop")
     assert "separate named vectors" in status.stdout
-    assert "isthmus align" in " ".join(status.stdout.split())
+    assert "isthmus align --space shop" in " ".join(status.stdout.split())
+    assert "fold in: isthmus publish --space shop" in " ".join(status.stdout.split())
     assert "newer than the index" in status.stdout
     report = run(
         "upsert",
@@ -409,9 +420,8 @@ def test_an_interrupted_job_says_so_and_goes_on_where_it_stopped(run_json, envir
     arguments = ["upsert", "many.parquet", "--space", "s", "--domain", "d"]
     job = start(arguments, environment, tmp_path)
     cache = tmp_path / "s/embedding_cache"
-    while not cache.exists() or not any(cache.iterdir()):
+    while not any(cache.glob("*/_checksums/2")):  # a piece of 1,024 texts is stored
         time.sleep(0.05)
-    time.sleep(4.5)  # a piece of 1,024 texts takes three seconds
     said = interrupted(job)
     assert job.returncode == 130
     assert "interrupted; what was finished is stored" in said

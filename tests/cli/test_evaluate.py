@@ -93,7 +93,7 @@ def test_refusals_say_what_there_is(rated, run, arguments, said):
 def test_without_interactions_it_says_what_to_do(shop, run):
     refused = run("evaluate", "--space", shop)
     assert refused.returncode == 1
-    assert "add some: isthmus interactions add FILES --space SPACE" in refused.stderr
+    assert f"add some with: isthmus interactions add FILES --space {shop}" in refused.stderr
 
 
 def test_a_killed_evaluation_goes_on(rated, run_json, environment, tmp_path):

@@ -13,6 +13,12 @@ from tests.integrations.chat_server import chat_server
 IDS = ["a", "b", "c"]
 
 
+def test_a_space_without_vectors_says_how_it_gets_them(run):
+    created = run("create", "--space", "s.space", "--encoder", "none")
+    remedy = "isthmus upsert FILES --vector COLUMN --space s.space"
+    assert f"its first items bring them, with: {remedy}" in " ".join(created.stdout.split())
+
+
 def test_from_a_file_with_vectors_to_a_file_with_vectors(run, run_json, tmp_path):
     points = [[3.0, 4.0], [0.0, 1.0], [1.0, 0.0]]
     pq.write_table(pa.table({"item_id": IDS, "p": points, "q": points[::-1]}), "items.parquet")

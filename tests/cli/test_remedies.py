@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from typer.main import get_command
 
 from isthmus.cli.commands import build_app
@@ -24,6 +27,8 @@ COMMAND = re.compile(
 NEXT_COMMAND = re.compile(r",? (?:and |or |then )*isthmus ")
 OPTION = re.compile(r"(?<!\S)--?[a-z][a-z-]*")
 NO_COMMANDS = {"ratings"}  # the system "isthmus ratings" of an evaluation
+UsageError = typer.BadParameter.__bases__[0]  # of the parser, which is a part of Typer
+MAKERS = {"command_in", "command", "_command"}  # functions that make a command of its words
 
 
 @cache
@@ -52,10 +57,8 @@ def _texts() -> Iterator[tuple[str, str]]:
 def commands() -> Iterator[tuple[str, str]]:
     """Where a command is named, and its words after ``isthmus``."""
     for where, text in texts():
-        for found in COMMAND.finditer(re.sub(r"\s+", " ", text)):
-            for words in NEXT_COMMAND.split(found[1] or found[2]):
-                if words.split()[0].strip(".,'\"") not in NO_COMMANDS:
-                    yield where, words
+        for words in _named_in(text):
+            yield where, words
 
 
 @cache
@@ -91,9 +94,34 @@ def all_options() -> set[str]:
     return options
 
 
+def remedies() -> Iterator[tuple[str, str]]:
+    """Where a message names a command, and its words after ``isthmus``, those of the space too.
+
+    These are literals that are no docstring, and the words that `command_in` and its like make a
+    command of.
+    """
+    for path in sorted(PACKAGE.rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        made = [words for node in nodes for words in _words_of_command(node)]
+        parts = [one for node in nodes if isinstance(node, ast.JoinedStr) for one in node.values]
+        done = {id(node) for node in (*made, *parts, *chain(*map(_docstring, nodes)))}
+        found = [(node, f"{_text(node)} --space SPACE") for node in made]
+        found += [(n, words) for n in nodes if id(n) not in done for words in _named_in(_text(n))]
+        for node, words in found:
+            yield f"{path.relative_to(PACKAGE)}:{node.lineno}", words
+
+
+def _named_in(text: str) -> Iterator[str]:
+    """The commands that a text names, without the word ``isthmus``."""
+    for found in COMMAND.finditer(re.sub(r"\s+", " ", text)):
+        for words in NEXT_COMMAND.split(found[1] or found[2]):
+            if words.split()[0].strip(".,'\"") not in NO_COMMANDS:
+                yield words
+
+
 def test_every_command_that_the_package_names_exists():
     named = list(commands())
-    assert len(named) > 40
+    assert len(named) > 10
     problems = [f"{where}: isthmus {words}: {problem(words)}" for where, words in named]
     assert not [line for line in problems if not line.endswith(": None")]
 
@@ -119,6 +147,34 @@ def test_every_page_that_the_package_names_exists():
     assert not [(where, page) for where, page in pages if not (DOCUMENTATION / page).exists()]
 
 
+def refusal(words: str) -> str | None:
+    """Return why a command cannot be typed as it is; None if its parser takes it."""
+    command = root_command()
+    try:
+        rest = shlex.split(words.replace("--PLACEHOLDER-", "--text-").replace("PLACEHOLDER", "1"))
+        while hasattr(command, "commands"):
+            command = command.commands[rest.pop(0)]
+        command.make_context("isthmus", rest).close()
+    except (ValueError, LookupError, UsageError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def test_every_remedy_can_be_typed_and_names_the_space():
+    named = list(remedies())
+    assert len(named) > 60
+    refused = [(where, words, refusal(words)) for where, words in named]
+    assert not [one for one in refused if one[2] is not None]
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["publish", "rollback ten --space SPACE", "upsert --space SPACE", "verify --repare --space S"],
+)
+def test_a_remedy_that_its_parser_refuses_is_found(words):
+    assert refusal(words) is not None
+
+
 @pytest.mark.parametrize(
     "words",
     ["add-items FILES", "upsert ITEMS --colour red", "interactions forget USER", "create -x PATH"],
@@ -137,3 +193,30 @@ def test_a_command_that_exists_is_accepted(words):
 
 def _literal(value: ast.expr) -> str:
     return str(value.value) if isinstance(value, ast.Constant) else "PLACEHOLDER"
+
+
+def _text(node: ast.AST) -> str:
+    """What a literal says; values of f-strings become placeholders."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(map(_literal, node.values))
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def _docstring(node: ast.AST) -> list[ast.expr]:
+    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return []
+    first = node.body[0] if node.body else None
+    return [first.value] if isinstance(first, ast.Expr) else []
+
+
+def _words_of_command(node: ast.AST) -> list[ast.expr]:
+    """The words that a call makes a command of, or that a variable holds until then."""
+    given: list[ast.expr] = []
+    if isinstance(node, ast.Call):
+        function = node.func
+        of_app = isinstance(function, ast.Attribute) and function.attr == "command"
+        name = getattr(function, "id", "") or getattr(function, "attr", "")
+        given = node.args[-1:] if name in MAKERS and not of_app else []
+    elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "words":
+        given = [node.value]
+    return [one for one in given if _text(one) and not _text(one).startswith("PLACEHOLDER")]

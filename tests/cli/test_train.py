@@ -55,7 +55,7 @@ def test_training_and_publishing(shop, run, run_json):
     said = " ".join(shown.stdout.split())
     for words in ("books: NDCG@10 of simulated users", "best generator alone", "all",
                   "distilled, kept", "times as fast",
-                  "make it current with: isthmus publish"):  # fmt: skip
+                  "make it current with: isthmus publish --space shop"):  # fmt: skip
         assert words in said
     kept = run_json("publish", "--keep-recommender", "--space", "shop")
     assert kept["accepted"]

@@ -383,6 +383,12 @@ VERBS = {
         ),
         Verb("delete users", with_users, lambda s: s.delete_users(["u1"]), "users delete"),
         Verb(
+            "merge users",
+            with_logged,
+            lambda space: space.merge_users("u1", into="u2"),
+            "users merge",
+        ),
+        Verb(
             "forget user",
             with_logged,
             lambda space: space.forget_user("u1"),

@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from isthmus.cli.commands import build_app
-from isthmus.service.metrics import Metrics
+from isthmus.service.canary import CanaryMetrics
+from isthmus.service.log_metrics import FAMILIES
+from isthmus.service.metrics import CanaryRecall, Metrics
 from isthmus.service.space_metrics import GAUGES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,12 +36,16 @@ def queries() -> Iterator[str]:
 
 def metric_names() -> set[str]:
     """The names that the service exposes."""
-    names = {sample.name for family in Metrics().registry.collect() for sample in family.samples}
-    families = {family.name: family.type for family in Metrics().registry.collect()}
+    metrics = Metrics()
+    CanaryMetrics(metrics)
+    collected = list(metrics.registry.collect())
+    names = {sample.name for family in collected for sample in family.samples}
+    families = {family.name: family.type for family in collected}
     for name, kind in families.items():
         names |= {f"{name}_total"} if kind == "counter" else {name}
         names |= {f"{name}_bucket"} if kind == "histogram" else set()
-    return names | set(GAUGES)
+    recall = {family.name for family in CanaryRecall(metrics.registry).describe()}
+    return names | set(GAUGES) | set(FAMILIES) | recall
 
 
 def test_alerts_and_panels_ask_for_metrics_that_there_are():

@@ -39,7 +39,7 @@ def test_a_space_of_another_format_is_refused_with_the_command_that_rebuilds_it(
     assert changed != toml
     (tmp_path / "s" / SPACE_FILE).write_text(changed)
     with pytest.raises(
-        UnsupportedFormat, match="isthmus create --space NEW, then isthmus upsert ITEMS"
+        UnsupportedFormat, match="isthmus create --space NEW, then isthmus upsert FILES"
     ):
         Space.open(tmp_path / "s")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from tests.index.vectors import by_sorting, clustered
 ROWS, DIM = 3_000, 32
 MIN_RECALL = 0.97
 PQ_CENTROIDS = 16
+MAPS = Path("/proc/self/maps")
 
 
 def recall(scores, best):
@@ -108,6 +111,23 @@ class IndexFamilyContract:
         cut.write_bytes(path.read_bytes()[:100])
         with pytest.raises(CorruptRelease, match="publish --rebuild"):
             index.recipe.read(cut, vectors, index.parameters)
+
+    @pytest.mark.skipif(not MAPS.exists(), reason="needs the memory maps of Linux")
+    def test_a_read_index_is_mapped(self, index, vectors, tmp_path):
+        if index.is_exact:
+            pytest.skip("the vectors are the index")
+        read = reopened(index, vectors, tmp_path / "index.faiss")
+        sizes = [
+            int(end, 16) - int(start, 16)
+            for start, end in (
+                line.split()[0].split("-")
+                for line in MAPS.read_text().splitlines()
+                if line.endswith(str(tmp_path / "index.faiss"))
+            )
+        ]
+        # Beside the codes, lists and graphs, a file has centroids and codebooks.
+        assert sum(sizes) >= (tmp_path / "index.faiss").stat().st_size / 2
+        del read
 
     def test_the_training_of_a_written_index_can_be_taken_over(self, index, vectors, tmp_path):
         read = reopened(index, vectors, tmp_path / "index.faiss")

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, random_array
 
+from isthmus.numerics.sparse import to_csr
+from isthmus.numerics.sparse_rows import row_products
 from tests.numerics.sparse import rows_of
 
 
@@ -29,6 +31,31 @@ def test_products_are_those_of_the_tables(seed, users, width):
     for columns, values in found.iter_rows():
         assert (np.diff(columns) > 0).all()
         assert values.all()
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 5), st.sampled_from([1, 8, 300]))
+def test_products_of_rows_are_those_of_scipy_to_the_last_digit(seed, left_rows, width):
+    rng = np.random.default_rng(seed)
+    left, right = (
+        to_csr(random_array((n, width), density=rng.random() / 2, rng=rng, dtype=np.float32))
+        for n in (left_rows, 30)
+    )
+    rows = rng.integers(30, size=rng.integers(12))
+    found = row_products(left, right, rows)
+    np.testing.assert_array_equal(found, (left @ right[rows].T).toarray())
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.integers(2, 20))
+def test_products_with_a_dense_matrix_are_those_of_scipy_to_the_last_digit(seed, users, width):
+    rng = np.random.default_rng(seed)
+    left = csr_array(random_array((users, 40), density=0.3, rng=rng, dtype=np.float32))
+    left.sort_indices()
+    right = rng.standard_normal((40, width)).astype(np.float32)
+    found = rows_of(left).dot_dense(right)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, left @ right)
 
 
 def test_rows_beside_rows_add_up():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
@@ -12,7 +16,10 @@ from pyarrow.fs import FSSpecHandler, PyFileSystem
 import isthmus
 from isthmus import Space
 from isthmus.data.file_store import FileStore
+from isthmus.durable import PART
 from isthmus.errors import BackupNotFound, CorruptBackup, CorruptTable, SpaceExists
+from isthmus.operations import backup
+from isthmus.operations.snapshot import REPLACED
 from tests.toy import item, text_encoder
 
 
@@ -144,7 +151,7 @@ def test_what_was_stopped_counts_for_nothing_and_ends_when_it_is_run_again(
         return run
 
     with monkeypatch.context() as patch:
-        patch.setattr(FileStore, "write", stopping(FileStore.write))
+        patch.setattr(FileStore, "add", stopping(FileStore.add))
         with pytest.raises(KeyboardInterrupt):
             shop.backup(place)
     assert isthmus.backups(place) == []
@@ -199,14 +206,61 @@ def test_wrong_names_are_refused(shop, tmp_path):
         isthmus.restore(place, shop.path)
 
 
+def test_each_new_file_is_read_once_beside_the_verification(shop, tmp_path, monkeypatch):
+    opened_files = []
+    path_open = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, *a, **k: opened_files.append(path) or path_open(path, *a, **k)
+    )
+    monkeypatch.setattr(backup, "_require_sound", lambda space: None)
+    report = shop.backup(tmp_path / "backups")
+    of_space = [path for path in opened_files if shop.path in path.parents]
+    assert len(of_space) == len(set(of_space))
+    assert len(of_space) >= report.new_files - len(REPLACED)
+
+
+def test_what_a_disk_changes_is_not_kept(shop, tmp_path, monkeypatch):
+    place = tmp_path / "backups"
+    blocks = FileStore.blocks
+
+    def changed(store, name):
+        return (block[:-1] + b"?" for block in blocks(store, name))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStore, "blocks", changed)
+        with pytest.raises(CorruptBackup, match=r"reads back with another content.*Check that"):
+            shop.backup(place)
+    assert isthmus.backups(place) == []
+    assert FileStore(place).names("contents") == []
+
+
+def test_what_a_killed_backup_was_writing_is_removed(shop, tmp_path):
+    place = tmp_path / "backups"
+    place.mkdir()
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    left = place / f".incoming.{killed.pid}-7{PART}"
+    left.write_bytes(b"half")
+    killed.kill()
+    killed.communicate()
+    shop.backup(place)
+    assert [path.name for path in place.iterdir() if path.name.startswith(".")] == []
+
+
 def test_files_are_stored_in_any_file_system():
     store = FileStore("bucket/shop", PyFileSystem(FSSpecHandler(MemoryFileSystem())))
     assert (store.names("contents"), "contents/a" in store) == ([], False)
     store.write("contents/a", b"sea")
-    store.write("contents/b/c", b"x" * 5_000_000)
-    assert store.names("contents") == ["contents/a", "contents/b/c"]
-    assert (store.read("contents/a"), len(store.read("contents/b/c"))) == (b"sea", 5_000_000)
+    long = io.BytesIO(b"x" * 5_000_000)
+    digest, is_new = store.add(long, "contents/b/{}".format)
+    long.seek(0)
+    assert is_new
+    assert store.add(long, "contents/b/{}".format) == (digest, False)
+    assert store.names("contents") == ["contents/a", f"contents/b/{digest}"]
+    assert (store.read("contents/a"), len(store.read(f"contents/b/{digest}"))) == (
+        b"sea",
+        5_000_000,
+    )
     store.remove("contents/a")
-    assert store.names("contents") == ["contents/b/c"]
+    assert store.names("contents") == [f"contents/b/{digest}"]
     with pytest.raises(FileNotFoundError):
         store.read("contents/a")

@@ -192,6 +192,22 @@ class TestChecks:
         assert space.status()["named_vectors"] == {}
         assert space.upsert(table(), domain="p", vector="e").added == 4
 
+    def test_a_space_without_vectors_says_how_it_gets_them(self, tmp_path):
+        empty = Space.create(tmp_path / "empty", "none")
+        remedy = f"with: isthmus upsert FILES --vector COLUMN --space {empty.path}"
+        for refused in (lambda: empty.upsert(table().drop_columns("e")), empty.publish):
+            with pytest.raises((InvalidInput, InvalidItems), match=remedy):
+                refused()
+        empty.upsert(table(), domain="points", vector="e")
+        assert ids(empty.search(vector=POINTS[1], k=1)) == ["b"]
+
+    def test_a_space_with_a_release_gets_no_further_vector(self, tmp_path):
+        space = Space.create(tmp_path / "s", "none", vectors={"one": 2})
+        space.publish()
+        with pytest.raises(InvalidInput, match="has a release, and no named vector 'e'"):
+            space.upsert(table(), domain="points", vectors={"e": "e"})
+        assert space.status()["named_vectors"].keys() == {"one"}
+
     def test_a_space_with_items_gets_no_further_vector(self, bare):
         with pytest.raises(InvalidInput, match=r"no named vector 'plot'.*there are vector"):
             bare.upsert(table(), domain="points", vectors={"plot": "e"})

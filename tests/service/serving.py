@@ -31,6 +31,11 @@ def app_of(**settings: object) -> FastAPI:
     return make_app(ServeSettings(**settings), toy_space)
 
 
+def plain_app(**settings: object) -> FastAPI:
+    """An application of spaces that are opened as they are."""
+    return make_app(ServeSettings(**settings))
+
+
 class Server(uvicorn.Server):
     """A server that says when it has begun to answer."""
 

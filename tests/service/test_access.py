@@ -69,11 +69,15 @@ BODIES: dict[str, tuple[Any, Any]] = {
         {"source": [{"user_id": "u", "item_id": OWN}]},
         {"source": [{"user_id": "u", "item_id": FOREIGN}]},
     ),
+    "scenarios": (None, ""),
+    "set_scenario": (None, "home"),
+    "delete_scenario": (None, "home"),
     "interactions": ("u3", None),
     "quarantine": ("", None),
     "events": (None, {}),
     "forget_user": (None, "u9"),
     "add_users": (None, {"source": [{"user_id": "u", "country": "NL"}]}),
+    "merge_users": (None, {"user_id": "v", "into": "u"}),
     "users": (None, "u1"),
     "user_ids": (None, ""),
     "user_attributes": (None, ""),
@@ -85,7 +89,7 @@ BODIES: dict[str, tuple[Any, Any]] = {
     "job": (None, "none"),
 }
 # They start a process; that they need their scope is asked without one.
-JOBS = ("publish", "train", "monitor", "evaluate")
+JOBS = ("publish", "train", "backup", "monitor", "evaluate")
 ASKED = [operation.name for operation in OPERATIONS if operation.name not in JOBS]
 BOUND_ANSWERS = {403, 404, 422}
 LAST = ("rename_attribute", "drop_attribute", "delete", "cast_attribute")  # change the films
@@ -257,6 +261,28 @@ def test_without_keys_only_this_machine_is_answered(shop):
     assert [asyncio.run(run(*one)) for one in asked] == [200, 200, 200]
     asked = [("10.0.0.7", "localhost"), ("127.0.0.1", "shop.example"), ("nobody", "localhost")]
     assert [asyncio.run(run(*one)) for one in asked] == [403, 403, 403]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "https://evil.example", "sec-fetch-site": "cross-site"}, 403),
+        ({"sec-fetch-site": "same-site"}, 403),
+        ({"origin": "https://shop.example", "sec-fetch-site": "cross-site"}, 200),
+        ({"origin": "http://localhost"}, 200),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({}, 200),
+    ],
+)
+def test_without_keys_pages_of_other_sites_write_nothing(own_shop, headers, status):
+    """A page can send JSON without saying so, which no browser asks the service about first."""
+    app = app_of(spaces={"shop": own_shop}, cors_origins=("https://shop.example",))
+    content = b'{"item_ids": ["films-1-1"]}'
+    answer = send(app, "DELETE", "/v1/items", content=content, headers=headers)
+    assert answer.status_code == status
+    assert toy_space(own_shop).count() == (95 if status == 200 else 96)
 
 
 def test_a_file_whose_keys_are_revoked_lets_nobody_in(shop, tmp_path):

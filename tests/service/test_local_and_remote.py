@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from isthmus import User
+from isthmus import EvaluationPlan, User, connect
 from isthmus.errors import (
     InvalidFilter,
     InvalidInput,
@@ -15,6 +15,7 @@ from isthmus.errors import (
     InvalidItems,
     ItemNotFound,
     UnsupportedModality,
+    UnsupportedOperation,
 )
 from tests.service.serving import toy_space
 from tests.toy import item, picture, text_encoder
@@ -269,6 +270,49 @@ def test_items_are_added_changed_and_deleted(own):
         own.get("new")
 
 
+def test_a_map_is_the_same(shop, address):
+    found = toy_space(shop).map(domain="films", layout="components", limit=20)
+    with connect(address) as remote:
+        same = remote.map(domain="films", layout="components", limit=20)
+        for name in ("vector_name", "item_ids", "domains", "modalities"):
+            assert getattr(same, name) == getattr(found, name)
+        np.testing.assert_array_equal(same.points, found.points)
+
+
+def test_what_is_served_is_measured(own):
+    report = own.monitor(seed=1)
+    assert (report.state.release, report.state.items, report.rolled_back_to) == (2, 96, None)
+    assert {one.domain for one in report.recall} == {"films", "books"}
+    assert all(one.low <= one.recall <= one.high for one in report.recall)
+
+
+def test_an_evaluation_is_made_of_a_plan(own):
+    plan = EvaluationPlan(
+        protocols="cold_item",
+        targets="films",
+        baselines="popularity",
+        systems="interests",
+        quick=True,
+    )
+    found = own.evaluate(plan)
+    assert [(task.target_domain, task.split) for task in found.tasks] == [
+        ("films", "val"),
+        ("films", "test"),
+    ]
+    assert [[one.name for one in task.systems] for task in found.tasks] == [
+        ["popularity", "interests"]
+    ] * 2
+
+
+def test_a_plan_of_files_is_for_the_folder_alone(address):
+    with connect(address) as remote:
+        for plan in (EvaluationPlan(folders=("a",), protocols=()), EvaluationPlan(n=50)):
+            with pytest.raises(UnsupportedOperation, match="is not offered over HTTP"):
+                remote.evaluate(plan)
+        with pytest.raises(UnsupportedOperation, match="systems and out"):
+            remote.evaluate(out="report")
+
+
 def test_rows_that_are_not_valid_are_named(own):
     with pytest.raises(InvalidItems) as caught:
         own.upsert([item("a", "x"), {"domain": "films", "text": "y"}])
@@ -318,6 +362,27 @@ def test_interactions_and_users_are_added(own):
     assert own.user_ids() == ["n", "u1"]
     assert own.user_attributes()[0]["attribute"] == "country"
     assert own.delete_users("n") == 1
+
+
+def test_two_users_become_one(own):
+    events = [
+        {"event_id": f"e{n}", "user_id": "visitor", "item_id": f"films-5-{n}", "event": "click"}
+        for n in range(3)
+    ]
+    own.record_events(events)
+    own.record_events([{**events[0], "user_id": "known"}])
+    own.add_users([{"user_id": "visitor", "country": "BE", "age": 30}])
+    own.add_users([{"user_id": "known", "country": "NL"}])
+    assert own.merge_users("visitor", into="known") == 3
+    items = own.interactions("known").column("item_id").to_pylist()
+    assert sorted(items) == [f"films-5-{n}" for n in range(3)]
+    assert len(own.interactions("visitor")) == 0
+    assert own.users("known") == [{"user_id": "known", "country": "NL", "age": 30}]
+    assert "visitor" not in own.user_ids()
+    assert own.merge_users("visitor", into="known") == 0
+    assert own.record_events([{**one, "user_id": "known"} for one in events]).added == 0
+    with pytest.raises(InvalidInput, match=r"^user_id and into are both 'a'; give two users$"):
+        own.merge_users("a", into="a")
 
 
 def test_attributes_are_renamed_cast_and_dropped(own):

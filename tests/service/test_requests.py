@@ -29,7 +29,15 @@ from isthmus.service.settings import Limits, ServeSettings, named_spaces, read_s
 from tests.service.serving import app_of, send
 from tests.toy import item, joint_encoder, picture
 
-LIMITS = Limits(max_body_bytes=20_000, max_k=50, max_batch=5, max_rows=5, max_concurrent_per_key=2)
+# Nothing here is about time: the first map of a process imports for seconds.
+LIMITS = Limits(
+    max_body_bytes=20_000,
+    max_k=50,
+    max_batch=5,
+    max_rows=5,
+    max_concurrent_per_key=2,
+    timeout_s=600.0,
+)
 
 
 @pytest.fixture(scope="module")
@@ -419,8 +427,8 @@ def test_what_does_not_go_over_http_says_so(address):
             space.recommend_batch([], processes=2)
         with pytest.raises(AttributeError):
             space.nothing  # noqa: B018
-        with pytest.raises(errors.UnsupportedOperation, match="reads no files of its callers"):
-            space.upsert("films.csv")
+        with pytest.raises(errors.UnsupportedOperation, match="is a folder, which does not go"):
+            space.upsert(".")
         with pytest.raises(InvalidInput, match=r"^no image file none\.png$"):
             space.search(image="none.png")
 

@@ -27,6 +27,7 @@ from isthmus.data.columns import NO_TIME
 from isthmus.data.lance_tables import (
     commit,
     compact_if_fragmented,
+    delete_rows,
     open_or_create,
     open_table,
     predicates_in,
@@ -216,14 +217,33 @@ class InteractionStore:
 
     def delete_user(self, user_id: str) -> int:
         """Delete the interactions of a user, and return how many there were."""
+        if self._latest() is None:
+            return 0
+        (predicate,) = predicates_in(USER_ID, [user_id])
+        return delete_rows(self._writable(), predicate)
+
+    def rename_user(self, former: str, user_id: str) -> int:
+        """Give the interactions of a user to another one, and return how many there were.
+
+        An event that both have stays once. They are added before they are deleted, so that a
+        rename that was interrupted is done again without a loss.
+        """
         dataset = self._latest()
         if dataset is None:
             return 0
-        (predicate,) = predicates_in(USER_ID, [user_id])
-        n_rows = int(dataset.count_rows(predicate))
-        if n_rows:
-            self._writable().delete(predicate)
-        return n_rows
+        (predicate,) = predicates_in(USER_ID, [former])
+        rows = dataset.to_table(filter=predicate)
+        if not len(rows):
+            return 0
+        place = rows.schema.get_field_index(USER_ID)
+        names = pa.array([user_id] * len(rows), rows.schema.field(place).type)
+        moved = rows.set_column(place, rows.schema.field(place), names)
+        dataset = self._writable()
+        merge = dataset.merge_insert([USER_ID, ITEM_ID, EVENT_KEY])
+        transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(moved)
+        if done["num_inserted_rows"]:
+            commit(dataset, transaction)
+        return delete_rows(self._writable(), predicate)
 
     def compact_if_fragmented(self) -> None:
         """Merge small fragments if there are many; index users in a large table."""

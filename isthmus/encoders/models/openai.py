@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from isthmus.errors import (
     PartlyEncoded,
     ServiceError,
     ServiceRefusal,
+    command_in,
 )
 from isthmus.numerics.arrays import FloatArray
 from isthmus.schema import Modality
@@ -239,12 +241,12 @@ class RemoteEncoder(Encoder):
         recorded = decode_probe(probe)
         agreement = probe_agreement(recorded, vector[: len(recorded)])
         if agreement < MIN_AGREEMENT:
+            spec = f"openai/{self._model}?base_url={self._client.base_url}"
             raise FingerprintMismatch(
                 f"{self._client.base_url} has another model behind the name {self._model!r} now: "
                 f"its vector of a probe text has cosine {agreement:.4f} with the recorded one. "
                 "Start the model that made this space, or migrate the space to this one with: "
-                f"isthmus reembed --text-encoder 'openai/{self._model}?base_url="
-                f"{self._client.base_url}'"
+                f"{command_in(None, f'reembed --text-encoder {shlex.quote(spec)}')}"
             )
 
 

@@ -34,7 +34,7 @@ from isthmus.encoders.models.sentence_parts import (
 from isthmus.encoders.models.transformers_audio import arrays_of_window, audio_tower
 from isthmus.encoders.models.transformers_parts import describe_processor, hash_tokenizer
 from isthmus.encoders.prompts import Prompts, known_prompts, template_of
-from isthmus.errors import InvalidInput, UnknownEncoder
+from isthmus.errors import InvalidInput, UnknownEncoder, command_in
 from isthmus.schema import Modality
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 _TOKEN_FEATURES = frozenset({"input_ids", "attention_mask", "token_type_ids", "modality", "task"})
 _OTHER_USES: Final = {
     CROSS_ENCODER: "order the first hits of a search with it: rerank='cross-encoder/…'",
-    MULTI_VECTOR: "order the first hits of a search with it: isthmus precompute "
-    "late-interaction/…, then rerank='late-interaction'",
-    SPARSE: "find items by its words in hybrid search: isthmus precompute sparse/…, then "
-    "hybrid=True, words='sparse'",
+    MULTI_VECTOR: "order the first hits of a search with it: "
+    f"{command_in(None, 'precompute late-interaction/…')}, then rerank='late-interaction'",
+    SPARSE: "find items by its words in hybrid search: "
+    f"{command_in(None, 'precompute sparse/…')}, then hybrid=True, words='sparse'",
 }
 
 

@@ -171,8 +171,8 @@ def load_static(
     folder = local_path(name, spec)
     if folder is None:
         raise UnknownEncoder(
-            f"cannot load {spec!r}: nothing is at {name}; give the folder that "
-            "isthmus distill made, or that of a model of model2vec"
+            f"cannot load {spec!r}: nothing is at {name}; give the folder of a model that was "
+            "distilled with isthmus.distill, or of one of model2vec"
         )
     with explain_load_errors(spec):
         table = read_table(folder)

@@ -39,7 +39,7 @@ from isthmus.encoders.models.transformers_parts import (
     validated_pooling,
 )
 from isthmus.encoders.prompts import known_prompts
-from isthmus.errors import InvalidInput, UnknownEncoder
+from isthmus.errors import InvalidInput, UnknownEncoder, command_in
 
 if TYPE_CHECKING:
     import torch
@@ -217,7 +217,7 @@ def _refuse_what_gives_no_vector(model_type: str, spec: str) -> None:
             f"{spec!r} is a model of type {model_type}, which gives a vector for each part of a "
             "page (late interaction) and none of the whole; give an encoder of one vector, such as "
             "transformers/google/siglip2-base-patch16-224 for text and images, and order the first "
-            "hits by this one: isthmus precompute late-interaction/…, then "
+            f"hits by this one: {command_in(None, 'precompute late-interaction/…')}, then "
             "rerank='late-interaction'"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from importlib import import_module
 from typing import Any
@@ -68,17 +69,23 @@ class Bitmap:
             self._of_vectors[vector_name] = Bitmap(self.mask if every_row else self.mask[rows])
         return self._of_vectors[vector_name]
 
-    def gather(self, vectors: FloatArray, start: int, stop: int) -> FloatArray:
-        """Return the vectors at positions `start` to `stop`, shape (stop - start, dim).
+    def gather(self, vectors: FloatArray, n_rows: int) -> Iterator[tuple[Positions, FloatArray]]:
+        """Yield positions of set bits, ascending, and their vectors, shapes (n,) and (n, dim).
 
-        Small sets are cached as a whole for the next search with this bitmap.
+        Small sets are cached for the next search with this bitmap, and come as one part. Others
+        come in parts of `n_rows`, each in the place of the one before.
         """
-        part = self.positions[start:stop]
-        if self.count * vectors.itemsize * vectors.shape[1] > MAX_CACHED_BYTES:
-            return np.asarray(vectors[part])
-        if self._gathered is None:
-            self._gathered = np.asarray(vectors[self.positions])
-        return self._gathered[start:stop]
+        if self.count * vectors.itemsize * vectors.shape[1] <= MAX_CACHED_BYTES:
+            if self._gathered is None:
+                self._gathered = np.asarray(vectors[self.positions])
+            if self.count:
+                yield self.positions, self._gathered
+            return
+        place = np.empty((n_rows, vectors.shape[1]), vectors.dtype)
+        for start in range(0, self.count, n_rows):
+            part = self.positions[start : start + n_rows]
+            # With another mode, NumPy gathers into a buffer of its own first.
+            yield part, np.take(vectors, part, axis=0, out=place[: len(part)], mode="clip")
 
     def count_per_list(self, list_of: npt.NDArray[np.int32], nlist: int) -> Counts:
         """Return the number of set bits in each list of an inverted file, shape (nlist,).

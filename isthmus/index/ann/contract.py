@@ -95,7 +95,7 @@ class Recipe:
         return self.family.build(self, vectors, former, shared, progress)
 
     def read(self, path: Path, vectors: FloatArray, parameters: SearchParameters) -> FamilyIndex:
-        """Read an index, memory-mapped.
+        """Read an index, memory-mapped: its codes, lists and graphs are shared by all processes.
 
         Raises
         ------
@@ -103,8 +103,11 @@ class Recipe:
             If FAISS cannot read the file.
         """
         faiss: Any = import_module("faiss")
+        # FAISS maps plain lists in one way, and from version 1.11 on everything else in another.
+        of_lists = self.family.has_plain_lists(self) or not hasattr(faiss, "IO_FLAG_MMAP_IFC")
+        mapped = faiss.IO_FLAG_MMAP if of_lists else faiss.IO_FLAG_MMAP_IFC
         try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+            index = faiss.read_index(str(path), mapped | faiss.IO_FLAG_READ_ONLY)
         except RuntimeError as error:
             cause = first_line(error)
             command = command_in(space_of(path), "publish --rebuild")
@@ -280,6 +283,12 @@ class FamilyIndex(VectorIndex):
     @classmethod
     def has_gpu_form(cls, recipe: Recipe) -> bool:
         """Return whether FAISS has a GPU form of a recipe."""
+        del recipe
+        return False
+
+    @classmethod
+    def has_plain_lists(cls, recipe: Recipe) -> bool:
+        """Return whether the index has inverted lists that are not laid out for fast-scan."""
         del recipe
         return False
 

@@ -14,9 +14,11 @@ from isthmus.index.ann.bitmap import Bitmap
 from isthmus.numerics.arrays import FloatArray, Positions
 
 Knn = Callable[[FloatArray, FloatArray, int], tuple[FloatArray, Positions]]
-GATHERED_ROWS = 65_536  # rows that are copied at a time, which bounds the memory of a filter
+# Rows that are copied at a time: a few queries are compared with rows that are still in the
+# processor's cache, and many with so many that merging what each part has takes no time.
+GATHERED_ROWS_PER_QUERY, MIN_GATHERED_ROWS, MAX_GATHERED_ROWS = 1_024, 4_096, 65_536
 MAX_POST_FILTERED = 256  # so few excluded rows are searched too and dropped from a longer result
-BLAS_FROM = 4_096  # numbers in the queries: 11 queries of 384 dimensions
+BLAS_FROM = 1_600  # numbers in the queries: five queries of 384 dimensions
 
 
 def exact_search(
@@ -49,9 +51,9 @@ def exact_search(
         scores, positions = _knn(queries, vectors, k + excluded)
         return post_filter(scores, positions, bitmap, k)
     best = empty_result(len(queries), k)
-    for start in range(0, bitmap.count, GATHERED_ROWS):
-        part = bitmap.positions[start : start + GATHERED_ROWS]
-        scores, found = _knn(queries, bitmap.gather(vectors, start, start + GATHERED_ROWS), k)
+    rows = max(MIN_GATHERED_ROWS, min(GATHERED_ROWS_PER_QUERY * len(queries), MAX_GATHERED_ROWS))
+    for part, gathered in bitmap.gather(vectors, rows):
+        scores, found = _knn(queries, gathered, k)
         best = merge_top_k([best, (scores, np.where(found >= 0, part[found], -1))], k)
     return best
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from isthmus.errors import InvalidInput, UnsupportedOperation
+from isthmus.errors import InvalidInput, UnsupportedOperation, command_in
 from isthmus.forking import renew_lock
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.contract import FamilyIndex, Recipe, VectorIndex
@@ -69,8 +69,9 @@ def require_gpu_form(recipe: Recipe) -> None:
     """
     if not recipe.has_gpu_form:
         raise UnsupportedOperation(
-            f"FAISS has no GPU form of {recipe.name}; plan for the GPU with: isthmus publish "
-            "--device cuda --retrain, or search on the CPU with device='cpu'"
+            f"FAISS has no GPU form of {recipe.name}; plan for the GPU with: "
+            f"{command_in(None, 'publish --device cuda --retrain')}, or search on the CPU with "
+            "device='cpu'"
         )
 
 

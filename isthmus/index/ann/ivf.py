@@ -61,6 +61,11 @@ class IvfIndex(FaissIndex):
         return not recipe.is_refined and recipe.codes in ("Flat", "SQfp16", "SQ8")
 
     @classmethod
+    def has_plain_lists(cls, recipe: Recipe) -> bool:
+        """Return whether the codes are not those of fast-scan."""
+        return not recipe.codes.endswith("fs")
+
+    @classmethod
     def _train(cls, recipe: Recipe, vectors: FloatArray, shared: SharedTraining) -> Any:
         """Train centroids and codes; centroids are taken over where there are as many."""
         faiss: Any = import_module("faiss")

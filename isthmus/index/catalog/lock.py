@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from filelock import FileLock, Timeout
 
@@ -31,6 +32,9 @@ from isthmus.schema import (
 
 DEFAULT_WAIT_S = 30.0
 SWITCHING_LOCK = "switching"  # of who encodes without the lock of the catalog
+
+LOCK: Final = ".lock"  # suffix of the file that is locked
+HOLDER: Final = ".writer"  # suffix of the file that says who holds the lock
 
 # The locks under which each table is written; any other table is one of the embedding caches.
 WRITERS = {
@@ -63,8 +67,8 @@ def write_lock(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Itera
     PermissionError
         If this user may not write the space.
     """
-    path = folder / f".{what}.lock"
-    holder = folder / f".{what}.writer"
+    path = folder / f".{what}{LOCK}"
+    holder = folder / f".{what}{HOLDER}"
     lock = FileLock(path)
     try:
         lock.acquire(timeout=wait_s)
@@ -92,7 +96,7 @@ def write_lock(folder: Path, what: str, wait_s: float = DEFAULT_WAIT_S) -> Itera
 def is_being_written(folder: Path, table: Path) -> bool:
     """Return whether another process, or another part of this one, is writing a table."""
     for what in WRITERS.get(table.name, ENCODING):
-        lock = FileLock(folder / f".{what}.lock")
+        lock = FileLock(folder / f".{what}{LOCK}")
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.encoders.stack import NamedVector, describe_difference
-from isthmus.errors import FingerprintMismatch
+from isthmus.errors import FingerprintMismatch, command_in
 from isthmus.forking import renew_lock
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.gpu import choose_devices, place_segment
@@ -104,7 +104,7 @@ class LiveView:
         settings: SpaceSettings,
         device: str = "auto",
     ) -> None:
-        self._releases = Releases(space)
+        self._space, self._releases = space, Releases(space)
         self._catalog = catalog
         self._named_vectors = settings.layout
         self._fingerprint = settings.fingerprint
@@ -195,7 +195,7 @@ class LiveView:
             raise FingerprintMismatch(
                 f"release {release.number} was made with encoder stack "
                 f"{release.manifest.fingerprint}, the space has {self._fingerprint}; build one "
-                "with: isthmus publish"
+                f"with: {command_in(self._space, 'publish')}"
             )
         return release
 

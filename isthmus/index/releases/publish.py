@@ -12,7 +12,13 @@ from typing import Protocol
 import pyarrow as pa
 
 from isthmus.encoders.stack import NamedVector
-from isthmus.errors import CorruptRelease, InvalidInput, ReleaseNotFound, ReleaseRejected
+from isthmus.errors import (
+    CorruptRelease,
+    InvalidInput,
+    ReleaseNotFound,
+    ReleaseRejected,
+    command_in,
+)
 from isthmus.index.ann.gpu import Devices, exact_on
 from isthmus.index.ann.recipes import EXACT
 from isthmus.index.ann.segment import Segment, SegmentVectors, dense, has_vector, segment_of
@@ -110,7 +116,7 @@ class Publisher:
         attachment: Attachment | None = None,
     ) -> None:
         self._attachment = attachment
-        self._releases = Releases(space)
+        self._space, self._releases = space, Releases(space)
         self._named_vectors = named_vectors
         self._fingerprint = fingerprint
         self._settings = settings
@@ -215,12 +221,21 @@ class Publisher:
         if not manifest.accepted:
             raise ReleaseRejected(
                 f"release {manifest.number} is kept but not current: "
-                f"{'; '.join(_shortfalls(manifest))}. {_remedy(manifest)}"
+                f"{'; '.join(_shortfalls(manifest))}. {self._remedy(manifest)}"
             )
         self._releases.settle()
         if switch is not None:
             switch(manifest.number)
         self._releases.make_current(manifest.number)
+
+    def _remedy(self, manifest: Manifest) -> str:
+        if manifest.attachment_shortfalls:
+            return (
+                f"Train anew with: {command_in(self._space, 'train')}, or keep what was published "
+                f"with: {command_in(self._space, 'publish --keep-recommender')}"
+            )
+        retrain = command_in(self._space, "publish --retrain")
+        return f"Lower the targets, or plan anew with: {retrain}"
 
     def _usable(self) -> Release | None:
         """Return the current release, if it is intact and its training may be used again."""
@@ -300,15 +315,6 @@ class Publisher:
             built_s=round(time.perf_counter() - start, 1),
         )
         return self._releases.seal(folder, manifest)
-
-
-def _remedy(manifest: Manifest) -> str:
-    if manifest.attachment_shortfalls:
-        return (
-            "Train anew with: isthmus train, or keep what was published with: isthmus publish "
-            "--keep-recommender"
-        )
-    return "Lower the targets, or plan anew with: isthmus publish --retrain"
 
 
 def _shortfalls(manifest: Manifest) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
-from isthmus.numerics.sparse import isin_sorted, unique_sorted
+from isthmus.numerics.sparse import isin_sorted, lengths_of, unique_sorted
 from isthmus.numerics.sparse_rows import sparse_rows
 from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generator import CandidateGenerator
@@ -94,7 +94,7 @@ class InterestScorer:
         Each interest is searched for a whole list, and as many more as the user has seen.
         """
         counts = np.array([len(items) for items in self.interests], np.int64)
-        reach = (n + _rounded_up(np.diff(seen.indptr).astype(np.int64))).repeat(counts)
+        reach = (n + _rounded_up(lengths_of(seen.indptr).astype(np.int64))).repeat(counts)
         queries = np.concatenate([np.empty(0, np.int64), *self.interests])
         neighbours = np.full((len(queries), int(reach.max(initial=0))), -1, np.int64)
         cosines = np.full(neighbours.shape, -1, np.float32)

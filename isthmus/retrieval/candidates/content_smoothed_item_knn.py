@@ -84,8 +84,9 @@ class ContentSmoothedItemKNN(CandidateGenerator):
 
     def _smoothed(self, data: TrainingData, users: UserHistories, graph: csr_array) -> SparseRows:
         """Return histories spread over items with similar content, of items with interactions."""
-        has_users = np.zeros(len(data), bool)
-        has_users[: len(self._has_users)] = self._has_users
+        has_users, newer = self._has_users, len(data) - len(self._has_users)
+        if newer:
+            has_users = np.pad(has_users, (0, newer))
         rows = users.rows
         passed_on = np.where(has_users[rows.columns], np.float32(self.smoothing), np.float32(1))
         neighbours = rows._replace(values=rows.values * passed_on).dot(graph)

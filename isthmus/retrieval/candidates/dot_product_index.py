@@ -158,4 +158,5 @@ def _half_precision_index(vectors: FloatArray) -> Any:
 def _padded(vectors: FloatArray) -> npt.NDArray[np.float32]:
     """Append zeros until the dimension is a multiple of sixteen."""
     missing = -vectors.shape[1] % LANES
-    return np.pad(np.ascontiguousarray(vectors, np.float32), ((0, 0), (0, missing)))
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    return np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors

@@ -137,9 +137,9 @@ class _FactoredModel:
 
     def scorer(self, data: TrainingData, users: UserHistories, target: int) -> DotProductScorer:
         histories = users.first_items(len(self._weights))
-        vectors = histories.weights_matrix(len(self._weights)) @ self._weights
+        vectors = histories.rows.dot_dense(self._weights)
         index = self._indexes.of(data, self._items, target)
-        return DotProductScorer(np.asarray(vectors, np.float32), self._items, index)
+        return DotProductScorer(vectors, self._items, index)
 
     def state(self) -> ArrayState:
         return {"weights": self._weights}

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import concatenate_ranges
+from isthmus.numerics.sparse import concatenate_ranges, lengths_of
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
 if TYPE_CHECKING:
@@ -150,8 +150,12 @@ class FoldIn:
         ``K = Y A^-1 Y'``: a system with as many unknowns as the history has entries, which is
         solved where it is the smaller one. Histories of one length are solved together.
         """
+        if len(users) == 1:  # nothing to group
+            if len(users.columns):
+                out += self._solve_systems(users.columns[None], weights[None], right[None])
+            return
         factors = self.items.shape[1]
-        lengths = np.diff(users.starts)
+        lengths = lengths_of(users.starts)
         order = np.argsort(lengths, kind="stable")
         bounds = np.flatnonzero(np.diff(lengths[order], prepend=-1, append=-1)).tolist()
         for first, last in pairwise(bounds):

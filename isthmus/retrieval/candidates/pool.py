@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import unique_sorted
+from isthmus.numerics.sparse import lengths_of, starts_of, unique_sorted
 from isthmus.retrieval.candidates.scorer import Scorer, TopK
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class CandidatePool:
     @property
     def owners(self) -> Columns:
         """The user of each candidate, shape (n_candidates,)."""
-        return np.repeat(np.arange(len(self)), np.diff(self.starts))
+        return np.repeat(np.arange(len(self)), lengths_of(self.starts))
 
     def filter(self, mask: Mask) -> CandidatePool:
         """Return the candidates where a mask of shape (n_candidates,) is true; users stay."""
-        starts = np.concatenate([[0], np.cumsum(mask)])[self.starts]
+        starts = starts_of(mask)[self.starts]
         scores, ranks = self.scores[:, mask], self.ranks[:, mask]
         return CandidatePool(self.generators, starts, self.items[mask], scores, ranks)
 
@@ -84,50 +84,66 @@ def candidate_pool(
     keys = [_keys(top, n_items) for top in lists]  # a user and an item, as one number
     union = unique_sorted(np.concatenate([np.empty(0, np.int64), *keys]))
     owners, items = np.divmod(union, n_items)
-    ranks = np.zeros((len(lists), len(union)), np.int32)
     scores = np.zeros((len(lists), len(union)), np.float32)
     for row, scorer in enumerate(scorers.values()):
         scores[row] = scorer.score_pairs(owners, items)
-        listed = np.searchsorted(union, keys[row])
-        ranks[row] = _ranks(lists[row].starts, listed, scores[row], owners)
+    ranks = _ranks(lists, [np.searchsorted(union, key) for key in keys], scores, owners)
     starts = np.searchsorted(owners, np.arange(n_users + 1))
     return CandidatePool(tuple(scorers), starts, items, scores, ranks)
 
 
 def _ranks(
-    starts: Columns, listed: Columns, scores: FloatArray, owners: Columns
+    lists: Sequence[TopK], places: Sequence[Columns], scores: FloatArray, owners: Columns
 ) -> npt.NDArray[np.int32]:
-    """Return the rank of each candidate in the list of a generator.
+    """Return the rank of each candidate in the list of each generator.
+
+    The lists of all generators are ranked at once, as if each were of users of its own: a single
+    user has short ones, and each call of NumPy takes as long as what it does with one of them.
 
     Parameters
     ----------
-    starts : numpy.ndarray
-        int64, shape (n_users + 1,): where the list of each user starts.
-    listed : numpy.ndarray
-        int64: the listed candidates of all users, best first for each.
-    scores, owners : numpy.ndarray
-        Shape (n_candidates,): the score and the user of each candidate.
+    lists : sequence of TopK
+        What each generator found.
+    places : sequence of numpy.ndarray
+        int64: where in the pool these candidates are, for each generator.
+    scores : numpy.ndarray
+        float32, shape (n_generators, n_candidates).
+    owners : numpy.ndarray
+        int64, shape (n_candidates,): the user of each candidate.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, shape (n_generators, n_candidates), see `CandidatePool`.
     """
-    ranks = np.zeros(len(scores), np.int32)
-    lengths = np.diff(starts)
-    places, of_list = np.arange(len(listed)), scores[listed]
-    heads = np.where(lengths > 0, listed[starts[:-1] % len(listed)] if len(listed) else 0, 0)
-    ends = np.where(lengths > 0, listed[starts[1:] - 1] if len(listed) else 0, 0)
-    last = np.where(lengths > 0, scores[ends] if len(scores) else 0, np.nan)
+    n_lists, n_candidates = scores.shape
+    if not n_candidates:
+        return np.zeros(scores.shape, np.int32)
+    n_users = len(lists[0].starts) - 1
+    lengths = np.concatenate([lengths_of(top.starts) for top in lists])  # (n_lists * n_users,)
+    starts = starts_of(lengths)
+    listed = np.concatenate([at + row * n_candidates for row, at in enumerate(places)])
+    lists_of = (owners + n_users * np.arange(n_lists)[:, None]).ravel()  # of each score
+    flat = scores.ravel()
+    ranks = np.zeros(len(flat), np.int32)
+    order, of_list, filled = np.arange(len(listed)), flat[listed], lengths > 0
+    heads = np.where(filled, listed[starts[:-1] % len(listed)], 0)
+    ends = np.where(filled, listed[starts[1:] - 1], 0)
+    last = np.where(filled, flat[ends], np.nan)
     # The terms of a small score may be as large as those of the best, and they are rounded.
-    rounding = ROUNDING * np.maximum(np.abs(scores[heads] if len(scores) else 0), np.abs(last))
+    rounding = ROUNDING * np.maximum(np.abs(flat[heads]), np.abs(last))
     is_new = np.ones(len(listed), bool)
     steps = np.abs(of_list[1:] - of_list[:-1])
     is_new[1:] = ~(steps <= np.repeat(rounding, lengths)[1:])
-    is_new[starts[:-1][lengths > 0]] = True
-    first = np.maximum.accumulate(np.where(is_new, places, 0))
+    is_new[starts[:-1][filled]] = True
+    first = np.maximum.accumulate(np.where(is_new, order, 0))
     ranks[listed] = first - np.repeat(starts[:-1], lengths) + 1
-    ends_with = np.abs(scores - last[owners]) <= rounding[owners]  # NaN is not
-    tied = (ranks == 0) & (scores != 0) & ends_with  # 0 is no score
-    ranks[tied] = ranks[ends[owners[tied]]]
-    return ranks
+    ends_with = np.abs(flat - last[lists_of]) <= rounding[lists_of]  # NaN is not
+    tied = (ranks == 0) & (flat != 0) & ends_with  # 0 is no score
+    ranks[tied] = ranks[ends[lists_of[tied]]]
+    return ranks.reshape(scores.shape)
 
 
 def _keys(top: TopK, n_items: int) -> Columns:
-    owners = np.repeat(np.arange(len(top.starts) - 1), np.diff(top.starts))
+    owners = np.repeat(np.arange(len(top.starts) - 1), lengths_of(top.starts))
     return owners * n_items + top.items

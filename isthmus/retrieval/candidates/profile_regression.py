@@ -85,7 +85,7 @@ class ProfileRegression(FactorGenerator):
             for chosen, offset in zip((inside, ~inside), offsets, strict=True):
                 part = users.filter(chosen)
                 counts = part.counts()[:, None]
-                sums = part.binary(len(self._items)) @ self._profiles[target]
+                sums = part.ones.dot_dense(self._profiles[target])
                 total += counts * (sums / np.sqrt(np.maximum(counts, 1)) - offset)
             counts = users.counts()[:, None]
             vectors = np.where(counts > 0, mean + total / np.maximum(counts, 1), 0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import isin_sorted, pack_ragged
+from isthmus.numerics.sparse import isin_sorted, lengths_of, pack_ragged
 from isthmus.numerics.sparse_rows import SparseRows, sparse_rows
 from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.dot_product_index import DotProductIndex
@@ -152,7 +152,7 @@ class PopularityScorer:
 
     def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
         """Return the best items, see `Scorer.top_k`."""
-        longest = int(np.diff(seen.indptr).max(initial=0))
+        longest = int(lengths_of(seen.indptr).max(initial=0))
         top = self._first(n + longest, allowed)
         items = []
         for user in range(self.n_users):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
+from isthmus.numerics.sparse import lengths_of, starts_of
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
@@ -56,6 +57,6 @@ def situation_weights(histories: UserHistories, data: TrainingData, target: int)
 
 def all_new(unused: Mask, starts: Columns) -> Mask:
     """Return which users have new items as candidates and nothing else, shape (n_users,)."""
-    n = np.diff(starts)
-    counts = np.concatenate([[0], np.cumsum(unused)])
+    n = lengths_of(starts)
+    counts = starts_of(unused)
     return np.asarray((n > 0) & (counts[starts[1:]] - counts[starts[:-1]] == n))

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, Mask
-from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays, to_csr
-from isthmus.numerics.sparse_rows import sparse_rows
+from isthmus.numerics.sparse import (
+    isin_sorted,
+    lengths_of,
+    sparse_from_arrays,
+    sparse_to_arrays,
+    starts_of,
+    to_csr,
+)
+from isthmus.numerics.sparse_rows import row_products, sparse_rows
 from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.item_features import ItemFeatures
@@ -55,7 +63,7 @@ class TfidfOverlap(CandidateGenerator):
         """Return the similarities of the domain's items by words."""
         items, inverted = self._extended_to(data)
         history = users.liked.top_weighted(MAX_HISTORY)
-        return TfidfScorer(items, inverted.of(data, target), history, data.in_domain(target))
+        return TfidfScorer(items, inverted.of(data, target), history, data.domains, target)
 
     def state(self) -> ArrayState:
         """Return the vocabulary, and the vectors of all items."""
@@ -93,14 +101,17 @@ class TfidfScorer:
         The inverted index of the domain: float32, shape (n_words, n_items).
     users : UserHistories
         The liked items.
-    in_domain : numpy.ndarray
-        bool, shape (n_items,): the items of the domain.
+    domains : numpy.ndarray
+        int64, shape (n_items,): the domain code of each item.
+    target : int
+        Code of the domain.
     """
 
     items: csr_array
     inverted: csr_array
     users: UserHistories
-    in_domain: Mask
+    domains: Columns
+    target: int
 
     def top_k(self, n: int, allowed: Mask, seen: csr_array) -> TopK:
         """Return the best items, see `Scorer.top_k`.
@@ -108,17 +119,15 @@ class TfidfScorer:
         Where the words of a history are in very many items, the inverted index is read for the
         rarest of them only, and what it finds is reranked by all words.
         """
-        document_counts = np.diff(self.inverted.indptr)
         rows = []
-        for user in range(len(self.users)):
-            vectors, weights = self._history(user)
-            rare = _rarest_words(vectors, document_counts)
+        for user, (vectors, weights) in enumerate(self._histories):
+            rare = _rarest_words(vectors, self.inverted)
             sums = _pooled(rare @ self.inverted, weights)  # (n_items,)
             columns = np.flatnonzero((sums > 0) & allowed)
-            columns = columns[~np.isin(columns, seen_by(seen, user))]
+            columns = columns[~isin_sorted(columns, seen_by(seen, user))]
             if rare is not vectors:
                 columns = columns[np.sort(top_k(sums[columns], OVERFETCH * n))]
-                sums[columns] = _pooled(vectors @ self.items[columns].T, weights)
+                sums[columns] = self._pooled_pairs(user, columns)
             top = columns[top_k(sums[columns], n)]
             rows.append((top, _scores(sums[top])))
         return TopK(*sparse_rows(rows))
@@ -128,34 +137,44 @@ class TfidfScorer:
         out = np.zeros(len(users), np.float32)
         for user, pairs in pairs_by_user(users, len(self.users)):
             columns = items[pairs]
-            vectors, weights = self._history(user)
-            sums = _pooled(vectors @ self.items[columns].T, weights)
-            out[pairs] = np.where(self.in_domain[columns], _scores(sums), 0)
+            scores = _scores(self._pooled_pairs(user, columns))
+            out[pairs] = np.where(self.domains[columns] == self.target, scores, 0)
         return out
 
-    def _history(self, user: int) -> tuple[csr_array, FloatArray]:
-        """Return the vectors of a user's items, and their weights, which add up to 1."""
-        columns, weights = self.users.rows.row(user)
-        return self.items[columns], weights / max(float(weights.sum()), 1e-9)
+    @cached_property
+    def _histories(self) -> list[tuple[csr_array, FloatArray]]:
+        """The vectors of each user's items, and their weights, which add up to 1."""
+        return [
+            (self.items[columns], weights / max(float(weights.sum()), 1e-9))
+            for columns, weights in self.users.rows.iter_rows()
+        ]
+
+    def _pooled_pairs(self, user: int, columns: Columns) -> FloatArray:
+        """Return what `_pooled` returns of a user and some items, float32, (n_columns,)."""
+        vectors, weights = self._histories[user]
+        cosines = row_products(vectors, self.items, columns)
+        entries, at = np.nonzero(cosines)
+        values = np.expm1(SHARPNESS * cosines[entries, at]) * weights[entries]
+        return np.bincount(at, values, len(columns)).astype(np.float32)
 
 
-def _rarest_words(vectors: csr_array, document_counts: Columns) -> csr_array:
+def _rarest_words(vectors: csr_array, inverted: csr_array) -> csr_array:
     """Return the rarest words of a history, as many as `MAX_POSTINGS` postings allow."""
     from scipy.sparse import csr_array
 
-    lengths = document_counts[vectors.indices]
+    lengths = inverted.indptr[vectors.indices + 1] - inverted.indptr[vectors.indices]
     if lengths.sum() <= MAX_POSTINGS:
         return vectors
     order = np.argsort(lengths, kind="stable")
     kept = np.zeros(len(order), bool)
     kept[order[np.cumsum(lengths[order]) <= MAX_POSTINGS]] = True
-    starts = np.concatenate([[0], np.cumsum(kept)])[vectors.indptr]
+    starts = starts_of(kept)[vectors.indptr]
     return csr_array((vectors.data[kept], vectors.indices[kept], starts), shape=vectors.shape)
 
 
 def _pooled(cosines: csr_array, weights: FloatArray) -> FloatArray:
     """Return the weighted sum of ``exp(5 cosine) - 1`` over a history, float32, (n_items,)."""
-    weights = np.repeat(weights, np.diff(cosines.indptr))
+    weights = np.repeat(weights, lengths_of(cosines.indptr))
     values = np.expm1(SHARPNESS * cosines.data) * weights
     return np.bincount(cosines.indices, values, cosines.shape[1]).astype(np.float32)
 

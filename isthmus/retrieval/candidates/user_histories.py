@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,13 @@ import numpy as np
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.users.attributes import UserAttributes
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
-from isthmus.numerics.sparse import concatenate_ranges, pack_ragged, row_max
+from isthmus.numerics.sparse import (
+    concatenate_ranges,
+    lengths_of,
+    pack_ragged,
+    row_max,
+    starts_of,
+)
 from isthmus.numerics.sparse_rows import SparseRows
 
 if TYPE_CHECKING:
@@ -80,7 +87,7 @@ class UserHistories:
         age = np.zeros(len(flat)) if ages is None else np.concatenate([[], *ages])
         unseen = np.zeros(len(flat)) if assumed is None else np.concatenate([[], *assumed])
         recency = 0.5 ** (age / HALF_LIFE)
-        owners = np.repeat(np.arange(len(columns)), np.diff(starts))
+        owners = np.repeat(np.arange(len(columns)), lengths_of(starts))
         order = np.lexsort((flat, owners))
         return cls(
             starts,
@@ -121,21 +128,26 @@ class UserHistories:
         starts, columns = liked.indptr.astype(np.int64), liked.indices.astype(np.int64)
         return cls(starts, columns, ones, ones, np.zeros(liked.nnz, bool))
 
-    @property
+    @cached_property
     def owners(self) -> Columns:
         """The user of each entry, shape (n_entries,)."""
-        return np.repeat(np.arange(len(self)), np.diff(self.starts))
+        return np.repeat(np.arange(len(self)), lengths_of(self.starts))
 
-    @property
+    @cached_property
     def liked(self) -> UserHistories:
         """The histories without items that were seen and not liked."""
         return self if self.weights.all() else self.filter(self.weights > 0)
 
-    @property
+    @cached_property
     def rows(self) -> SparseRows:
         """The weights of the liked items."""
         liked = self.liked
         return SparseRows(liked.starts, liked.columns, liked.weights)
+
+    @property
+    def ones(self) -> SparseRows:
+        """1 for every entry."""
+        return SparseRows(self.starts, self.columns, np.ones(len(self.columns), np.float32))
 
     def binary(self, n_items: int) -> csr_array:
         """Return 1 for every entry, float32, shape (n_users, n_items)."""
@@ -165,14 +177,15 @@ class UserHistories:
 
     def filter(self, mask: Mask) -> UserHistories:
         """Return the entries where a mask of shape (n_entries,) is true; users stay."""
-        starts = np.concatenate([[0], np.cumsum(mask)])[self.starts]
-        return replace(
-            self,
-            starts=starts,
-            columns=self.columns[mask],
-            weights=self.weights[mask],
-            recency=self.recency[mask],
-            assumed=self.assumed[mask],
+        if mask.all():
+            return self
+        return UserHistories(
+            starts_of(mask)[self.starts],
+            self.columns[mask],
+            self.weights[mask],
+            self.recency[mask],
+            self.assumed[mask],
+            self.attributes,
         )
 
     def without_items(self, items: Mask) -> UserHistories:
@@ -188,7 +201,7 @@ class UserHistories:
     def take_users(self, users: Columns) -> UserHistories:
         """Return the histories of some users, shape (n_users,), in the order given."""
         lengths = self.starts[users + 1] - self.starts[users]
-        starts = np.concatenate([[0], np.cumsum(lengths)])
+        starts = starts_of(lengths)
         entries = concatenate_ranges(self.starts[users], lengths)
         return UserHistories(
             starts,
@@ -201,5 +214,6 @@ class UserHistories:
 
     def counts(self, among: Mask | None = None) -> Columns:
         """Return the entries of each user, (n_users,), of a mask, (n_items,), only where given."""
-        counted = np.ones(len(self.columns)) if among is None else among[self.columns]
-        return np.bincount(self.owners, counted, len(self)).astype(np.int64)
+        if among is None:
+            return lengths_of(self.starts)
+        return np.bincount(self.owners, among[self.columns], len(self)).astype(np.int64)

@@ -96,8 +96,8 @@ class UserKNN(CandidateGenerator):
         rows = users.first_items(len(self._weights)).rows
         similar = self._similarities(rows)
         liked = self._liked.of(data, target)
-        of_target = np.diff(liked.indptr) > 0  # (n_training,)
-        similar = similar.filter(of_target[similar.columns])
+        starts, ends = liked.indptr[similar.columns], liked.indptr[similar.columns + 1]
+        similar = similar.filter(ends > starts)  # those who liked something of the target
         if training_rows is not None:
             similar = similar.filter(similar.columns != training_rows[similar.owners])
         if self.k is not None:

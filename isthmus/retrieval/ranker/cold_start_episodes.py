@@ -66,7 +66,8 @@ class Episodes:
         int64, shape (n_relevant,): the hidden liked items, and the position in `users` of the
         user of each.
     allowed : numpy.ndarray
-        bool, shape (n_items,): the items that are ranked.
+        bool, shape (n_items,): the items that are ranked. It is read-only, so that what depends on
+        it alone, such as the neighbours of an item, is computed once for all users.
     """
 
     situation: str
@@ -124,6 +125,7 @@ def make_folds(
         part = _balanced(part, cross_domain, max_users)
         new_items = np.zeros(len(data), bool)
         new_items[rng.choice(items, int(NEW_ITEM_SHARE * len(items)), replace=False)] = True
+        new_items.flags.writeable = False
         in_fold = _mask_of(part, len(matrix.users))
         yield Fold(np.sort(part), new_items, (in_fold[owners] & inside) | new_items[matrix.columns])
 
@@ -192,6 +194,7 @@ def _user_episodes(
     few = np.minimum(few, counts - 1)  # one is left to be found
     most = np.floor(SHOWN_SHARE * counts).astype(np.int64)
     allowed = in_target & ~fold.new_items
+    allowed.flags.writeable = False
     nothing = np.zeros(n_users, np.int64)
     situations = [
         (UNKNOWN, nothing, counts > 0),

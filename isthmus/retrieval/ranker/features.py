@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -159,21 +159,27 @@ def compute_features(inputs: FeatureInputs, columns: Sequence[str]) -> Features:
     InvalidInput
         If there is no such feature.
     """
-    generators, needed = inputs.pool.generators, set(columns)
-    require_columns(columns, generators)
-    names: list[str] = []
+    groups, places = _layout(tuple(columns), tuple(inputs.pool.generators))
     blocks = [np.empty((len(inputs.pool.items), 0), np.float32)]
-    for group in FEATURE_GROUPS:
-        group_names = group.column_names(generators)
-        if needed.intersection(group_names):
-            names += group_names
-            blocks.append(group.compute(inputs))
-    values = np.concatenate(blocks, axis=1)  # (n_candidates, len(names))
-    if names != list(columns):
-        place = {name: at for at, name in enumerate(names)}
-        values = values[:, [place[name] for name in columns]]
+    blocks += [group.compute(inputs) for group in groups]
+    values = np.concatenate(blocks, axis=1)
+    if places is not None:
+        values = values[:, places]
     evidence = np.log1p(_liked_counts(inputs.histories)).astype(np.float32)
     return Features(tuple(columns), values.astype(np.float32, copy=False), evidence)
+
+
+@lru_cache(maxsize=64)
+def _layout(
+    columns: tuple[str, ...], generators: tuple[str, ...]
+) -> tuple[tuple[FeatureGroup, ...], list[int] | None]:
+    """Return the groups of some columns, and where these are in the groups; None for in order."""
+    require_columns(columns, generators)
+    needed = set(columns)
+    groups = tuple(g for g in FEATURE_GROUPS if needed.intersection(g.column_names(generators)))
+    names = [name for group in groups for name in group.column_names(generators)]
+    place = {name: at for at, name in enumerate(names)}
+    return groups, None if names == list(columns) else [place[name] for name in columns]
 
 
 def _generator_features(inputs: FeatureInputs) -> FloatArray:

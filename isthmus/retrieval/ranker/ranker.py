@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import ArrayState, FloatArray, with_prefix
-from isthmus.numerics.sparse import concatenate_ranges
+from isthmus.numerics.sparse import concatenate_ranges, lengths_of, starts_of
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.situations import (
     CROSS_DOMAIN,
@@ -89,9 +89,9 @@ class Ranker:
             users = np.flatnonzero(weights[:, at])
             if not len(users):
                 continue
-            lengths = np.diff(pool.starts)[users]
+            lengths = lengths_of(pool.starts)[users]
             rows = concatenate_ranges(pool.starts[users], lengths)
-            starts = np.concatenate([[0], np.cumsum(lengths)])
+            starts = starts_of(lengths)
             part = features if len(users) == len(pool) else features[rows]
             log_odds = self.model_of(situation).log_odds(part, starts)
             out[rows] += np.repeat(weights[users, at], lengths) * log_odds

@@ -14,6 +14,7 @@ from isthmus.durable import write_atomically
 from isthmus.errors import CorruptRelease, UnsupportedFormat
 from isthmus.files import checksum
 from isthmus.numerics.arrays import with_prefix
+from isthmus.numerics.mapped_arrays import map_arrays
 from isthmus.retrieval.ratings.components import (
     COMPONENTS,
     EVIDENCE,
@@ -124,9 +125,7 @@ def load(folder: str | Path) -> RatingModel:
         intact = False
     if not intact:
         raise CorruptRelease(f"{path} is missing or damaged")
-    from safetensors.numpy import load_file
-
-    return _model(description, load_file(path))
+    return _model(description, map_arrays(path))
 
 
 def _read_description(path: Path) -> Description:

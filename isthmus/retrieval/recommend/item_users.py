@@ -1,14 +1,16 @@
 """Which users to tell about an item: those whose histories hold what goes with it.
 
-The item stands for a user who likes nothing else. What the candidate generators retrieve for that
-user, in every domain, are its related items, each with a weight. A user's score is the sum of the
-weights of the related items that the user liked, over a power of the length of the history, so
-that who has tried everything does not come first everywhere.
+The item stands for a user who likes nothing else. What a candidate generator retrieves for that
+user, in every domain, are its related items, each with a weight. By one generator, a user's score
+is the sum of the weights of the related items that the user liked, over a power of the length of
+the history, so that who has tried everything does not come first everywhere. The score is the mean
+over the generators that compare items, by interactions or by content, each relative to its best
+user: which of them is best differs from catalogue to catalogue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,16 +28,10 @@ from isthmus.schema import EVENT, ITEM_ID, USER_ID
 
 RELATED: Final = 200  # items of each domain and generator
 LENGTH_POWER: Final = 0.25
+MIN_SCORE: Final = 1e-12
 MIN_LIKELY, LIKELY_A_PLACE = 1_000, 5  # users whose histories are read
-# Generators that compare items; the others score what is popular, or users by what they are.
-COMPARING: Final = (
-    "item-KNN",
-    "EASE",
-    "ALS",
-    "content-smoothed item-KNN",
-    "content",
-    "TF-IDF overlap",
-)
+# The other generators score what is popular, or users by what they are.
+COMPARING: Final = ("EASE", "ALS", "item-KNN", "TF-IDF overlap", "content")
 
 
 class RelatedItems(NamedTuple):
@@ -46,20 +42,28 @@ class RelatedItems(NamedTuple):
     columns : numpy.ndarray
         int64, shape (n,): ascending.
     weights : numpy.ndarray
-        float32, shape (n,): above 0, at most 1.
+        float32, shape (n_generators, n): at least 0.
     """
 
     columns: Columns
     weights: FloatArray
 
+    @property
+    def mean_weights(self) -> FloatArray:
+        """The mean over the generators of weights relative to the largest, shape (n,)."""
+        largest = self.weights.max(axis=1, initial=0, keepdims=True)
+        relative = self.weights / np.maximum(largest, MIN_SCORE)
+        return np.asarray(relative.mean(axis=0), np.float32)
+
 
 def related_items(
-    generators: CandidateGenerators, data: TrainingData, column: int, allowed: Mask
+    generators: CandidateGenerators,
+    data: TrainingData,
+    column: int,
+    allowed: Mask,
+    names: Sequence[str] = COMPARING,
 ) -> RelatedItems:
     """Return the items that go with an item, in all domains.
-
-    The weight is the mean, over the generators that compare items, of the score over the largest
-    score of the generator.
 
     Parameters
     ----------
@@ -71,41 +75,39 @@ def related_items(
         The item.
     allowed : numpy.ndarray
         bool, shape (n_items,): the items that are there.
+    names : sequence of str
+        The generators.
     """
     liking = UserHistories.from_lists([np.array([column], np.int64)])
-    columns, parts = [np.empty(0, np.int64)], [np.empty((0, 0), np.float32)]
+    columns, parts = [], []
     for target in range(len(data.domain_names)):
         scorers = {
-            name: scorer
-            for name, scorer in generators.scorers(data, liking, target).items()
-            if name in COMPARING
+            generator.name: generator.scorer(data, liking, target)
+            for generator in generators
+            if generator.name in names
         }
-        pool = candidate_pool(
-            scorers, RELATED, allowed & data.in_domain(target), liking.seen(len(data))
-        )
+        seen = liking.seen(len(data))
+        pool = candidate_pool(scorers, RELATED, allowed & data.in_domain(target), seen)
         columns.append(pool.items)
         parts.append(np.maximum(pool.scores, 0))
-    scores = np.concatenate(parts[1:], axis=1)  # (n_generators, n)
-    largest = scores.max(axis=1, initial=0, keepdims=True)
-    weights = (scores / np.maximum(largest, 1e-12)).mean(axis=0)
-    return _ordered(np.concatenate(columns), weights.astype(np.float32))
+    return _ordered(np.concatenate(columns), np.concatenate(parts, axis=1))
 
 
 def related_by_rank(columns: Columns) -> RelatedItems:
     """Return items of a list, best first, with the weight 1 / rank."""
-    return _ordered(columns, (1 / np.arange(1, len(columns) + 1)).astype(np.float32))
+    return _ordered(columns, (1 / np.arange(1, len(columns) + 1)).astype(np.float32)[None])
 
 
 def _ordered(columns: Columns, weights: FloatArray) -> RelatedItems:
     order = np.argsort(columns)
-    order = order[weights[order] > 0]
-    return RelatedItems(columns[order], weights[order])
+    order = order[weights[:, order].max(axis=0, initial=0) > 0]
+    return RelatedItems(columns[order], weights[:, order])
 
 
 def score_users(
     histories: SparseRows, related: RelatedItems, length_power: float = LENGTH_POWER
 ) -> FloatArray:
-    """Return the score of each user, float32, shape (n_users,).
+    """Return the score of each user, at most 1, float32, shape (n_users,).
 
     Parameters
     ----------
@@ -116,16 +118,19 @@ def score_users(
     length_power : float
         Power of the summed squares of a history that a score is divided by.
     """
-    owners = np.repeat(np.arange(len(histories.starts) - 1), np.diff(histories.starts))
+    n_users = len(histories.starts) - 1
+    owners = np.repeat(np.arange(n_users), np.diff(histories.starts))
     at = np.searchsorted(related.columns, histories.columns)
     there = at < len(related.columns)
     there[there] = related.columns[at[there]] == histories.columns[there]
-    found = np.zeros(len(histories.columns), np.float64)
-    found[there] = related.weights[at[there]] * histories.values[there]
-    n_users = len(histories.starts) - 1
-    lengths = np.bincount(owners, np.square(histories.values, dtype=np.float64), n_users)
-    scores = np.bincount(owners, found, n_users) / np.maximum(lengths, 1e-12) ** length_power
-    return np.asarray(scores, np.float32)
+    values = np.asarray(histories.values, np.float64)
+    lengths = np.bincount(owners, values**2, n_users)
+    norms = np.maximum(lengths, MIN_SCORE) ** length_power
+    scores = np.zeros(n_users)
+    for weights in related.weights:
+        found = np.bincount(owners[there], weights[at[there]] * values[there], n_users) / norms
+        scores += found / max(float(found.max(initial=0)), MIN_SCORE)
+    return np.asarray(scores / max(len(related.weights), 1), np.float32)
 
 
 def likely_users(events: pa.Table, weights: Mapping[str, float]) -> list[str]:

@@ -126,7 +126,7 @@ class RecommendationLog:
         wait_s: float = DEFAULT_WAIT_S,
         capacity: int = CAPACITY,
     ) -> None:
-        self._folder, self._keep = folder, timedelta(days=keep_days)
+        self._folder, self.keep_days = folder, keep_days
         self._wait_s, self._capacity = wait_s, capacity
         self._cleaned = 0.0
         self._begin()
@@ -237,7 +237,7 @@ class RecommendationLog:
             with write_lock(self._folder, "interactions", self._wait_s):
                 self._store.add(rows)
                 if time.monotonic() - self._cleaned > BETWEEN_CLEANUPS_S or not self._cleaned:
-                    self._store.delete_before(datetime.now(UTC) - self._keep)
+                    self._store.delete_before(datetime.now(UTC) - timedelta(days=self.keep_days))
                     self._cleaned = time.monotonic()
             with self._state:
                 for _ in rows:

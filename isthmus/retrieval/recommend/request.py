@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, SkipValidation
+from pydantic import AfterValidator, Field, SkipValidation
 
 from isthmus.ids import Id, Ids
 from isthmus.requests import Names, Request, validated_settings
@@ -21,6 +21,18 @@ from isthmus.retrieval.search.request import (
 from isthmus.retrieval.search.rule_request import to_seconds
 
 PROCESSES = "How many processes answer, each on one core (forked, on Linux)."
+
+
+def _one_user(given: Any) -> Any:
+    # By what a user has: the class of users imports the table engine, and commands start here.
+    if not isinstance(getattr(given, "history", None), tuple):
+        raise ValueError(
+            f"{given!r} is no user; give isthmus.User(history=['film-1']), or User(id='u1')"
+        )
+    return given
+
+
+OneUser = Annotated[Any, AfterValidator(_one_user)]
 
 
 class UserRules(RuleOptions):
@@ -83,7 +95,7 @@ class ScenarioRequest(UserRules, ShapeOptions, ExploreOptions):
 class RecommendRequest(ScenarioOptions, PageOptions):
     """Items of a domain for one user."""
 
-    user: SkipValidation[Any] = Field(description="The user (`isthmus.User`) to recommend to.")
+    user: OneUser = Field(description="The user (`isthmus.User`) to recommend to.")
     attributes: bool = Field(
         default=False, description="Whether hits carry text, image, audio and attributes."
     )
@@ -112,7 +124,7 @@ class RecommendBatchRequest(UserListOptions):
 class RecommendRowsRequest(UserListOptions):
     """Several titled rows of items for one user, as on a page; no item twice."""
 
-    user: SkipValidation[Any] = Field(description="The user (`isthmus.User`) to recommend to.")
+    user: OneUser = Field(description="The user (`isthmus.User`) to recommend to.")
     n_rows: int = Field(default=8, ge=1, le=50, description="Most rows.")
     because: int = Field(
         default=2, ge=0, le=10, description="Most rows because of an item of the history."
@@ -151,7 +163,7 @@ class RecommendFileRequest(UserListOptions):
 class PredictRatingsRequest(Request):
     """The ratings that a user would give items."""
 
-    user: SkipValidation[Any] = Field(description="The user (`isthmus.User`).")
+    user: OneUser = Field(description="The user (`isthmus.User`).")
     item_ids: Ids = Field(description="Items to predict the rating of, known or new.")
 
 

@@ -229,7 +229,7 @@ class SpaceRecommender:
         related, ids = self._related(view, serving, item_id)
         store = self._space.interactions
         likely = likely_users(
-            store.of_items(ids), dict(zip(ids, related.weights.tolist(), strict=True))
+            store.of_items(ids), dict(zip(ids, related.mean_weights.tolist(), strict=True))
         )
         names = likely[: max(MIN_LIKELY, LIKELY_A_PLACE * request.k)]
         events = store.of_users(names)
@@ -415,7 +415,8 @@ class SpaceRecommender:
         if serving is None or serving.rating is None:
             raise InvalidInput(
                 f"{self._space.path} has no model of values; add interactions whose values differ "
-                f"(isthmus interactions add --value), then: {self._training_commands()}"
+                f"with: {command_in(self._space.path, 'interactions add FILES --value COLUMN')}, "
+                f"then: {self._training_commands()}"
             )
         names = list(request.item_ids)
         columns = serving.columns_of(names)

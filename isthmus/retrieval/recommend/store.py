@@ -24,6 +24,7 @@ from isthmus.files import checksum, with_checksum, without_checksum
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState
+from isthmus.numerics.mapped_arrays import map_arrays
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
 from isthmus.requests import fields_of
 from isthmus.retrieval.candidates.generators import CandidateGenerators
@@ -314,8 +315,8 @@ def load_recommender(folder: Path) -> Recommender:
             table = pa.ipc.open_file(file).read_all()
         domains = [codes[name] for name in table.column(DOMAIN).to_pylist()]
         generators = CandidateGenerators.from_description(description.generators)
-        generators.restore(_read(folder / GENERATORS))
-        state = _read(folder / STATISTICS)
+        generators.restore(map_arrays(folder / GENERATORS))
+        state = map_arrays(folder / STATISTICS)
         statistics = ItemStatistics().restore(state)
         graph = sparse_from_arrays(CONTENT_GRAPH, state)
         rankers = _load_rankers(folder, description, generators.names)
@@ -346,7 +347,7 @@ def _load_rankers(
 ) -> dict[str, Ranker]:
     rankers = {}
     for domain, stored in description.rankers.items():
-        state = _read(folder / ranker_file(description.domains.index(domain)))
+        state = map_arrays(folder / ranker_file(description.domains.index(domain)))
         rankers[domain] = Ranker.restored(stored, state)
         rankers[domain].require_generators(generators)
     return rankers
@@ -558,13 +559,3 @@ def _write(path: Path, state: ArrayState) -> None:
     from safetensors.numpy import save_file
 
     save_file({key: np.ascontiguousarray(value) for key, value in state.items()}, path)
-
-
-def _read(path: Path) -> ArrayState:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        return dict(load_file(path))
-    except SafetensorError as error:
-        raise ValueError(f"{path.name}: {error}") from error

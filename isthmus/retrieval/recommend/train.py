@@ -13,7 +13,7 @@ import numpy as np
 from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.interactions.ratings import RatingData
-from isthmus.errors import InvalidInput, listed
+from isthmus.errors import InvalidInput, command_in, listed
 from isthmus.numerics.memory import release_memory
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generator import CandidateGenerator
@@ -281,7 +281,7 @@ def _targets(data: TrainingData, targets: Sequence[str] | None) -> list[str]:
     if not chosen:
         raise InvalidInput(
             f"no domain has {MIN_USERS} users who liked something of it; add interactions "
-            "with: isthmus interactions add"
+            f"with: {command_in(None, 'interactions add FILES')}"
         )
     return list(chosen)
 
@@ -292,7 +292,8 @@ def _require_users(data: TrainingData, domain: str) -> None:
     if count_users(data, domain) < MIN_USERS:
         raise InvalidInput(
             f"only {count_users(data, domain)} users liked something of {domain!r}, and a "
-            f"ranker needs {MIN_USERS}; add interactions with: isthmus interactions add"
+            f"ranker needs {MIN_USERS}; add interactions with: "
+            f"{command_in(None, 'interactions add FILES')}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from isthmus.errors import warn
+from isthmus.errors import command_in, warn
 from isthmus.index.releases.view import View
 from isthmus.retrieval.search.ranking import DomainGroup
 from isthmus.retrieval.search.request import FilterOptions
@@ -20,7 +20,8 @@ def warn_of(notes: Sequence[str]) -> Sequence[str]:
 def filter_notes(view: View, options: FilterOptions, groups: Sequence[DomainGroup]) -> list[str]:
     """Return a note where a domain has no items, or none takes part because of the filter."""
     if not len(view):
-        return ["the space holds no searchable items yet; add some with: isthmus add"]
+        command = command_in(None, "upsert FILES")
+        return [f"the space holds no searchable items yet; add some with: {command}"]
     empty = [name for name in options.domain or () if not view.domains.get(name)]
     notes = [f"the domain {' and '.join(empty)} has no items"] if empty else []
     if options.where is None or any(g.selection is None or g.selection.count for g in groups):

@@ -314,6 +314,7 @@ def _require_contents(contents: Sequence[str | None], spec: str, what: str) -> s
     if absent == len(contents):
         raise UnsupportedModality(
             f"{spec!r} reads the {what} of items, and none of the first {len(contents)} candidates "
-            f"has one; search without rerank, or add the {what} with: isthmus upsert"
+            f"has one; search without rerank, or add the {what} with: "
+            f"{command_in(None, 'upsert FILES')}"
         )
     return f"{absent} of the first {len(contents)} candidates have no {what}" if absent else ""

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -36,7 +36,7 @@ from isthmus.service.page.views import (
 )
 from isthmus.service.page.views import map as space_map
 from isthmus.service.page.visit import Visit, page_address
-from isthmus.service.pipeline import EXCHANGE, Pipeline
+from isthmus.service.pipeline import EXCHANGE, Pipeline, require_own_page
 
 COOKIE: Final = "isthmus_key"
 SIGN_IN: Final = f"{ROOT}/sign-in"
@@ -157,7 +157,7 @@ class Guarded:
         headers = headers_of(request.scope)
         try:
             if request.method == "POST":
-                require_own_page(headers)
+                _require_form(headers)
             if not self._open_to_all:
                 key = exchange.key = self._pipeline.key_of(request.scope, with_cookie(request))
             return await self._show(request, key)
@@ -185,19 +185,11 @@ class Guarded:
         return visit.show("problem.html", status, title=HTTPStatus(status).phrase, detail=detail)
 
 
-def require_own_page(headers: Headers) -> None:
-    """Raise `AccessDenied` unless a post comes from a page of this service.
-
-    Browsers say where it comes from, in ``Sec-Fetch-Site`` where the connection is safe or to this
-    machine, and in ``Origin``.
-    """
-    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-    if site is not None:
-        own = site == "same-origin"
-    else:
-        own = origin is not None and urlsplit(origin).netloc == headers.get("host")
-    if not own:
-        raise AccessDenied("this form was not sent from a page of this service; open the page anew")
+def _require_form(headers: Headers) -> None:
+    """Raise `AccessDenied` unless a post comes from a page of this service, as a browser says."""
+    require_own_page(headers)
+    if "sec-fetch-site" not in headers and "origin" not in headers:
+        raise AccessDenied("a form of the page is sent by a browser, which says where it is from")
 
 
 def with_cookie(request: Request) -> Headers:

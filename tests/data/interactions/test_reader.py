@@ -271,7 +271,7 @@ BAD = {
     ),
     "value too large": (
         {"rating": 1e300},
-        "column 'rating' holds 1e+300, which is no finite number",
+        "column 'rating' holds 1e+300, which is over the largest number, 3.4e+38",
     ),
     "weight negative": ({"weight": -0.5}, "column 'weight' is -0.5; no weight is negative"),
     "weight nan": (

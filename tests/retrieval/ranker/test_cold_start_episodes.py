@@ -76,6 +76,7 @@ def test_relevant_items_are_liked_and_hidden_and_never_shown(training_data, fold
     for fold in folds:
         seen = entries(training_data.without_entries(fold.hidden))
         for case in make_episodes(training_data, fold, BOOKS, seed=7):
+            assert not case.allowed.flags.writeable  # so that neighbours are cached by it
             labels = pairs(case.users[case.owners], case.relevant)
             shown = pairs(case.users[case.histories.owners], case.histories.columns)
             assert labels

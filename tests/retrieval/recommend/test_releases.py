@@ -170,8 +170,8 @@ def test_a_ranker_that_loses_is_refused(copied):
         "release 2 is kept but not current: the ranker of books loses to popularity alone "
         "in the situation 'known in other domains only' (NDCG@10 0.2000 against 0.4000, "
         f"{users_of(space)} simulated users). "
-        "Train anew with: isthmus train, or keep what was published with: isthmus publish "
-        "--keep-recommender"
+        f"Train anew with: isthmus train --space {space.path}, or keep what was published with: "
+        f"isthmus publish --keep-recommender --space {space.path}"
     )
     assert space.current_release == 1
     assert lists(space) == before

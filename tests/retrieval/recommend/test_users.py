@@ -313,3 +313,10 @@ def test_a_longer_list_begins_with_the_shorter_one_whatever_ranks(board, options
         rest = board.recommend(user, k=30 - k, cursor=page.cursor, **options)
         assert [(hit.item_id, hit.score) for hit in rest] == whole[k:]
         assert [hit.rank for hit in rest] == list(range(k + 1, len(whole) + 1))
+
+
+@pytest.mark.parametrize("wrong", [{"history": ["f1"]}, "u1", None, 7])
+def test_what_is_no_user_is_refused(board, wrong):
+    for ask in (board.recommend, lambda user: board.predict_ratings(user, ["f1"])):
+        with pytest.raises(InvalidInput, match=r"is no user; give isthmus.User\(history="):
+            ask(wrong)

@@ -13,6 +13,7 @@ from isthmus.errors import UnknownRoute
 from isthmus.evaluation.report import ComparisonResult, Evaluation, SystemResult, TaskResult
 from isthmus.service.page.visit import Visit
 
+VALIDATION: Final = "val"
 EVALUATE: Final = "evaluate"
 WIDTH: Final = 100.0
 PROTOCOLS: Final = {
@@ -72,6 +73,7 @@ async def show(visit: Visit) -> Response:
     if wanted and job is None:
         raise UnknownRoute(f"there is no finished evaluation {wanted[:40]!r}")
     report = None if job is None else RESULTS_OF_JOBS[EVALUATE].read(job["result"])
+    targets = await visit.domains() if visit.may("facets") else {}
     metrics = _metrics_of(report)
     asked = visit.text("metric")
     metric = asked if asked in metrics else ("" if report is None else report.settings.metric)
@@ -82,10 +84,11 @@ async def show(visit: Visit) -> Response:
         done=done[:MAX_REPORTS],
         metrics=metrics,
         metric=metric,
-        tasks=[] if report is None else [_task(one, metric) for one in report.tasks],
+        tasks=[] if report is None else _tasks(report, metric),
         running=any(one["state"] == "running" for one in jobs),
         jobs=jobs[:3] if jobs and jobs[0]["state"] != "done" else [],
         protocols=PROTOCOLS,
+        targets=list(targets),
         started=visit.text("started"),
     )
 
@@ -95,6 +98,7 @@ async def start(visit: Visit) -> Response:
     job: dict[str, Any] = await visit.ask(
         EVALUATE,
         protocols=visit.texts("protocol") or None,
+        targets=visit.texts("target") or None,
         quick=bool(visit.text("quick")) or None,
     )
     return visit.go("evaluation", started=job["job_id"])
@@ -106,6 +110,12 @@ def _metrics_of(report: Evaluation | None) -> list[str]:
         return []
     found = (name for task in report.tasks for one in task.systems for name in one.metrics)
     return list(dict.fromkeys(found))
+
+
+def _tasks(report: Evaluation, metric: str) -> list[Task]:
+    """Return the tasks of a report, those that settings were chosen by last."""
+    ordered = sorted(report.tasks, key=lambda task: task.split == VALIDATION)
+    return [_task(one, metric) for one in ordered]
 
 
 def _task(task: TaskResult, metric: str) -> Task:

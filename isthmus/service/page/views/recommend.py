@@ -10,17 +10,15 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import Busy, InvalidInput, ItemNotFound
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.results import Hits
-from isthmus.schema import DOMAIN
 from isthmus.service.page.bars import Reasons, largest_gain, reasons_of
 from isthmus.service.page.cards import Card, card_of_item, cards_of
 from isthmus.service.page.visit import Visit
 
 LENGTH: Final = 12
 FOUND: Final = 6
-MAX_DOMAINS: Final = 100
 MAX_HISTORY: Final = 50
 CLICK: Final = "click"
 
@@ -70,34 +68,33 @@ class Person:
 async def show(visit: Visit) -> Response:
     """Show a list, and the form that says whom it is for."""
     person, domain = _person(visit), visit.text("domain")
-    domains = await visit.ask("facets", attributes=[DOMAIN], k=MAX_DOMAINS)
+    domains = await visit.domains()
     hits: Hits = Hits()
+    found: list[Card] = []
     problem = ""
     try:
-        hits = await visit.ask(
-            "recommend",
-            user=person.user,
-            domain=[domain] if domain else None,
-            k=LENGTH,
-            attributes=True,
-            explain=True,
-        )
+        hits = await _list(visit, person, domain)
         found = await _found(visit)
+    except Busy:
+        if not visit.is_partial or not visit.text("why"):
+            raise
+        return Response(status_code=204)  # the list is there already, and stays
     except InvalidInput as error:
-        problem, found = str(error), []
+        problem = str(error)
     chosen = await _known(visit, [*person.history, *person.clicks])
     return visit.show(
         "recommend.html",
         person=person,
         chosen=chosen,
         domain=domain,
-        domains=[row["value"] for row in domains[DOMAIN]],
+        domains=list(domains),
         find=visit.text("find"),
         found=[card for card in found if card.item_id not in chosen],
         recommended=_compared(hits, visit.texts("was")),
         notes=hits.notes,
         problem=problem,
         stores=bool(person.user_id) and bool(visit.text("store")) and visit.may("record_events"),
+        reasons=_why(visit, person, domain, hits),
         may_store=bool(person.user_id) and visit.may("record_events"),
     )
 
@@ -118,6 +115,40 @@ async def click(visit: Visit) -> Response:
         domain=visit.text("domain"),
         store="1",
         was=visit.texts("was"),
+    )
+
+
+async def _list(visit: Visit, person: Person, domain: str) -> Hits:
+    """Return the list, with its reasons where they are asked for.
+
+    Every reason is a list anew without a piece of evidence, so a page shows the list first, and
+    asks for the reasons then.
+    """
+    hits: Hits = await visit.ask(
+        "recommend",
+        user=person.user,
+        domain=[domain] if domain else None,
+        k=LENGTH,
+        attributes=True,
+        explain=bool(visit.text("why")) or None,
+    )
+    return hits
+
+
+def _why(visit: Visit, person: Person, domain: str, hits: Hits) -> str | None:
+    """Return the address of the same list with its reasons; None where it has been asked for."""
+    if visit.text("why") or not hits or person.is_nobody:
+        return None
+    return visit.address(
+        "recommend",
+        user=person.user_id,
+        text=person.text,
+        history=person.history,
+        clicks=person.clicks,
+        domain=domain,
+        store=visit.text("store"),
+        was=visit.texts("was"),
+        why="1",
     )
 
 
