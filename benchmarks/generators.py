@@ -8,8 +8,8 @@ those of a generator alone. Of what is lost without it, the first is the recall 
 together, the second NDCG@10 of a fusion of the generators by reciprocal rank (Cormack et al.,
 SIGIR 2009), each with its 95 % interval over users.
 
-``--only popularity two-tower --coral 1`` measures some generators alone, such as the two-tower model
-with a term of domain adaptation (``--adversarial``, ``--coral``, ``--mmd``: its weight).
+``--only popularity two-tower --coral 1`` measures some generators alone, such as the two-tower
+model with a term of domain adaptation (``--adversarial``, ``--coral``, ``--mmd``: its weight).
 """
 
 from __future__ import annotations
