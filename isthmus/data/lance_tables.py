@@ -36,6 +36,7 @@ from isthmus.schema import (
     EMBEDDING_CACHE_FOLDER,
     INTERACTIONS_TABLE,
     RECOMMENDATIONS_TABLE,
+    ROW_ID,
     USERS_TABLE,
 )
 
@@ -250,6 +251,18 @@ def _index_key(dataset: Any, key: str, *, update: bool) -> None:
         dataset.create_scalar_index(key, "BTREE", name=name)
     elif update:
         dataset.optimize.optimize_indices(index_names=[name])
+
+
+def delete_rows(dataset: Any, predicate: str) -> int:
+    """Delete the rows for which a predicate holds, and return how many there were.
+
+    They are deleted by their row ids: a predicate stays in the transactions and manifests of the
+    table, and with it what it names, such as a user who is erased.
+    """
+    rows = dataset.to_table(columns=[ROW_ID], filter=predicate).column(ROW_ID).to_pylist()
+    if rows:
+        dataset.delete(f"{ROW_ID} IN ({', '.join(map(str, rows))})")
+    return len(rows)
 
 
 def predicates_in(column: str, values: Sequence[str]) -> Iterator[str]:

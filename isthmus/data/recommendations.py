@@ -16,6 +16,7 @@ import pyarrow as pa
 from isthmus.data.lance_tables import (
     commit,
     compact_if_fragmented,
+    delete_rows,
     open_or_create,
     open_table,
     predicates_in,
@@ -105,7 +106,4 @@ class RecommendationStore:
         dataset = open_table(self._path)
         if dataset is None:
             return 0
-        n_rows = int(dataset.count_rows(predicate))
-        if n_rows:
-            dataset.delete(predicate)
-        return n_rows
+        return delete_rows(dataset, predicate)

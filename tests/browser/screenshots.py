@@ -52,7 +52,6 @@ def build(folder: Path) -> Path:
     space.add_interactions(CATALOGUE / "ratings.csv")
     space.train()
     space.publish()
-    damage(space)
     return space.path
 
 
@@ -75,13 +74,14 @@ def measure(visitor: Visitor, space: str) -> None:
     page = visitor.page
     for name, button in (("monitoring", "Measure now"), ("evaluation", "Evaluate")):
         visitor.go(f"{space}/{name}")
-        if page.locator("table.data").count():
+        if page.locator("section table.data").count():
             continue
         if name == "evaluation":  # of all domains, it takes minutes
             page.get_by_role("checkbox", name="films").check()
-        page.get_by_role("button", name=button, exact=True).click()
+        if page.get_by_role("button", name=button, exact=True).is_enabled():
+            page.get_by_role("button", name=button, exact=True).click()
         deadline = time.monotonic() + JOB_S
-        while page.locator("section table.data").count() < 1:
+        while not page.locator("section table.data").count():
             assert time.monotonic() < deadline, page.inner_text("main")
             page.wait_for_timeout(2_000)
 
@@ -145,6 +145,8 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         space = given.space or build(Path(folder))
+        if not Space.open(space).quarantine():
+            damage(Space.open(space))
         with served(space) as address, chromium() as browser:
             take(browser, address, given.out)
 

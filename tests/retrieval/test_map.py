@@ -139,3 +139,22 @@ def test_invalid_options_and_missing_libraries_are_named(colours, tmp_path, monk
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(MissingDependency, match=r"pip install 'isthmus\[map\]'"):
         colours.map()
+
+
+def test_principal_components_need_nothing_and_leave_nothing_to_chance(colours, monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    drawing = colours.map(layout="components")
+    assert len(drawing) == 242
+    np.testing.assert_array_equal(drawing.points, colours.map(layout="components", seed=9).points)
+    assert np.abs(drawing.points).max() == pytest.approx(10)
+    places = {
+        (modality, colour): point
+        for colour in range(6)
+        for item_id, modality, point in zip(
+            drawing.item_ids, drawing.modalities, drawing.points.tolist(), strict=True
+        )
+        if item_id in (f"t{colour}", f"p{colour}")
+    }
+    assert len({tuple(np.round(point, 3)) for point in places.values()}) >= 6
+    with pytest.raises(InvalidInput, match="layout"):
+        colours.map(layout="circle")

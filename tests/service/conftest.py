@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from isthmus import Space, connect
 from isthmus.client.remote import RemoteSpace
 from tests.retrieval.recommend.worlds import name
-from tests.service.serving import app_of, running, toy_space
+from tests.service.serving import START_S, app_of, running, toy_space
 from tests.shared import built_once
 
 
@@ -91,3 +96,50 @@ def space(place: str, shop: Path, address: str) -> Iterator[Space | RemoteSpace]
 def own(place: str, own_shop: Path, served: Served) -> Space | RemoteSpace:
     """A shop to write to: in its folder, or behind a service of its own."""
     return toy_space(own_shop) if place == "local" else served(own_shop)[1]
+
+
+ROWS = 40
+
+
+def rows_of(generation: int) -> list[dict[str, Any]]:
+    """Items that say of which generation they are; all change at once."""
+    return [
+        {"item_id": f"i{n}", "domain": "things", "generation": generation, "at": n}
+        for n in range(ROWS)
+    ]
+
+
+@pytest.fixture
+def generations(tmp_path: Path) -> Space:
+    """A published space whose items all say of which generation they are."""
+    space = Space.create(tmp_path / "things.space", "none", vectors={"embedding": 8})
+    vectors = np.random.default_rng(0).standard_normal((ROWS, 8)).astype(np.float32)
+    space.upsert(rows_of(0), vector=vectors)
+    space.publish()
+    return space
+
+
+@pytest.fixture
+def workers(generations: Space) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of ``isthmus serve`` with two workers, both of which answer."""
+    command = [sys.executable, "-m", "isthmus", "serve", str(generations.path), "--port", "0"]
+    process = subprocess.Popen(
+        [*command, "--workers", "2"], cwd=Path.cwd(), stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    address, answering = "", 0
+    try:
+        while not address or answering < 2:
+            line = process.stderr.readline()
+            assert line, f"the service ended with {process.wait()}"
+            said = json.loads(line)["message"]
+            if said.startswith("serving things at "):
+                address = said.split()[3]
+            answering += said.endswith(" answers")
+        drained = threading.Thread(target=process.stderr.read)  # so that it never waits for us
+        drained.start()
+        yield address, process
+    finally:
+        process.terminate()
+        process.wait(START_S)
+        drained.join()

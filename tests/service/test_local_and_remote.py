@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pytest
 
-from isthmus import User
+from isthmus import EvaluationPlan, User, connect
 from isthmus.errors import (
     InvalidFilter,
     InvalidInput,
@@ -15,6 +15,7 @@ from isthmus.errors import (
     InvalidItems,
     ItemNotFound,
     UnsupportedModality,
+    UnsupportedOperation,
 )
 from tests.service.serving import toy_space
 from tests.toy import item, picture, text_encoder
@@ -267,6 +268,49 @@ def test_items_are_added_changed_and_deleted(own):
     assert own.delete(domain="films", where="price >= 75") == 1
     with pytest.raises(ItemNotFound):
         own.get("new")
+
+
+def test_a_map_is_the_same(shop, address):
+    found = toy_space(shop).map(domain="films", layout="components", limit=20)
+    with connect(address) as remote:
+        same = remote.map(domain="films", layout="components", limit=20)
+        for name in ("vector_name", "item_ids", "domains", "modalities"):
+            assert getattr(same, name) == getattr(found, name)
+        np.testing.assert_array_equal(same.points, found.points)
+
+
+def test_what_is_served_is_measured(own):
+    report = own.monitor(seed=1)
+    assert (report.state.release, report.state.items, report.rolled_back_to) == (2, 96, None)
+    assert {one.domain for one in report.recall} == {"films", "books"}
+    assert all(one.low <= one.recall <= one.high for one in report.recall)
+
+
+def test_an_evaluation_is_made_of_a_plan(own):
+    plan = EvaluationPlan(
+        protocols="cold_item",
+        targets="films",
+        baselines="popularity",
+        systems="interests",
+        quick=True,
+    )
+    found = own.evaluate(plan)
+    assert [(task.target_domain, task.split) for task in found.tasks] == [
+        ("films", "val"),
+        ("films", "test"),
+    ]
+    assert [[one.name for one in task.systems] for task in found.tasks] == [
+        ["popularity", "interests"]
+    ] * 2
+
+
+def test_a_plan_of_files_is_for_the_folder_alone(address):
+    with connect(address) as remote:
+        for plan in (EvaluationPlan(folders=("a",), protocols=()), EvaluationPlan(n=50)):
+            with pytest.raises(UnsupportedOperation, match="is not offered over HTTP"):
+                remote.evaluate(plan)
+        with pytest.raises(UnsupportedOperation, match="systems and out"):
+            remote.evaluate(out="report")
 
 
 def test_rows_that_are_not_valid_are_named(own):

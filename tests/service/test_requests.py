@@ -29,7 +29,15 @@ from isthmus.service.settings import Limits, ServeSettings, named_spaces, read_s
 from tests.service.serving import app_of, send
 from tests.toy import item, joint_encoder, picture
 
-LIMITS = Limits(max_body_bytes=20_000, max_k=50, max_batch=5, max_rows=5, max_concurrent_per_key=2)
+# Nothing here is about time: the first map of a process imports for seconds.
+LIMITS = Limits(
+    max_body_bytes=20_000,
+    max_k=50,
+    max_batch=5,
+    max_rows=5,
+    max_concurrent_per_key=2,
+    timeout_s=600.0,
+)
 
 
 @pytest.fixture(scope="module")

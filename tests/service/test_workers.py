@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,53 +13,9 @@ import pytest
 
 from isthmus import Space
 from isthmus.service.batching import BatchedEncoder, QueryBatcher
+from tests.service.conftest import ROWS, rows_of
 from tests.service.serving import START_S, Server, app_of
 from tests.toy import text_encoder
-
-ROWS = 40
-
-
-def rows_of(generation: int) -> list[dict[str, Any]]:
-    """Items that say of which generation they are; all change at once."""
-    return [
-        {"item_id": f"i{n}", "domain": "things", "generation": generation, "at": n}
-        for n in range(ROWS)
-    ]
-
-
-@pytest.fixture
-def things(tmp_path: Path) -> Space:
-    space = Space.create(tmp_path / "things.space", "none", vectors={"embedding": 8})
-    vectors = np.random.default_rng(0).standard_normal((ROWS, 8)).astype(np.float32)
-    space.upsert(rows_of(0), vector=vectors)
-    space.publish()
-    return space
-
-
-@pytest.fixture
-def workers(things: Space, tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address of ``isthmus serve`` with two workers, both of which answer."""
-    command = [sys.executable, "-m", "isthmus", "serve", str(things.path), "--port", "0"]
-    process = subprocess.Popen(
-        [*command, "--workers", "2"], cwd=Path.cwd(), stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    address, answering = "", 0
-    try:
-        while not address or answering < 2:
-            line = process.stderr.readline()
-            assert line, f"the service ended with {process.wait()}"
-            said = json.loads(line)["message"]
-            if said.startswith("serving things at "):
-                address = said.split()[3]
-            answering += said.endswith(" answers")
-        drained = threading.Thread(target=process.stderr.read)  # so that it never waits for us
-        drained.start()
-        yield address, process
-    finally:
-        process.terminate()
-        process.wait(START_S)
-        drained.join()
 
 
 def ask(address: str, **body: Any) -> dict[str, Any]:
@@ -76,7 +27,7 @@ def ask(address: str, **body: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("changes", [5, pytest.param(100, marks=pytest.mark.heavy)])
-def test_workers_serve_what_another_process_writes_and_never_mix_it(things, workers, changes):
+def test_workers_serve_what_another_process_writes_and_never_mix_it(generations, workers, changes):
     address, process = workers
     vector = [1.0] * 8
     stop, seen, problems = threading.Event(), [], []
@@ -96,14 +47,14 @@ def test_workers_serve_what_another_process_writes_and_never_mix_it(things, work
     for reader in readers:
         reader.start()
     for generation in range(1, changes + 1):
-        things.update(rows_of(generation))
+        generations.update(rows_of(generation))
         # Whichever worker takes the next requests: both see it.
         for _ in range(6):
             (hit, *_rest) = ask(address, vector=vector, k=1, attributes=True)["hits"]
             assert hit["attributes"]["generation"] == generation
-        number = things.publish().number
+        number = generations.publish().number
         assert {ask(address, vector=vector, k=1)["release"] for _ in range(6)} == {number}
-        former = things.rollback()
+        former = generations.rollback()
         assert {ask(address, vector=vector, k=1)["release"] for _ in range(6)} == {former}
     stop.set()
     for reader in readers:

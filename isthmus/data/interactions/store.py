@@ -27,6 +27,7 @@ from isthmus.data.columns import NO_TIME
 from isthmus.data.lance_tables import (
     commit,
     compact_if_fragmented,
+    delete_rows,
     open_or_create,
     open_table,
     predicates_in,
@@ -216,14 +217,10 @@ class InteractionStore:
 
     def delete_user(self, user_id: str) -> int:
         """Delete the interactions of a user, and return how many there were."""
-        dataset = self._latest()
-        if dataset is None:
+        if self._latest() is None:
             return 0
         (predicate,) = predicates_in(USER_ID, [user_id])
-        n_rows = int(dataset.count_rows(predicate))
-        if n_rows:
-            self._writable().delete(predicate)
-        return n_rows
+        return delete_rows(self._writable(), predicate)
 
     def rename_user(self, former: str, user_id: str) -> int:
         """Give the interactions of a user to another one, and return how many there were.
@@ -246,8 +243,7 @@ class InteractionStore:
         transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(moved)
         if done["num_inserted_rows"]:
             commit(dataset, transaction)
-        self._writable().delete(predicate)
-        return len(rows)
+        return delete_rows(self._writable(), predicate)
 
     def compact_if_fragmented(self) -> None:
         """Merge small fragments if there are many; index users in a large table."""

@@ -19,6 +19,7 @@ from isthmus.data.lance_commits import DurableCommits
 from isthmus.data.lance_library import lance_library
 from isthmus.data.lance_tables import (
     compact_if_fragmented,
+    delete_rows,
     open_or_create,
     open_table,
     predicates_in,
@@ -107,7 +108,7 @@ class UserStore:
         if there:
             table = open_or_create(self._path, EMPTY)
             for predicate in predicates_in(USER_ID, there):
-                table.delete(predicate)
+                delete_rows(table, predicate)
         return len(there)
 
     def _overwrite(self, users: pa.Table) -> None:

@@ -131,22 +131,36 @@ def search_batch(
         and -inf where there are no more items.
     """
     scores, rows = view.search(vector_name, queries, min(k + 1, max(len(view), 1)), selection)
-    best_rows, best_scores = rows[:, :k].copy(), scores[:, :k].copy()
+    best_rows, best_scores = _in_order_block(view, rows[:, :k], scores[:, :k])
     tied = _tied(scores, k)
-    for at in np.flatnonzero((best_scores[:, :-1] == best_scores[:, 1:]).any(axis=1)).tolist():
-        n = int((best_rows[at] >= 0).sum())
-        ordered = in_order(view, best_rows[at, :n], best_scores[at, :n])
-        best_rows[at, :n], best_scores[at, :n] = ordered
     depth = k + 1
     while len(tied) and depth < MAX_TIES:
         depth *= WIDENING
         scores, rows = view.search(vector_name, queries[tied], min(depth, len(view)), selection)
-        for at, of_query, found in zip(tied.tolist(), rows, scores, strict=True):
-            n = int((of_query >= 0).sum())
-            ordered = in_order(view, of_query[:n], found[:n])
-            best_rows[at], best_scores[at] = ordered[0][:k], ordered[1][:k]
+        longer_rows, longer_scores = _in_order_block(view, rows, scores)
+        best_rows[tied], best_scores[tied] = longer_rows[:, :k], longer_scores[:, :k]
         tied = tied[_tied(scores, k)]
     return best_rows, best_scores
+
+
+def _in_order_block(
+    view: View, rows: Positions, scores: FloatArray
+) -> tuple[Positions, FloatArray]:
+    """Return lists, (n_queries, k), each as `in_order` does; ids are looked up once for all."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    rows, scores = np.take_along_axis(rows, order, 1), np.take_along_axis(scores, order, 1)
+    equal = (scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] >= 0)
+    if not equal.any():
+        return rows, scores
+    tied = np.pad(equal, ((0, 0), (1, 0))) | np.pad(equal, ((0, 0), (0, 1)))
+    lists, places = np.nonzero(tied)
+    unique, inverse = np.unique(rows[lists, places], return_inverse=True)
+    names = [*zip(view.item_domains(unique), view.item_ids(unique), strict=True)]
+    rank = np.empty(len(unique), np.int64)
+    rank[sorted(range(len(unique)), key=names.__getitem__)] = np.arange(len(unique))
+    by_name = np.lexsort((rank[inverse], -scores[lists, places], lists))
+    rows[lists, places] = rows[lists, places][by_name]
+    return rows, scores
 
 
 def _tied(scores: FloatArray, k: int) -> Positions:

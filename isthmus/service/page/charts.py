@@ -15,6 +15,7 @@ TOP: Final = 12.0
 BOTTOM: Final = 28.0
 STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
 MAX_TICKS: Final = 6
+ASIDE: Final = 9.0  # of the marks of two series, so that their intervals do not hide each other
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,13 @@ def line_chart(
         inner = WIDTH - LEFT - RIGHT
         return round(LEFT + inner * ((step + 0.5) / max(len(steps), 1)), 1)
 
+    def beside(place: int) -> Callable[[int], float]:
+        """Return where the steps of a series stand: beside those of the others."""
+        shift = ASIDE * (place - (len(series) - 1) / 2)
+        return lambda step: x(step) + shift
+
     lines = [
-        Line(name, place % 8, list(_marks(name, steps, readings, x, y, digits)))
+        Line(name, place % 8, list(_marks(name, steps, readings, beside(place), y, digits)))
         for place, (name, readings) in enumerate(series)
     ]
     every = max(1, math.ceil(len(steps) / 8))

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from isthmus.api.operations import BY_NAME
 from isthmus.errors import InvalidInput
+from isthmus.schema import DOMAIN
 from isthmus.service.access import RULES
 from isthmus.service.exchange import Exchange
 from isthmus.service.inputs import headers_of, read_body
@@ -23,6 +24,8 @@ from isthmus.service.pipeline import EXCHANGE, Pipeline
 from isthmus.service.spaces import ServedSpace
 
 MAX_FIELDS: Final = 500
+MAX_DIGITS: Final = 9
+MAX_DOMAINS: Final = 100
 FORM: Final = "application/x-www-form-urlencoded"
 MULTIPART: Final = "multipart/form-data"
 
@@ -138,6 +141,24 @@ class Visit:
         values = (value for value in self.fields.getlist(name) if isinstance(value, str))
         return list(dict.fromkeys(value for value in values if value))
 
+    def whole(self, name: str) -> int:
+        """Return a field that is a whole number; 0 where there is none.
+
+        Raises
+        ------
+        InvalidInput
+            If it is no number.
+        """
+        text = self.text(name) or "0"
+        if not text.isdecimal() or len(text) > MAX_DIGITS:
+            raise InvalidInput(f"{name} is {text[:20]!r}; give a whole number")
+        return int(text)
+
+    async def domains(self) -> dict[str, int]:
+        """Return how many items each domain has, those with most first."""
+        counted = await self.ask("facets", attributes=[DOMAIN], k=MAX_DOMAINS)
+        return {row["value"]: row["count"] for row in counted[DOMAIN]}
+
     def may(self, operation: str) -> bool:
         """Return whether the key may ask for an operation at all."""
         if operation not in BY_NAME:
@@ -171,6 +192,11 @@ class Visit:
         return HTMLResponse(
             environment().get_template(template).render(visit=self, **values), status
         )
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a part of a page that is shown is asked for."""
+        return "hx-request" in self.request.headers
 
     @property
     def signed_in(self) -> bool:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "path", "rect", "circle", "line"})
+VOID = frozenset(
+    {"br", "hr", "img", "input", "link", "meta", "col", "path", "rect", "circle", "line"}
+)
 
 
 @dataclass

@@ -36,7 +36,7 @@ def done(space: Path, operation: str, **arguments: Any) -> None:
     job_id = f"job{len(list(folder.iterdir()))}"
     job = {"job_id": job_id, "operation": operation, "state": "running", "finished": None}
     job |= {"created": "2026-01-01T00:00:00", "arguments": arguments, "process": None}
-    job |= {"result": None, "problem": None, "space": "shop"}
+    job |= {"result": None, "problem": None, "space": "shop", "hidden": {}, "queued": False}
     (folder / f"{job_id}.json").write_text(json.dumps(job))
     run(folder, job_id)
 
@@ -169,14 +169,20 @@ def test_monitoring_shows_measurements_and_requests(own_shop):
 def test_evaluations_are_shown_as_they_were_measured(own_shop):
     app = app_of(spaces={"shop": own_shop})
     assert seen(app, "evaluation").one("div", class_="empty")
-    arguments = {"protocols": ["warm"], "targets": ["films"], "baselines": ["popularity"]}
+    arguments = {"protocols": ["cold_item"], "targets": ["films"], "baselines": ["popularity"]}
     done(own_shop, "evaluate", **arguments, systems=["interests"], quick=True)
     (file,) = (own_shop / FOLDER).glob("*.json")
     job = json.loads(file.read_text())
     assert job["problem"] is None
-    systems = {s["name"]: s["metrics"]["ndcg@10"] for s in job["result"]["tasks"][0]["systems"]}
+    (task,) = [task for task in job["result"]["tasks"] if task["split"] == "test"]
+    systems = {one["name"]: one["metrics"]["ndcg@10"] for one in task["systems"]}
     document = seen(app, "evaluation")
-    (table,) = [t for t in document.all("table") if "ndcg@10 with" in t.all("caption")[0].text]
+    assert [e.text for e in document.all("h2")] == [
+        "cold items of films test",
+        "cold items of films validation: settings were chosen by it",
+    ]
+    tables = [t for t in document.all("table") if "ndcg@10 with" in t.all("caption")[0].text]
+    table = tables[0]
     shown = {row.all("th")[0].text: row.all("td")[1].text for row in table.all("tr")[1:]}
     assert shown == {name: f"{value['value']:.4f}" for name, value in systems.items()}
     assert list(shown) == sorted(shown, key=lambda name: -float(shown[name]))

@@ -42,6 +42,13 @@
     if (event.target.id === "image") showPreview(event.target);
   });
 
+  // What a new part of the page has to say is said where screen readers listen.
+  document.addEventListener("htmx:load", () => {
+    const said = document.getElementById("main")?.dataset.said ?? "";
+    const announcement = document.getElementById("announcement");
+    if (announcement.textContent.trim() !== said.trim()) announcement.textContent = said;
+  });
+
   const isNarrow = matchMedia("(max-width: 46rem)");
   const fold = () => {
     const filters = document.querySelector(".filters");

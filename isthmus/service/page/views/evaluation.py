@@ -11,9 +11,9 @@ from starlette.responses import Response
 from isthmus.api.answers import RESULTS_OF_JOBS
 from isthmus.errors import UnknownRoute
 from isthmus.evaluation.report import ComparisonResult, Evaluation, SystemResult, TaskResult
-from isthmus.schema import DOMAIN
 from isthmus.service.page.visit import Visit
 
+VALIDATION: Final = "val"
 EVALUATE: Final = "evaluate"
 WIDTH: Final = 100.0
 PROTOCOLS: Final = {
@@ -73,7 +73,7 @@ async def show(visit: Visit) -> Response:
     if wanted and job is None:
         raise UnknownRoute(f"there is no finished evaluation {wanted[:40]!r}")
     report = None if job is None else RESULTS_OF_JOBS[EVALUATE].read(job["result"])
-    counted = await visit.ask("facets", attributes=[DOMAIN]) if visit.may("facets") else {}
+    targets = await visit.domains() if visit.may("facets") else {}
     metrics = _metrics_of(report)
     asked = visit.text("metric")
     metric = asked if asked in metrics else ("" if report is None else report.settings.metric)
@@ -84,11 +84,11 @@ async def show(visit: Visit) -> Response:
         done=done[:MAX_REPORTS],
         metrics=metrics,
         metric=metric,
-        tasks=[] if report is None else [_task(one, metric) for one in report.tasks],
+        tasks=[] if report is None else _tasks(report, metric),
         running=any(one["state"] == "running" for one in jobs),
         jobs=jobs[:3] if jobs and jobs[0]["state"] != "done" else [],
         protocols=PROTOCOLS,
-        targets=[row["value"] for row in counted.get(DOMAIN, [])],
+        targets=list(targets),
         started=visit.text("started"),
     )
 
@@ -110,6 +110,12 @@ def _metrics_of(report: Evaluation | None) -> list[str]:
         return []
     found = (name for task in report.tasks for one in task.systems for name in one.metrics)
     return list(dict.fromkeys(found))
+
+
+def _tasks(report: Evaluation, metric: str) -> list[Task]:
+    """Return the tasks of a report, those that settings were chosen by last."""
+    ordered = sorted(report.tasks, key=lambda task: task.split == VALIDATION)
+    return [_task(one, metric) for one in ordered]
 
 
 def _task(task: TaskResult, metric: str) -> Task:

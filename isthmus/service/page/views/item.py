@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.search.titles import title_of
-from isthmus.schema import DOMAIN
 from isthmus.service.page.cards import Card, cards_of, facts_of, link_of_item
 from isthmus.service.page.rendering import STATIC
 from isthmus.service.page.thumbnails import SIDES, WEBP
@@ -25,9 +24,7 @@ async def show(visit: Visit) -> Response:
     """Show an item."""
     item_id = _id(visit)
     item = await visit.ask("get", item_id=item_id)
-    counted = await visit.ask("facets", attributes=[DOMAIN], k=MAX_DOMAINS)
-    names = [row["value"] for row in counted[DOMAIN]]
-    own = item["domain"]
+    names, own = list(await visit.domains())[:MAX_DOMAINS], item["domain"]
     names = [own, *(name for name in names if name != own)] if own in names else names
     lists: list[list[Card]] = []
     if item.get("modalities"):

@@ -10,14 +10,12 @@ from starlette.responses import Response
 
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.search.space_map import SpaceMap
-from isthmus.schema import DOMAIN
 from isthmus.service.page.cards import card_of_item
 from isthmus.service.page.visit import Visit
 
 POINTS: Final = 2_000
 A_PAGE: Final = 50
 DIGITS: Final = 3
-MAX_DOMAINS: Final = 100
 LAYOUTS: Final = {"components": "principal components", "umap": "UMAP (takes a while)"}
 
 
@@ -26,8 +24,8 @@ async def show(visit: Visit) -> Response:
     domains, layout = visit.texts("domain"), visit.text("layout") or "components"
     if layout not in LAYOUTS:
         raise InvalidInput(f"no layout {layout[:20]!r}; give one of {', '.join(LAYOUTS)}")
-    counted = await visit.ask("facets", attributes=[DOMAIN], k=MAX_DOMAINS)
-    total = sum(row["count"] for row in counted[DOMAIN])
+    counts = await visit.domains()
+    total = sum(counts.values())
     drawing: SpaceMap | None = None
     problem = ""
     try:
@@ -35,12 +33,12 @@ async def show(visit: Visit) -> Response:
             drawing = await visit.ask("map", domain=domains or None, limit=POINTS, layout=layout)
     except InvalidInput as error:
         problem = str(error)
-    first = _first(visit)
+    first = visit.whole("from")
     rows = [] if drawing is None else _rows(drawing)
     layouts = {name: text for name, text in LAYOUTS.items() if name != "umap" or find_spec("umap")}
     return visit.show(
         "map.html",
-        names=[row["value"] for row in counted[DOMAIN]],
+        names=list(counts),
         chosen=domains,
         layout=layout,
         layouts=layouts,
@@ -102,10 +100,3 @@ def _rows(drawing: SpaceMap) -> list[dict[str, Any]]:
         )
     ]
     return sorted(rows, key=lambda row: (-int(row["up"] * 4.999), row["right"], row["item_id"]))
-
-
-def _first(visit: Visit) -> int:
-    text = visit.text("from") or "0"
-    if not text.isdecimal() or len(text) > 9:
-        raise InvalidInput(f"from is {text[:20]!r}; give a whole number")
-    return int(text)

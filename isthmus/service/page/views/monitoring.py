@@ -21,6 +21,7 @@ MEASURE: Final = "monitor"
 DONE: Final = "done"
 RUNNING: Final = "running"
 MAX_STEPS: Final = 20
+MIN_SCALE: Final = 0.1  # of the chart of shares
 QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
@@ -163,7 +164,8 @@ def _charts(reports: Sequence[tuple[str, MonitorReport]], smallest: float) -> li
             )
         )
     growth = [("newer than the release", new), ("in quarantine", held)]
-    return [*charts, line_chart("Share of items", steps, growth)]
+    most = max([MIN_SCALE, *(one.value or 0.0 for one in [*new, *held])])
+    return [*charts, line_chart("Share of items", steps, growth, highest=most)]
 
 
 def _worst(report: MonitorReport, domain: str) -> Reading:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.errors import ItemNotFound
 from isthmus.index.catalog.ingest import AddReport
 from isthmus.service.page.views.item import picture
 from isthmus.service.page.visit import Visit
@@ -19,10 +19,10 @@ MAX_SOURCE: Final = 120
 async def show(visit: Visit) -> Response:
     """Show the contents in quarantine, page by page."""
     rows: list[dict[str, Any]] = await visit.ask("quarantine")
-    first = _whole(visit, "from")
+    first = visit.whole("from")
     tried = None
     if visit.text("tried"):
-        tried = {"searchable": _whole(visit, "tried"), "failed": _whole(visit, "failed")}
+        tried = {"searchable": visit.whole("tried"), "failed": visit.whole("failed")}
     return visit.show(
         "quarantine.html",
         rows=[{**row, "shown_source": _shown(row["source"])} for row in rows[first:][:A_PAGE]],
@@ -67,10 +67,3 @@ def _shown(source: str | None) -> str:
         return f"{text.partition(':')[0]}: stored bytes"
     name = text if "://" in text else text.replace("\\", "/").rpartition("/")[2]
     return name if len(name) <= MAX_SOURCE else f"{name[: MAX_SOURCE - 1]}…"
-
-
-def _whole(visit: Visit, name: str) -> int:
-    text = visit.text(name) or "0"
-    if not text.isdecimal() or len(text) > 9:
-        raise InvalidInput(f"{name} is {text[:20]!r}; give a whole number")
-    return int(text)

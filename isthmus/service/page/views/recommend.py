@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,14 +13,12 @@ from starlette.responses import Response
 from isthmus.errors import Busy, InvalidInput, ItemNotFound
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.results import Hits
-from isthmus.schema import DOMAIN
 from isthmus.service.page.bars import Reasons, largest_gain, reasons_of
 from isthmus.service.page.cards import Card, card_of_item, cards_of
 from isthmus.service.page.visit import Visit
 
 LENGTH: Final = 12
 FOUND: Final = 6
-MAX_DOMAINS: Final = 100
 MAX_HISTORY: Final = 50
 CLICK: Final = "click"
 
@@ -71,13 +68,17 @@ class Person:
 async def show(visit: Visit) -> Response:
     """Show a list, and the form that says whom it is for."""
     person, domain = _person(visit), visit.text("domain")
-    domains = await visit.ask("facets", attributes=[DOMAIN], k=MAX_DOMAINS)
+    domains = await visit.domains()
     hits: Hits = Hits()
     found: list[Card] = []
     problem = ""
     try:
         hits = await _list(visit, person, domain)
         found = await _found(visit)
+    except Busy:
+        if not visit.is_partial or not visit.text("why"):
+            raise
+        return Response(status_code=204)  # the list is there already, and stays
     except InvalidInput as error:
         problem = str(error)
     chosen = await _known(visit, [*person.history, *person.clicks])
@@ -86,7 +87,7 @@ async def show(visit: Visit) -> Response:
         person=person,
         chosen=chosen,
         domain=domain,
-        domains=[row["value"] for row in domains[DOMAIN]],
+        domains=list(domains),
         find=visit.text("find"),
         found=[card for card in found if card.item_id not in chosen],
         recommended=_compared(hits, visit.texts("was")),
@@ -118,20 +119,20 @@ async def click(visit: Visit) -> Response:
 
 
 async def _list(visit: Visit, person: Person, domain: str) -> Hits:
-    """Return the list, with its reasons where they are asked for and there is time.
+    """Return the list, with its reasons where they are asked for.
 
     Every reason is a list anew without a piece of evidence, so a page shows the list first, and
     asks for the reasons then.
     """
-    arguments = {"user": person.user, "domain": [domain] if domain else None, "k": LENGTH}
-    if visit.text("why"):
-        with suppress(Busy):
-            explained: Hits = await visit.ask(
-                "recommend", **arguments, attributes=True, explain=True
-            )
-            return explained
-    plain: Hits = await visit.ask("recommend", **arguments, attributes=True)
-    return plain
+    hits: Hits = await visit.ask(
+        "recommend",
+        user=person.user,
+        domain=[domain] if domain else None,
+        k=LENGTH,
+        attributes=True,
+        explain=bool(visit.text("why")) or None,
+    )
+    return hits
 
 
 def _why(visit: Visit, person: Person, domain: str, hits: Hits) -> str | None:

@@ -85,10 +85,7 @@ async def show(visit: Visit) -> Response:
 
 async def roll_back(visit: Visit) -> Response:
     """Make another release current."""
-    text = visit.text("number")
-    if not text.isdecimal() or len(text) > 9:
-        raise InvalidInput(f"{text[:20]!r} is no number of a release")
-    number = await visit.ask("rollback", number=int(text))
+    number = await visit.ask("rollback", number=visit.whole("number"))
     return visit.go("releases", done=number)
 
 
