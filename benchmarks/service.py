@@ -147,6 +147,8 @@ async def load(
             due = now
             if rate is not None:  # latency counts from when the request was due
                 due = begun + number / rate
+                if due >= end:
+                    break
                 await asyncio.sleep(max(0.0, due - now))
             status = await connection.ask(messages[number % len(messages)])
             latencies.append(time.perf_counter() - due)
@@ -246,20 +248,22 @@ def overload(
     memory = [total_mb(service)]
     part = min(seconds, max(seconds / 20, 5.0))
     late: list[float] = []
+    started = time.perf_counter()
     for _ in range(max(1, round(seconds / part))):
         late += asyncio.run(
             load(port, messages, OVERLOAD_CONNECTIONS, part, 2 * sustainable, statuses)
         )[0]
         memory.append(total_mb(service))
+    elapsed = time.perf_counter() - started
     after: Counter[int] = Counter()
     asyncio.run(load(port, messages, connections, AFTER_S, None, each_second=after))
     full = [at for at in range(int(AFTER_S)) if after[at] >= 0.9 * sustainable]
     return {
         "overload": kind,
-        "seconds": round(part * (len(memory) - 1), 1),
+        "seconds": round(elapsed, 1),
         "sustainable_s": round(sustainable, 1),
         "offered_s": round(2 * sustainable, 1),
-        "answered_s": round(sum(statuses.values()) / (part * (len(memory) - 1)), 1),
+        "answered_s": round(sum(statuses.values()) / elapsed, 1),
         "statuses": dict(sorted(statuses.items())),
         "p99_ms": round(float(np.quantile(late, 0.99)) * 1e3, 1),
         "memory_mb": memory,

@@ -187,7 +187,7 @@ def test_the_map_is_read_and_an_item_opened(visit: Visit, hand: str):
     page = visitor.page
     visitor.go("pictures/map")
     canvas = page.get_by_role("application", name=re.compile("^Map of 7 items"))
-    page.wait_for_function("document.getElementById('map').dataset.drawn === '13'")
+    page.locator("#map[data-drawn='13']").wait_for()
     if hand == "keyboard":
         visitor.reach(canvas)
         for key in ("ArrowRight", "+", "ArrowUp", "ArrowLeft", "-", "0"):
