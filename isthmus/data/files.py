@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from isthmus.data.csv_files import open_csv
 from isthmus.data.lance_library import batches_of, lance_library
+from isthmus.data.paths import require_file
 from isthmus.data.request import DEFAULTS, CsvOptions
 from isthmus.data.sources import (
     BATCH_ROWS,
@@ -50,6 +51,8 @@ def open_file(path: Path, options: CsvOptions = DEFAULTS, verbatim: Sequence[str
             f"cannot tell what {path} is; Isthmus reads {', '.join(sorted(FORMATS))}"
         )
     try:
+        if suffix != LANCE:
+            require_file(path)
         if suffix in CSV_SUFFIXES:
             return open_csv(path, options, verbatim)
         return open_format(path)
@@ -143,6 +146,7 @@ def _open_csv(path: Path) -> Source:
 
 
 CSV_SUFFIXES = (".csv", ".tsv")
+LANCE = ".lance"  # a folder
 FORMATS: dict[str, Callable[[Path], Source]] = {
     ".parquet": _open_parquet,
     ".pq": _open_parquet,
@@ -153,7 +157,7 @@ FORMATS: dict[str, Callable[[Path], Source]] = {
     ".json": _open_json,
     ".arrow": _open_arrow,
     ".feather": _open_arrow,
-    ".lance": _open_lance,
+    LANCE: _open_lance,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from isthmus.data.convert import to_objects
 from isthmus.data.inputs import open_sources
-from isthmus.data.paths import local_path
+from isthmus.data.paths import local_path, require_file
 from isthmus.errors import InvalidInput, listed
 from isthmus.ids import to_id
 from isthmus.schema import ITEM_ID
@@ -22,7 +22,7 @@ def read_ids(file: Any) -> list[str]:
         If there is no column of ids, or a value is no id; the message names the row.
     """
     if isinstance(file, str | Path) and local_path(file).suffix.lower() == ".txt":
-        lines = local_path(file).read_text("utf-8-sig").splitlines()
+        lines = require_file(local_path(file)).read_text("utf-8-sig").splitlines()
         return [to_id(line, f"{file} line {n}:") for n, line in enumerate(lines, 1) if line]
     ids: list[str] = []
     for source in open_sources(file, verbatim=[ITEM_ID]):

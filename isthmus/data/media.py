@@ -6,7 +6,6 @@ import base64
 import binascii
 import os
 import re
-import stat
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import BinaryIO, Final, TypeVar
 
 from isthmus.data.addresses import MediaLimits, is_address
 from isthmus.data.downloads import Downloads
-from isthmus.data.paths import scheme_of
+from isthmus.data.paths import scheme_of, special_kind
 from isthmus.digests import digest, digest_stream
 from isthmus.durable import make_folder, partial_name, put_file
 from isthmus.errors import InvalidMedia
@@ -25,13 +24,6 @@ DATA_URI = "data:"
 DOWNLOADS: Final = ".downloads"  # folder in the media folder
 BLOCK = 2**20
 _WHITE_SPACE = re.compile(r"[\t\n\f\r ]+")
-_SPECIAL_FILES = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 Result = TypeVar("Result")
 
@@ -222,9 +214,9 @@ def _holds(path: Path, data: bytes) -> bool:
 
 
 def _refuse_special_file(path: Path, descriptor: int) -> None:
-    kind = stat.S_IFMT(os.fstat(descriptor).st_mode)
-    if kind != stat.S_IFREG:
-        raise InvalidMedia(f"{path} is no file but {_SPECIAL_FILES.get(kind, 'of another kind')}")
+    special = special_kind(os.fstat(descriptor).st_mode)
+    if special is not None:
+        raise InvalidMedia(f"{path} is no file but {special}")
 
 
 def _all_of(blocks: Iterator[bytes]) -> bytes:

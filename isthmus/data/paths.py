@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import stat
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,13 @@ from isthmus.errors import InvalidInput
 
 # Commands that copy what an address names to a folder.
 COPY: Final[Mapping[str, str]] = MappingProxyType({"s3": "aws s3 cp", "gs": "gcloud storage cp"})
+_SPECIAL: Final = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # of two letters or more; C:/ is a path
 
 
@@ -57,6 +65,40 @@ def local_path(given: str | Path, folder: Path | None = None) -> Path:
         except RuntimeError as error:
             raise InvalidInput(f"{text!r}: there is no such home folder") from error
     return ((folder or Path()).absolute() / path).absolute()
+
+
+def special_kind(mode: int) -> str | None:
+    """Return what a file is by its mode, where it is no regular one; None where it is.
+
+    Examples
+    --------
+    >>> special_kind(0o100644), special_kind(0o10644)
+    (None, 'a pipe')
+    """
+    kind = stat.S_IFMT(mode)
+    return None if kind == stat.S_IFREG else _SPECIAL.get(kind, "of another kind")
+
+
+def require_file(path: Path) -> Path:
+    """Return a path if it is a regular file, or leads to one.
+
+    Input is read more than once, and the opening of a pipe would wait for its writer.
+
+    Raises
+    ------
+    InvalidInput
+        If it is a folder, a pipe, a socket or a device.
+    FileNotFoundError
+        If there is nothing.
+    """
+    special = special_kind(path.stat().st_mode)
+    if special is not None:
+        raise InvalidInput(
+            f"{path} is no file but {special}; write what comes from it to a file first"
+            if special != "a folder"
+            else f"{path} is no file but a folder; give the files in it: {path / '*'}"
+        )
+    return path
 
 
 def scheme_of(text: str) -> str | None:

@@ -69,6 +69,8 @@ def _storage_scalar(type_: pa.DataType) -> pa.DataType | None:
     if types.is_duration(type_):
         return pa.duration("us")
     if types.is_decimal(type_):
+        if type_.scale < 0:  # 1200 as 12 hundreds, which neither Lance nor Parquet has
+            return _decimal(type_.precision - type_.scale, 0)
         return _decimal(type_.precision, type_.scale) or (type_ if type_.bit_width > 128 else None)
     if types.is_float16(type_):
         return pa.float32()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Final
 from pydantic import Field
 
 from isthmus.data.addresses import is_address
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, command_in
 from isthmus.requests import Request
 from isthmus.retrieval.recommend.experiments import Experiment
 from isthmus.retrieval.search.scenarios import Scenarios
@@ -160,7 +161,8 @@ def check_experiment(settings: ServeSettings) -> None:
             if scenario is not None and scenario not in known:
                 raise InvalidInput(
                     f"the arm {arm!r} of {test.name!r} names the scenario {scenario!r}, which "
-                    f"{space!r} does not have; set it first: isthmus scenarios set {scenario}"
+                    f"{space!r} does not have; set it first with: "
+                    f"{command_in(path, f'scenarios set {shlex.quote(scenario)}')}"
                 )
 
 

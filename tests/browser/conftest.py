@@ -29,7 +29,11 @@ def opened(path: Path) -> Space:
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A space whose red picture is what the word red is; one picture is none."""
     space = Space.create(tmp_path_factory.mktemp("browser") / "pictures.space", joint_encoder())
-    rows = [item(name, f"{name}", "colours", image=picture(name)) for name in COLOURS]
+    dark = ("blue", "black")
+    rows = [
+        item(name, name, "colours", image=picture(name), tone="dark" if name in dark else "light")
+        for name in COLOURS
+    ]
     space.upsert([*rows, item("torn", "a torn picture", "colours", image=b"no picture")])
     space.publish()
     return space.path

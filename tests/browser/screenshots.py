@@ -30,6 +30,11 @@ DOMAINS = ("films", "books", "products", "music")
 MAX_BYTES = 150_000
 SIZE = (1240, 820)
 JOB_S = 1_200
+# Whether every picture in sight is there.
+LOADED = (
+    "[...document.images].every(one => one.complete || "
+    "one.getBoundingClientRect().top > innerHeight)"
+)
 # Name, page, and how it looks.
 SHOTS = (
     ("search", "search?q=a+ship+in+a+storm", "light"),
@@ -133,6 +138,8 @@ def write(
         page.keyboard.press("ArrowRight")
         page.locator("#map-card h2").wait_for()
     page.wait_for_load_state("networkidle")
+    while not page.evaluate(LOADED):
+        page.wait_for_timeout(200)
     file.write_bytes(small(page.screenshot()))
     context.close()
 

@@ -98,6 +98,27 @@ def test_a_picture_is_searched_by(visit: Visit, hand: str, tmp_path: Path):
     assert page.locator(".card-title").first.inner_text() == "blue"
 
 
+@pytest.mark.parametrize("hand", HANDS)
+def test_the_results_of_a_picture_are_narrowed(visit: Visit, hand: str, tmp_path: Path):
+    visitor = visit(hand)
+    page = visitor.page
+    visitor.go("pictures/search")
+    page.get_by_label("Search by a picture").set_input_files(
+        picture_file(tmp_path, picture("blue", 20))
+    )
+    visitor.use(page.get_by_role("button", name="Find similar"))
+    visitor.says("7 items shown of 7 that the filters select")
+    assert page.locator("#preview").is_visible()
+    visitor.use(page.get_by_role("checkbox", name=re.compile("^dark")))
+    visitor.says("2 items shown of 2 that the filters select")
+    assert page.locator(".card-title").all_inner_texts() == ["blue", "black"]
+    assert "Nearest to your picture" in page.inner_text(".summary-line")
+    visitor.write(page.get_by_label("Words to look for"), "red")
+    visitor.use(page.get_by_role("button", name="Search", exact=True))
+    page.get_by_text("Nearest to “red”").wait_for()
+    assert not page.locator("#preview").is_visible()
+
+
 def test_a_picture_is_dropped(visit: Visit):
     visitor = visit()
     page = visitor.page
@@ -166,7 +187,7 @@ def test_the_map_is_read_and_an_item_opened(visit: Visit, hand: str):
     page = visitor.page
     visitor.go("pictures/map")
     canvas = page.get_by_role("application", name=re.compile("^Map of 7 items"))
-    page.wait_for_function("document.getElementById('map').dataset.drawn === '13'")
+    page.locator("#map[data-drawn='13']").wait_for()
     if hand == "keyboard":
         visitor.reach(canvas)
         for key in ("ArrowRight", "+", "ArrowUp", "ArrowLeft", "-", "0"):

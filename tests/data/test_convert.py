@@ -126,3 +126,8 @@ def fit_or_none(value, type_):
         return fit(value, type_)
     except Misfit:
         return None
+
+
+def test_a_decimal_of_negative_scale_is_stored_as_the_whole_number_it_is():
+    assert storage_type(pa.decimal128(5, -2)) == pa.decimal128(7, 0)
+    assert storage_type(pa.decimal128(38, -2)) is None

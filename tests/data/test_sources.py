@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from datetime import date
 
 import lance
@@ -14,6 +16,8 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
+from isthmus.data.id_file import read_ids
+from isthmus.data.inputs import open_sources
 from isthmus.data.item_mapping import FieldMapping
 from isthmus.data.item_reader import ItemReader
 from isthmus.errors import InvalidInput, InvalidItems, InvalidMapping
@@ -357,3 +361,48 @@ def test_types_and_rows_that_swap_for_ever_end():
     assert sorted([item["item_id"] for item in items] + ["abcd"[row] for row in problems]) == [
         *"abcd"
     ]
+
+
+def refusal(read, path):
+    """What a reader says; it runs beside the test, which a pipe would stop for ever."""
+    said = []
+
+    def run():
+        with pytest.raises(InvalidInput) as refused:
+            read(path)
+        said.append(str(refused.value))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(20)
+    return said
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".json", ".parquet", ".feather"])
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, suffix):
+    pipe, folder, device = (tmp_path / f"{name}{suffix}" for name in ("pipe", "folder", "device"))
+    os.mkfifo(pipe)
+    device.symlink_to("/dev/null")
+    (said,) = refusal(open_sources, pipe)
+    assert said == f"{pipe} is no file but a pipe; write what comes from it to a file first"
+    (said,) = refusal(open_sources, device)
+    assert said.startswith(f"{device} is no file but a device")
+    folder.mkdir()
+    (folder / "a").mkdir()
+    assert refusal(open_sources, folder)[0].startswith(f"folder {folder} holds no ")
+    (tmp_path / "all").mkdir()
+    os.mkfifo(tmp_path / "all" / f"pipe{suffix}")
+    assert "is no file but a pipe" in refusal(open_sources, tmp_path / "all")[0]
+
+
+def test_ids_are_not_read_from_a_pipe(tmp_path):
+    os.mkfifo(tmp_path / "ids.txt")
+    assert "is no file but a pipe" in refusal(read_ids, tmp_path / "ids.txt")[0]
+
+
+@pytest.mark.parametrize("leads_to", ["nowhere.csv", "link.csv"])
+@pytest.mark.parametrize("named", ["link.csv", "*.csv"])
+def test_a_link_to_nothing_is_refused_by_its_name(tmp_path, leads_to, named):
+    (tmp_path / "link.csv").symlink_to(leads_to)
+    with pytest.raises(InvalidInput, match=f"link.csv is a link to {leads_to}, where there is"):
+        open_sources(tmp_path / named)

@@ -21,6 +21,7 @@ FROM: Final = "from."
 TO: Final = "to."
 VALUES: Final = 8  # of a facet
 MAX_FACETS: Final = 8
+MAX_LABEL: Final = 60  # characters of a value
 NUMBERS: Final = re.compile(r"u?int\d+|float|double|halffloat|decimal\(.*\)")
 TEXTS: Final = frozenset({"string", "large_string"})
 LISTS: Final = re.compile(r"list<(string|large_string)>")
@@ -215,8 +216,10 @@ def _counted(chosen: Chosen, rows: Sequence[Mapping[str, Any]]) -> Facet:
     if chosen.kind in ("number", "date"):
         return Facet(chosen.name, chosen.kind, low=chosen.low, high=chosen.high)
     found = {_sent(row["value"]): row for row in rows}
-    # Where hardly any two items have the same value, a choice of it is of no use.
-    if not chosen.values and len(rows) > VALUES and rows[0]["count"] <= 1:
+    # Where no two items have the same value, or values are sentences, a choice is of no use.
+    unique = len(rows) > VALUES and rows[0]["count"] <= 1
+    wordy = any(len(text) > MAX_LABEL for text in found)
+    if not chosen.values and (unique or wordy):
         return Facet(chosen.name, chosen.kind)
     values = [
         Value(text, shown(row["value"]), row["count"], text in chosen.values)

@@ -11,7 +11,7 @@ from isthmus import Space
 from tests.service.page.html import Element, read
 from tests.service.page.visiting import OWN, seen, titles, visit
 from tests.service.serving import app_of, send, toy_space
-from tests.toy import item, joint_encoder, picture
+from tests.toy import item, joint_encoder, picture, text_encoder
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,24 @@ def test_pictures_of_items_come_small_and_safe(pictured):
     assert visit(pictured, "thumbnail", id="none").status_code == 404
     cards = seen(pictured, "search", q="red").all("img", class_="picture")
     assert cards[0].attributes["src"] == "/page/spaces/shop/thumbnail?id=red&size=small"
+
+
+def test_only_attributes_that_group_items_are_facets(tmp_path):
+    space = Space.create(tmp_path / "shop.space", {"text": text_encoder()})
+    rows = [
+        item(f"i{n}", "x", sku=f"s{n}", brand=f"b{n % 2}", new=n < 3, blurb="very long " * 9)
+        for n in range(12)
+    ]
+    space.upsert(rows)
+    app = app_of(spaces={"shop": space.path})
+    document = seen(app, "search")
+    filters = document.one("details", class_="filters").all("fieldset")
+    legends = [one.all("legend")[0].text for one in filters]
+    assert legends == ["domain", "brand", "new", "Filter in words of SQL"]
+    assert counts(document, "new") == {"no": 9, "yes": 3}
+    assert len(titles(seen(app, "search", **{"is.new": "true"}))) == 3
+    assert len(titles(seen(app, "search", **{"is.new": ["true", "false"]}))) == 12
+    assert len(titles(seen(app, "search", **{"is.sku": "s7"}))) == 1
 
 
 def test_a_space_without_items_says_what_to_do(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from isthmus.data.inputs import TypedSource, open_typed
+from isthmus.data.paths import require_file
 from isthmus.data.template import TextTemplate
 from isthmus.digests import digest
 from isthmus.encoders.decoding import decode
@@ -228,7 +229,9 @@ def _read_texts(given: Any, text: str | None, extra: _ExtraColumns) -> Iterator[
         if isinstance(one, (str, Path)) and Path(one).suffix.lower() == ".txt":
             for name in extra.columns:
                 raise InvalidInput(f"{one} has no column {name!r}; it is plain text")
-            lines = Path(one).read_text("utf-8", errors="surrogateescape").splitlines()
+            lines = (
+                require_file(Path(one)).read_text("utf-8", errors="surrogateescape").splitlines()
+            )
             yield from ((line, None, None) for line in lines)
         else:
             for source in open_typed(one):

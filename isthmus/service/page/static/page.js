@@ -4,22 +4,37 @@
   const root = document.documentElement;
   const holdsFile = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
 
+  let picture = null;
+
+  const take = (input, file) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(file);
+    input.files = transfer.files;
+  };
   const showPreview = (input) => {
     const preview = document.getElementById("preview");
-    if (preview && input.files.length) {
-      preview.src = URL.createObjectURL(input.files[0]);
+    picture = input.files[0] ?? null;
+    if (preview && picture) {
+      preview.src = URL.createObjectURL(picture);
       preview.hidden = false;
     }
   };
   const searchBy = (files) => {
     const input = document.getElementById("image");
     if (!input || !files.length || !files[0].type.startsWith("image/")) return;
-    const transfer = new DataTransfer();
-    transfer.items.add(files[0]);
-    input.files = transfer.files;
+    take(input, files[0]);
     showPreview(input);
     input.form.requestSubmit();
   };
+  // The results of a picture keep it, for the filters that are chosen next.
+  document.addEventListener("htmx:load", () => {
+    const input = document.getElementById("image");
+    if (!input?.form.hasAttribute("data-pictured")) picture = null;
+    else if (picture && !input.files.length) {
+      take(input, picture);
+      showPreview(input);
+    }
+  });
 
   document.addEventListener("dragover", (event) => {
     if (!holdsFile(event) || !document.getElementById("image")) return;

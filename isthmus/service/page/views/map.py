@@ -45,6 +45,7 @@ async def show(visit: Visit) -> Response:
         drawing=drawing,
         document="" if drawing is None else _document(drawing),
         legend=[] if drawing is None else sorted(set(drawing.domains)),
+        modalities=[] if drawing is None else list(dict.fromkeys(drawing.modalities)),
         items=0 if drawing is None else len(set(drawing.item_ids)),
         total=total,
         rows=rows[first:][:A_PAGE],
