@@ -7,6 +7,9 @@ table, and the validation users are met; the test split is never read. NDCG@10 a
 those of a generator alone. Of what is lost without it, the first is the recall of all candidates
 together, the second NDCG@10 of a fusion of the generators by reciprocal rank (Cormack et al.,
 SIGIR 2009), each with its 95 % interval over users.
+
+``--only popularity two-tower --coral 1`` measures some generators alone, such as the two-tower
+model with a term of domain adaptation (``--adversarial``, ``--coral``, ``--mmd``: its weight).
 """
 
 from __future__ import annotations
@@ -152,10 +155,25 @@ def main() -> None:
     parser.add_argument("--space", type=Path, required=True)
     parser.add_argument("--protocol", type=Path, nargs="+", required=True)
     parser.add_argument("--two-tower", action="store_true", help="measure the two-tower model too")
+    parser.add_argument("--only", nargs="+", metavar="GENERATOR", help="measure these alone")
+    for term in ("adversarial", "coral", "mmd"):
+        parser.add_argument(f"--{term}", type=float, default=0.0, help="weight of the term")
+    parser.add_argument("--tower-epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     space = Space.open(arguments.space)
-    settings = RecommenderSettings(two_tower=arguments.two_tower, seed=arguments.seed)
+    settings = RecommenderSettings(
+        two_tower=arguments.two_tower or "two-tower" in (arguments.only or ()),
+        adversarial_weight=arguments.adversarial,
+        coral_weight=arguments.coral,
+        mmd_weight=arguments.mmd,
+        tower_epochs=arguments.tower_epochs,
+        seed=arguments.seed,
+    )
+    if arguments.only:
+        names = [generator.name for generator in settings.make_generators()]
+        left_out = tuple(name for name in names if name not in arguments.only)
+        settings = replace(settings, exclude_generators=left_out)
     for folder in arguments.protocol:
         measure(space, folder, settings)
 

@@ -3,11 +3,14 @@
 ``python benchmarks/service.py --space DIR --workers 2 --seconds 20``
 
 The space has the offline default's encoder of text, 100,000 items in two domains with vectors of
-its length around 2,000 centres (given with the items: nothing is encoded to build it), and a
-trained recommender. ``isthmus serve`` and this program run on one machine; the load comes from
-connections that each send the next request when the answer is there. The program then repeats each
-kind at half the rate that it reached, with evenly spaced requests, for p50 and p99. The load
-average of the machine is printed beside the figures, since other jobs may run there.
+its length (given with the items: nothing is encoded to build it), and a trained recommender; with
+``--untrained``, recommendations are by content alone. With ``--vectors`` the vectors are those of
+real texts (see real_vectors.py), for which the planner finds a fast index; else they lie around
+2,000 centres, so far apart that it does not. Another space that is there already is measured, too:
+users are those of its interactions. ``isthmus serve`` and this program run on one machine; the load
+comes from connections that each send the next request when the answer is there. The program then
+repeats each kind at half the rate that it reached, with evenly spaced requests, for p50 and p99.
+The load average of the machine is printed beside the figures, since other jobs may run there.
 
 ``--overload SECONDS`` sends, for each kind, requests at twice the rate of the closed loop for so
 long, and prints how many were answered with which status, the memory of the service each few
@@ -32,6 +35,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from real_vectors import real_vectors
+
+from isthmus.data.interactions.store import InteractionStore
 
 DOMAINS = ("left", "right")
 DIM = 384
@@ -54,14 +60,14 @@ def vectors_of(rows: int, rng: np.random.Generator) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def build(path: Path, rows: int) -> None:
+def build(path: Path, rows: int, folder: Path | None, train: bool) -> None:
     """Build, train and publish the space."""
     from isthmus import Space
     from isthmus.retrieval.ranker.settings import ExampleSettings, TrainingSettings
     from isthmus.retrieval.recommend.settings import RecommenderSettings
 
     rng = np.random.default_rng(0)
-    vectors = vectors_of(rows, rng)
+    vectors = vectors_of(rows, rng) if folder is None else np.array(real_vectors(rows, folder))
     space = Space.create(path, "local", vectors={"text": DIM})
     for start in range(0, rows, 25_000):
         part = range(start, min(start + 25_000, rows))
@@ -89,20 +95,24 @@ def build(path: Path, rows: int) -> None:
     settings = RecommenderSettings(
         examples=ExampleSettings(folds=1, users=1_000), training=TrainingSettings(epochs=2)
     )
-    space.train("right", settings=settings, progress=True)
+    if train:
+        space.train("right", settings=settings, progress=True)
     space.publish(progress=True)
 
 
-def requests_of(kind: str, rng: np.random.Generator) -> tuple[str, list[bytes]]:
+def requests_of(kind: str, options: argparse.Namespace) -> tuple[str, list[bytes]]:
     """Return the path and the bodies of a kind of request."""
+    rng = np.random.default_rng(1)
     if kind == "vector":
         vectors = vectors_of(BODIES, rng)
+        if options.vectors is not None:  # texts that are not in the space
+            vectors = np.array(real_vectors(options.rows + BODIES, options.vectors)[-BODIES:])
         return "/v1/search", [json.dumps({"vector": v.tolist(), "k": K}).encode() for v in vectors]
     if kind == "text":
         texts = [" ".join(rng.choice(WORDS, 6)) + f" {at}" for at in range(BODIES)]
         return "/v1/search", [json.dumps({"text": text, "k": K}).encode() for text in texts]
-    users = rng.integers(USERS, size=BODIES)
-    bodies = [{"user": {"id": f"user-{u}"}, "domain": ["right"], "k": K} for u in users]
+    users = rng.choice(InteractionStore(options.space).table("user_id").column(0).unique(), BODIES)
+    bodies = [{"user": {"id": str(u)}, "domain": [options.domain], "k": K} for u in users]
     return "/v1/recommend", [json.dumps(body).encode() for body in bodies]
 
 
@@ -177,13 +187,14 @@ def processor_s(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def measure(service: int, port: int, kind: str, connections: int, seconds: float) -> dict[str, Any]:
+def measure(service: int, port: int, kind: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return requests/s in a closed loop, and latencies at half that rate.
 
     ``worker_ms`` is the processor time of a request in the workers, and ``client_ms`` that of the
     load: beside other jobs they say more than the rate.
     """
-    path, bodies = requests_of(kind, np.random.default_rng(1))
+    path, bodies = requests_of(kind, options)
+    connections, seconds = options.connections, options.seconds
     head = HEAD.format(path=path)
     messages = [f"{head}Content-Length: {len(b)}\r\n\r\n".encode() + b for b in bodies]
     asyncio.run(load(port, messages, connections, seconds / 4, None))  # warm
@@ -298,6 +309,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--space", type=Path, required=True, help="built if it is not there")
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--vectors", type=Path, help="vectors of texts, see real_vectors.py")
+    parser.add_argument("--untrained", action="store_true", help="build it without a recommender")
+    parser.add_argument("--domain", default="right", help="what is recommended from")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=20.0)
@@ -306,7 +320,8 @@ def main() -> None:
     options = parser.parse_args()
     if not options.space.exists():
         building: Callable[..., Any] = multiprocessing.get_context("spawn").Process
-        process = building(target=build, args=(options.space, options.rows))
+        arguments = (options.space, options.rows, options.vectors, not options.untrained)
+        process = building(target=build, args=arguments)
         process.start()
         process.join()
     port = free_port()
@@ -317,7 +332,7 @@ def main() -> None:
         wait_for(port, service)
         for kind in options.kinds:
             if options.overload is None:
-                figures = measure(service.pid, port, kind, options.connections, options.seconds)
+                figures = measure(service.pid, port, kind, options)
             else:
                 seconds = options.overload
                 figures = overload(service.pid, port, kind, options.connections, seconds)

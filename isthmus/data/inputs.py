@@ -78,6 +78,8 @@ def _expand(pattern: str | Path) -> list[tuple[Path, dict[str, str | None]]]:
         if path.is_dir() and path.suffix.lower() != ".lance":
             return _files_in(path)
         return [(path, {})]
+    if path.is_symlink():
+        raise InvalidInput(f"{path} is a link to {path.readlink()}, where there is nothing")
     names = sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
     if not names:
         raise InvalidInput(f"no file matches {str(pattern)!r}; check the path")

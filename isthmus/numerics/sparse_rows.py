@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 DENSE_SHARE = 1 / 16  # entries over columns from which a row is summed up densely
 
 MAX_ENTRIES = 100_000  # entries gathered from a matrix at once; they should stay in the cache
-FEW_ROWS = 64  # up to here rows are gathered by slices, without the overhead of SciPy
+FEW_ENTRIES = 20_000  # up to here they are gathered without the overhead of SciPy
 
 _thread_local = threading.local()
 
@@ -103,14 +103,14 @@ class SparseRows(NamedTuple):
         """
         lengths = matrix.indptr[self.columns + 1] - matrix.indptr[self.columns]
         if len(self.starts) == 2:
-            columns, values = _gathered(matrix, self.columns)
+            columns, values = _gathered(matrix, self.columns, lengths)
             values *= np.repeat(self.values, lengths)
             return sparse_rows([_summed(columns, values, matrix.shape[1])])
         ends = starts_of(lengths)[self.starts]
         products: list[tuple[Columns, FloatArray]] = []
         for first, last in _ranges(ends):
             entries = slice(int(self.starts[first]), int(self.starts[last]))
-            columns, values = _gathered(matrix, self.columns[entries])
+            columns, values = _gathered(matrix, self.columns[entries], lengths[entries])
             values *= np.repeat(self.values[entries], lengths[entries])
             bounds = (ends[first : last + 1] - ends[first]).tolist()
             products += [
@@ -220,18 +220,15 @@ def _ranges(ends: Columns) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def _gathered(matrix: csr_array, rows: Columns) -> tuple[npt.NDArray[np.int32], FloatArray]:
+def _gathered(
+    matrix: csr_array, rows: Columns, lengths: Columns
+) -> tuple[npt.NDArray[np.int32], FloatArray]:
     """Return columns and values of some rows of a matrix, one row after the other."""
-    if not len(rows) or len(rows) > FEW_ROWS:
+    if lengths.sum() > FEW_ENTRIES:
         selected = matrix[rows]
         return selected.indices, selected.data
-    starts, ends = matrix.indptr[rows].tolist(), matrix.indptr[rows + 1].tolist()
-    columns, values = matrix.indices, matrix.data
-    parts = [slice(*bounds) for bounds in zip(starts, ends, strict=True)]
-    return (
-        np.concatenate([columns[part] for part in parts]),
-        np.concatenate([values[part] for part in parts]),
-    )
+    entries = concatenate_ranges(matrix.indptr[rows].astype(np.int64), lengths)
+    return matrix.indices[entries], matrix.data[entries]
 
 
 def _summed(

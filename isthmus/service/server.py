@@ -25,6 +25,7 @@ SETTINGS_VARIABLE: Final = "ISTHMUS_SERVE"
 THREADS_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 BACKLOG: Final = 2_048
 KEEP_ALIVE_S: Final = 75
+UNRESPONSIVE_S: Final = 30  # after which a worker is replaced; one that has no core is slow
 
 
 def serve(settings: ServeSettings) -> None:
@@ -99,6 +100,7 @@ def _config(settings: ServeSettings) -> uvicorn.Config:
         server_header=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_worker_healthcheck=UNRESPONSIVE_S,
         timeout_graceful_shutdown=int(settings.drain_s),
         # Whoever is behind a proxy is told apart by its key.
         proxy_headers=False,

@@ -398,3 +398,11 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path, suffix):
 def test_ids_are_not_read_from_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "ids.txt")
     assert "is no file but a pipe" in refusal(read_ids, tmp_path / "ids.txt")[0]
+
+
+@pytest.mark.parametrize("leads_to", ["nowhere.csv", "link.csv"])
+@pytest.mark.parametrize("named", ["link.csv", "*.csv"])
+def test_a_link_to_nothing_is_refused_by_its_name(tmp_path, leads_to, named):
+    (tmp_path / "link.csv").symlink_to(leads_to)
+    with pytest.raises(InvalidInput, match=f"link.csv is a link to {leads_to}, where there is"):
+        open_sources(tmp_path / named)

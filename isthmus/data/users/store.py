@@ -74,8 +74,8 @@ class UserStore:
     def of_users(self, user_ids: Sequence[str]) -> pa.Table:
         """Return the users that are there, in the order of the ids, each once."""
         dataset = self._latest()
-        if dataset is None or not user_ids:
-            return self.table().slice(0, 0)
+        if dataset is None:
+            return EMPTY.empty_table()
         table, row_of = self._read(dataset)
         known = [row_of[user] for user in dict.fromkeys(user_ids) if user in row_of]
         return table.take(pa.array(known, pa.int64()))

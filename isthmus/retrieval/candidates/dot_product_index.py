@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,8 @@ from isthmus.retrieval.candidates.training_data import TrainingData
 MIN_HALF_PRECISION = 5_000  # vectors from which on they are scanned in half precision
 MIN_BATCH = 32  # users from which on a matrix product is faster than a scan
 RERANKED = 32  # items beyond k that are found in half precision and rescored
+FIRST_BLOCK = 2_048  # vectors that are scanned first; each block is twice as long as the last
+MARGIN = 1e-5  # of a bound, which is rounded
 LANES = 16  # FAISS scans half precision several times slower if the dimension is no multiple
 
 
@@ -24,7 +27,10 @@ class DotProductIndex:
     """The vectors of some items, searched for the largest dot products with user vectors.
 
     Many vectors are scanned in half precision (FAISS), which reads half the memory; what is found
-    is rescored in single precision. For a batch of users all products are computed instead.
+    is rescored in single precision. They are scanned by falling norm, in blocks, until no product
+    can be larger than those found: it is at most the product of the norms. Factors of popular items
+    are much longer than others, so that few blocks are read. For a batch of users all products are
+    computed instead.
 
     Parameters
     ----------
@@ -35,11 +41,14 @@ class DotProductIndex:
     """
 
     def __init__(self, columns: Columns, items: FloatArray) -> None:
+        large = len(columns) >= MIN_HALF_PRECISION
+        if large:
+            columns = columns[np.argsort(-np.linalg.norm(items[columns], axis=1), kind="stable")]
         self.columns = columns
         self._items = items
         self._last: tuple[Mask, Bitmap] | None = None
-        large = len(columns) >= MIN_HALF_PRECISION
-        self._half_precision: Any = _half_precision_index(items[columns]) if large else None
+        self._last_parts: tuple[Bitmap, list[Bitmap]] | None = None
+        self._blocks = _blocks(items, columns) if large else []
         self._vectors = np.ascontiguousarray(items[columns[:0] if large else columns], np.float32)
 
     def top_k(self, users: FloatArray, n: int, allowed: Mask) -> tuple[Columns, FloatArray]:
@@ -66,7 +75,7 @@ class DotProductIndex:
         products = np.full((len(users), n), -np.inf, np.float32)
         if k and len(users):
             search = self._multiply
-            if self._half_precision is not None:
+            if self._blocks:
                 search = self._scan if len(users) < MIN_BATCH else self._multiply_batch
             places, products[:, :k] = search(users, k, bitmap)
             items[:, :k] = self.columns[places]
@@ -100,16 +109,62 @@ class DotProductIndex:
         return allowed[places], products
 
     def _scan(self, users: FloatArray, k: int, bitmap: Bitmap) -> tuple[Columns, FloatArray]:
+        parts = self._parts(bitmap)
+        found = [self._scan_for(user, k, parts) for user in users]
+        return np.stack([places for places, _ in found]), np.stack([best for _, best in found])
+
+    def _parts(self, bitmap: Bitmap) -> list[Bitmap]:
+        """Return the parts of a bitmap that belong to each block; the last ones are cached."""
+        last = self._last_parts
+        if last is None or last[0] is not bitmap:
+            parts = [Bitmap(bitmap.mask[block.start : block.stop]) for block in self._blocks]
+            last = self._last_parts = bitmap, parts
+        return last[1]
+
+    def _scan_for(
+        self, user: FloatArray, k: int, parts: Sequence[Bitmap]
+    ) -> tuple[Columns, FloatArray]:
+        """Return the places of the k largest products of a user, and these, both (k,)."""
         faiss: Any = import_module("faiss")
-        parameters = None
-        if not bitmap.is_full:
-            parameters = faiss.SearchParameters(sel=bitmap.selector)
-        reach = min(k + RERANKED, bitmap.count)
-        _, places = self._half_precision.search(_padded(users), reach, params=parameters)
-        products = np.stack([self._items[self.columns[row]] @ user
-                             for row, user in zip(places, users, strict=True)])  # fmt: skip
-        order = np.argsort(-products, axis=1, kind="stable")[:, :k]
-        return np.take_along_axis(places, order, 1), np.take_along_axis(products, order, 1)
+        places, products = np.empty(0, np.int64), np.empty(0, np.float32)
+        query, length = _padded(user[None]), (1 + MARGIN) * float(np.linalg.norm(user))
+        for block, bitmap in zip(self._blocks, parts, strict=True):
+            if len(products) == k and products[-1] > block.longest * length:
+                break
+            if not bitmap.count:
+                continue
+            parameters = None
+            if not bitmap.is_full:
+                parameters = faiss.SearchParameters(sel=bitmap.selector)
+            reach = min(k + RERANKED, bitmap.count)
+            found = block.index.search(query, reach, params=parameters)[1][0] + block.start
+            places = np.concatenate([places, found])
+            products = np.concatenate([products, self._items[self.columns[found]] @ user])
+            order = np.argsort(-products, kind="stable")[:k]
+            places, products = places[order], products[order]
+        return places, products
+
+
+class _Block(NamedTuple):
+    """Vectors that are scanned together: their places, the largest norm, and a FAISS index."""
+
+    start: int
+    stop: int
+    longest: float
+    index: Any
+
+
+def _blocks(items: FloatArray, columns: Columns) -> list[_Block]:
+    """Return blocks of the vectors of some items, which are ordered by falling norm."""
+    blocks, start = [], 0
+    while start < len(columns):
+        stop = 2 * start + FIRST_BLOCK
+        vectors = items[columns[start:stop]]
+        longest = float(np.linalg.norm(vectors[0]))
+        stop = start + len(vectors)
+        blocks.append(_Block(start, stop, longest, _half_precision_index(vectors)))
+        start = stop
+    return blocks
 
 
 class DotProductIndexes:

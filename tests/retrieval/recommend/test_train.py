@@ -310,3 +310,23 @@ def test_odd_interactions_are_trained_on_and_ranked_no_worse_than_popularity(tmp
         hits = space.recommend(user, domain="books", k=5)
         assert hits
         assert all(np.isfinite(hit.score) for hit in hits)
+
+
+def test_cross_domain_users_are_simulated_where_nobody_is_shared(tmp_path):
+    space = checkerboard(tmp_path / "two_shops.space", users=0)
+    space.add_interactions(severed(space))
+    wandering = [
+        {"user_id": f"b{user}", "item_id": name("books", (user + turn) % 8, n)}
+        for user in range(100)
+        for turn in range(4)  # books of four tastes, so of both halves
+        for n in range(2)
+    ]
+    space.add_interactions(wandering)
+    report = space.train("books", settings=BRIEF).reports["books"]
+    one = report.situations["cross-domain"]
+    assert one.users >= 10
+    assert one.generators["item-KNN"] < one.generators["popularity"]  # nobody tells it anything
+    assert list(report.situations) == [name for name in SITUATIONS if name in report.situations]
+    space.publish()
+    hits = space.recommend(User(clicks=["films-3-1"]), domain="books", k=5)
+    assert len(hits) == 5
