@@ -195,7 +195,10 @@ class TestChecks:
     def test_a_space_without_vectors_says_how_it_gets_them(self, tmp_path):
         empty = Space.create(tmp_path / "empty", "none")
         remedy = f"with: isthmus upsert FILES --vector COLUMN --space {empty.path}"
-        for refused in (lambda: empty.upsert(table().drop_columns("e")), empty.publish):
+        for refused in (
+            lambda: empty.upsert(table().drop_columns("e"), domain="points"),
+            empty.publish,
+        ):
             with pytest.raises((InvalidInput, InvalidItems), match=remedy):
                 refused()
         empty.upsert(table(), domain="points", vector="e")
