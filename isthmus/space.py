@@ -56,20 +56,6 @@ from isthmus.operations.request import (
 )
 from isthmus.operations.verbs import as_verbs
 from isthmus.retrieval import recommend, source_domains
-from isthmus.retrieval.recommend.request import (
-    EventsRequest,
-    PredictRatingsRequest,
-    RecommendBatchRequest,
-    RecommendFileRequest,
-    RecommendRequest,
-    RecommendRowsRequest,
-    RecommendUsersRequest,
-    ScenarioRequest,
-    SourceDomainsRequest,
-    TrainRequest,
-    TrainSettings,
-)
-from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.facets import Facets, count_facets
 from isthmus.retrieval.search.fusion_weights import FusionReport
 from isthmus.retrieval.search.groups import search_groups
@@ -117,10 +103,12 @@ if TYPE_CHECKING:
     from isthmus.operations.verify import VerifyReport
     from isthmus.retrieval.recommend.experiments import Experiment
     from isthmus.retrieval.recommend.recommendation_log import RecommendationLog
+    from isthmus.retrieval.recommend.request import TrainSettings
     from isthmus.retrieval.recommend.rows import Rows
     from isthmus.retrieval.recommend.settings import RecommenderSettings
     from isthmus.retrieval.recommend.space_recommender import SpaceRecommender
     from isthmus.retrieval.recommend.store import Description
+    from isthmus.retrieval.recommend.users import User
     from isthmus.retrieval.source_domains.assessment import SourceReport
 
 
@@ -1193,7 +1181,7 @@ class Space:
         --------
         ``print(space.events({"view": 0}).describe())``
         """
-        request = EventsRequest.of(locals())
+        request = recommend.request.EventsRequest.of(locals())
         return operations.interactions.summarize_events(self.opened, request)
 
     def forget_user(self, user_id: IdLike) -> int:
@@ -1371,7 +1359,7 @@ class Space:
         --------
         ``space.recommend(User(history=["film-1"]), domain="books", k=5)``
         """
-        return self._recommender.recommend(RecommendRequest.of(locals()))
+        return self._recommender.recommend(recommend.request.RecommendRequest.of(locals()))
 
     def recommend_batch(
         self,
@@ -1414,7 +1402,7 @@ class Space:
         --------
         ``space.recommend_batch([User(id="user-7"), ("guest", User())], domain="books")``
         """
-        request = RecommendBatchRequest.of(locals())
+        request = recommend.request.RecommendBatchRequest.of(locals())
         return self._recommender.recommend_batch(request, progress=progress)
 
     def recommend_rows(
@@ -1459,7 +1447,7 @@ class Space:
         --------
         ``[(row.title, len(row.hits)) for row in space.recommend_rows(User(id="ann"), k=6)]``
         """
-        return self._recommender.recommend_rows(RecommendRowsRequest.of(locals()))
+        return self._recommender.recommend_rows(recommend.request.RecommendRowsRequest.of(locals()))
 
     def recommend_users(self, item_id: IdLike, *, k: int = 10) -> list[dict[str, Any]]:
         """Return the users to tell about an item, with ``rank`` and ``score``.
@@ -1478,7 +1466,8 @@ class Space:
         --------
         ``[row["user_id"] for row in space.recommend_users("film-1", k=100)]``
         """
-        return self._recommender.recommend_users(RecommendUsersRequest.of(locals()))
+        request = recommend.request.RecommendUsersRequest.of(locals())
+        return self._recommender.recommend_users(request)
 
     def recommend_file(
         self,
@@ -1518,7 +1507,7 @@ class Space:
         --------
         ``space.recommend_file("users.parquet", "lists.parquet", domain="books")``
         """
-        request = RecommendFileRequest.of(locals())
+        request = recommend.request.RecommendFileRequest.of(locals())
         return self._recommender.recommend_file(request, progress=progress)
 
     @property
@@ -1576,7 +1565,9 @@ class Space:
         --------
         ``space.set_scenario("home", boost={"on_sale": 2}, caps={"brand": 2})``
         """
-        return operations.scenarios.set_scenario(self.opened, ScenarioRequest.of(locals()))
+        return operations.scenarios.set_scenario(
+            self.opened, recommend.request.ScenarioRequest.of(locals())
+        )
 
     def delete_scenario(self, name: str) -> None:
         """Delete a scenario.
@@ -1610,7 +1601,8 @@ class Space:
         --------
         ``space.predict_ratings(User(id="user-7"), ["film-1", "film-2"])``
         """
-        return self._recommender.predict_ratings(PredictRatingsRequest.of(locals()))
+        request = recommend.request.PredictRatingsRequest.of(locals())
+        return self._recommender.predict_ratings(request)
 
     def source_domains(
         self,
@@ -1637,7 +1629,7 @@ class Space:
         --------
         ``[source.domain for source in space.source_domains("books").sources]``
         """
-        request = SourceDomainsRequest.of(locals())
+        request = recommend.request.SourceDomainsRequest.of(locals())
         interactions, feedback = self.opened.training_interactions(request.positive_from)
         view, weights = self.opened.view(), self.opened.vector_weights
         data = recommend.space_data.space_training_data(
@@ -1682,7 +1674,7 @@ class Space:
         ``space.train("books", pretrain=["films"])``
         """
         return operations.training.train(
-            self.opened, TrainRequest.of(locals()), settings, progress=progress
+            self.opened, recommend.request.TrainRequest.of(locals()), settings, progress=progress
         )
 
     def evaluate(

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
-from charset_normalizer import from_bytes
 
 from isthmus.data.convert import Values
 from isthmus.data.csv_plain import count_plain_rows, plain_chunks
@@ -144,6 +143,8 @@ def _first_line_not_utf8(path: Path) -> tuple[int, bytes] | None:
 
 def _guess_encoding(sample: bytes) -> str:
     """Return the likeliest encoding of bytes that are not UTF-8; cp1252 where none is likelier."""
+    from charset_normalizer import from_bytes
+
     found = from_bytes(sample[:SAMPLE_BYTES])
     names = [match.encoding for match in found]
     best = found.best()
