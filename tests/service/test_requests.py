@@ -380,7 +380,7 @@ def bodies(draw: Any) -> tuple[str, dict[str, Any]]:
     return operation.name, draw(st.dictionaries(names, VALUES, max_size=4))
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=bodies())
 def test_any_body_is_answered_or_refused_with_a_problem(app, case):
     name, body = case
