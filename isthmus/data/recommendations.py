@@ -85,7 +85,7 @@ class RecommendationStore:
         return self._delete(predicate)
 
     def rename_user(self, former: str, user_id: str) -> int:
-        """Give the recommendations to a user to another one, and return how many there were."""
+        """Move the recommendations of a user to another one, and return how many there were."""
         (predicate,) = predicates_in(USER_ID, [former])
         rows = self.table(predicate)
         if len(rows):

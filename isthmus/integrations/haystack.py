@@ -24,6 +24,7 @@ VECTOR_NAME: Final = "embedding"
 PRESENT: Final = "present"  # [1] for each document: an item has a vector, a document need not
 KEPT: Final = "document_json"
 WIDENING: Final = 4
+PAGE: Final = 1_000
 
 
 class IsthmusDocumentStore:
@@ -197,8 +198,13 @@ class IsthmusDocumentStore:
     def _all(self) -> Iterator[Document]:
         if not self._has_documents():
             return
-        for page in self._space.scroll(self.domain, attributes=True):
-            yield _document(page["attributes"])
+        cursor: str | None = None
+        while True:
+            page = self._space.scroll(self.domain, k=PAGE, cursor=cursor)
+            yield from (_document(item["attributes"]) for item in page)
+            cursor = page.cursor
+            if cursor is None:
+                return
 
     def _row(self, document: Document) -> dict[str, Any]:
         state = document.to_dict(flatten=False)

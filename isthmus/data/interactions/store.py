@@ -223,7 +223,7 @@ class InteractionStore:
         return delete_rows(self._writable(), predicate)
 
     def rename_user(self, former: str, user_id: str) -> int:
-        """Give the interactions of a user to another one, and return how many there were.
+        """Move the interactions of a user to another one, and return how many there were.
 
         An event that both have stays once. They are added before they are deleted, so that a
         rename that was interrupted is done again without a loss.

@@ -72,3 +72,10 @@ def test_a_retriever_in_a_pipeline_that_was_stored(numbered):
     found = again.run({"retriever": {"query_embedding": vector(4)}})["retriever"]["documents"]
     assert [document.id for document in found] == ["4"]
     assert found[0].score == pytest.approx(1)
+
+
+def test_more_documents_than_a_page_holds_come_back(document_store, monkeypatch):
+    monkeypatch.setattr("isthmus.integrations.haystack.PAGE", 2)
+    documents = [Document(id=f"d{n}", content=f"text {n}") for n in range(5)]
+    document_store.write_documents(documents)
+    assert document_store.filter_documents() == documents
