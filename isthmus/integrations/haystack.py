@@ -17,6 +17,8 @@ from haystack.utils.filters import document_matches_filter
 
 from isthmus.client.connect import connect
 from isthmus.errors import InvalidInput
+from isthmus.integrations.documents import unless_new
+from isthmus.retrieval.search.results import Hit, Hits
 from isthmus.space import Space
 
 DOMAIN: Final = "documents"
@@ -171,21 +173,30 @@ class IsthmusDocumentStore:
             If `filters` is not valid.
         """
         _require_filter(filters)
-        n_documents, depth = self.count_documents(), top_k
-        while n_documents:
-            depth = min(depth * WIDENING, n_documents) if filters else top_k
-            hits = self._space.search(
+        depth = top_k * WIDENING if filters else top_k
+        while True:
+            hits = self._nearest(query_embedding, depth, where)
+            found = [_document(hit.attributes or {}, score=hit.score) for hit in hits]
+            passed = [one for one in found if not filters or document_matches_filter(filters, one)]
+            if not filters or len(passed) >= top_k or len(hits) < depth:
+                return passed[:top_k]
+            depth *= WIDENING
+
+    def _nearest(
+        self, query_embedding: Sequence[float], k: int, where: str | None
+    ) -> Sequence[Hit]:
+        return unless_new(
+            self._space,
+            self.domain,
+            lambda: self._space.search(
                 vector=list(query_embedding),
-                k=depth,
+                k=k,
                 domain=self.domain,
                 where=where,
                 attributes=True,
-            )
-            found = [_document(hit.attributes or {}, score=hit.score) for hit in hits]
-            passed = [one for one in found if not filters or document_matches_filter(filters, one)]
-            if len(passed) >= top_k or len(hits) < depth or depth >= n_documents or not filters:
-                return passed[:top_k]
-        return []
+            ),
+            Hits([]),
+        )
 
     def _has_documents(self) -> bool:
         return self.domain in self._space.status()["domains"]

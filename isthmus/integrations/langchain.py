@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 from uuid import uuid4
@@ -14,6 +14,7 @@ from langchain_core.vectorstores import VectorStore
 
 from isthmus.client.remote import RemoteSpace
 from isthmus.errors import InvalidInput, ItemNotFound
+from isthmus.integrations.documents import unless_new
 from isthmus.retrieval.search.results import Hit
 from isthmus.space import Space
 
@@ -167,7 +168,12 @@ class IsthmusVectorStore(VectorStore):  # type: ignore[misc]  # LangChain may be
         """Delete documents by id, or all of the domain; unknown ids are passed over."""
         if ids is None or ids:
             chosen = None if ids is None else list(ids)
-            self._unless_new(lambda: self._space.delete(chosen, domain=self._domain), 0)
+            unless_new(
+                self._space,
+                self._domain,
+                lambda: self._space.delete(chosen, domain=self._domain),
+                0,
+            )
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
@@ -214,22 +220,16 @@ class IsthmusVectorStore(VectorStore):  # type: ignore[misc]  # LangChain may be
         return self.similarity_search(query, k, diversity=1.0 - lambda_mult, **options)
 
     def _found(self, k: int, **options: Any) -> list[tuple[Document, float]]:
-        hits: Sequence[Hit] = self._unless_new(
-            lambda: self._space.search(k=k, domain=self._domain, attributes=True, **options), []
+        hits: Sequence[Hit] = unless_new(
+            self._space,
+            self._domain,
+            lambda: self._space.search(k=k, domain=self._domain, attributes=True, **options),
+            [],
         )
         return [
             (_document(hit.item_id, {"text": hit.text, "attributes": hit.attributes}), hit.score)
             for hit in hits
         ]
-
-    def _unless_new(self, ask: Callable[[], Any], otherwise: Any) -> Any:
-        """Return an answer; `otherwise` where no document has come yet, so there is no domain."""
-        try:
-            return ask()
-        except InvalidInput:
-            if self._domain in self._space.status()["domains"]:
-                raise
-            return otherwise
 
     def _select_relevance_score_fn(self) -> Any:
         return lambda similarity: min(max(similarity, 0.0), 1.0)
