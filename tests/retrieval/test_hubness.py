@@ -118,7 +118,7 @@ def test_bad_options_are_refused(cloud, options, message):
 
 
 def test_pages_join_where_the_correction_makes_scores_equal(tmp_path):
-    words = "sea boat storm car red blue night star wolf tree".split()
+    words = ["sea", "boat", "storm", "car", "red", "blue", "night", "star", "wolf", "tree"]
     rng = np.random.default_rng(0)
     space = Space.create(tmp_path / "s", text_encoder())
     space.upsert([item(f"i{n}", " ".join(rng.choice(words, 3))) for n in range(360)])
