@@ -119,6 +119,6 @@ class TorchEncoder(TowerEncoder):
         model.eval().requires_grad_(False)
         model.to(device=self._runtime.device, dtype=self._runtime.weights_dtype)
         if all(weights.ndim < 5 for weights in model.parameters()):  # convolutions over time have 5
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.to(memory_format=torch.channels_last)
         for tower in self.towers.values():
             tower.forward = self._runtime.compiled(tower.forward)
