@@ -97,7 +97,7 @@ def make_planned(path: Path) -> None:
     """Make a space whose release has a planned index; with a delta and a deletion."""
     space = Space.create(path, {"text": text_encoder(dim=16)})
     space.upsert([item(f"i{n}", planned_text(n), "ab"[n % 2], n=n) for n in range(PLANNED_ITEMS)])
-    recipes = "isthmus.index.releases.planner.suitable"
+    recipes = "isthmus.index.releases.build.suitable"
     with patch(recipes, lambda dim, on_gpu: iter([recipe_named(RECIPE)])):
         space.publish(latency_ms=1_000)
     space.upsert([item("new", "quite new", "a", n=-1)])

@@ -56,10 +56,10 @@ def planned(tmp_path_factory):
     space = Space.create(tmp_path_factory.mktemp("planned") / "shop.space", encoder=text_encoder())
     space.upsert(items(range(4_000)))
     path = space.path / "space.toml"
-    path.write_text(path.read_text().replace("exact_bytes = 134217728", "exact_bytes = 0"))
+    path.write_text(path.read_text().replace("exact_bytes = 33554432", "exact_bytes = 0"))
     space = Space.open(space.path, encoder=text_encoder())
     with pytest.MonkeyPatch.context() as patch:
-        suitable = "isthmus.index.releases.planner.suitable"
+        suitable = "isthmus.index.releases.build.suitable"
         patch.setattr(suitable, lambda dim, on_gpu: [recipe_named("IVF SQ8")])
         space.publish(recall=0.95)
         space.publish()

@@ -21,7 +21,7 @@ def text(rng):
 @pytest.mark.parametrize("recipe", ["IVF PQ4 fast-scan + SQ8", "HNSW SQ8"])
 def test_release_delta_and_deletions_answer_like_a_dictionary(tmp_path, monkeypatch, recipe, seed):
     monkeypatch.setattr(
-        "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
+        "isthmus.index.releases.build.suitable", lambda dim, on_gpu: [recipe_named(recipe)]
     )
     monkeypatch.setattr("isthmus.index.ann.filter_costs.MAX_EXACT", 50)
     rng = np.random.default_rng(seed)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from isthmus import Space
 from isthmus.errors import InvalidInput
 from isthmus.index.releases.build import needs_plan
 from isthmus.index.settings import IndexSettings, Targets
@@ -15,9 +17,8 @@ from tests.toy import item
     ("rows", "dim", "planned"),
     [
         (20_000, 384, False),
-        (20_000, 1280, False),  # pictures of the offline pair
-        (80_000, 384, False),
-        (100_000, 384, True),
+        (20_000, 1280, True),  # pictures of the offline pair
+        (22_000, 384, True),
         (100_000, 64, False),
         (1_000, 100_000, False),
     ],
@@ -56,3 +57,26 @@ def test_a_release_of_few_items_is_checked_and_finds_everything(space):
     assert manifest.plans == {}
     assert {row.recall for row in manifest.recall} == {1.0}
     assert {row.domain for row in manifest.recall} == {"a", "b", "all"}
+
+
+def test_half_precision_finds_what_float32_finds_in_one_query_and_in_many(tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((9_000, 256)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[5_000:5_020] = vectors[7]  # equal vectors keep their order
+    space = Space.create(tmp_path / "s", "none")
+    table = {"item_id": [f"{n:05}" for n in range(9_000)], "embedding": list(vectors)}
+    space.upsert(pa.table(table), domain="a", vector="embedding")
+    manifest = space.publish()
+    (found,) = manifest.named_vectors.values()
+    assert (found.recipe, found.bytes_per_vector) == ("exact fp16", pytest.approx(512, abs=1))
+    assert {row.recall for row in manifest.recall} == {1.0}
+    space = Space.open(space.path)
+    queries = vectors[rng.choice(9_000, 40, replace=False)]
+    batch = space.search_batch(queries, k=10).item_ids
+    for query, ids in zip(queries, batch, strict=True):
+        order = sorted(range(9_000), key=lambda n: (-float(vectors[n] @ query), n))[:10]
+        assert [hit.item_id for hit in space.search(vector=query, k=10)] == list(ids)
+        assert set(ids) == {f"{n:05}" for n in order}
+    equal = [hit.item_id for hit in space.search(vector=vectors[7], k=10)]
+    assert equal == ["00007", *(f"{n:05}" for n in range(5_000, 5_009))]

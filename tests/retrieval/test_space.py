@@ -383,7 +383,7 @@ def test_old_releases_are_pruned_and_the_current_one_is_kept(filled):
     assert numbers[-1] == 9 == filled.current_release
 
 
-SUITABLE = "isthmus.index.releases.planner.suitable"
+SUITABLE = "isthmus.index.releases.build.suitable"
 
 
 def large(space, rows=3_000):
@@ -396,7 +396,7 @@ def large(space, rows=3_000):
 
 def with_planned_indexes(space):
     path = space.path / "space.toml"
-    path.write_text(path.read_text().replace("exact_bytes = 134217728", "exact_bytes = 0"))
+    path.write_text(path.read_text().replace("exact_bytes = 33554432", "exact_bytes = 0"))
     return Space.open(space.path, encoder=two_encoders())
 
 
@@ -447,7 +447,7 @@ def test_recall_is_promised_for_texts_that_no_index_holds(space, monkeypatch, re
 def test_what_a_small_sample_cannot_rule_out_is_tried_at_full_size(space, monkeypatch):
     names = ["HNSW SQ8", "IVF SQ8", "HNSW RaBitQ"]
     monkeypatch.setattr(
-        "isthmus.index.releases.planner.suitable",
+        "isthmus.index.releases.build.suitable",
         lambda dim, on_gpu: [recipe_named(name) for name in names],
     )
     large(space, 4_000)
@@ -482,7 +482,7 @@ def test_a_plan_and_its_training_serve_until_targets_or_size_change(space):
 
 def test_a_plan_for_exact_search_ages_as_others_do(space, monkeypatch):
     monkeypatch.setattr(
-        "isthmus.index.releases.planner.suitable", lambda dim, on_gpu: iter(RECIPES[:1])
+        "isthmus.index.releases.build.suitable", lambda dim, on_gpu: iter(RECIPES[:1])
     )
     large(space, 1_500)
     space = with_planned_indexes(space)
@@ -535,6 +535,9 @@ def test_a_plan_for_many_rows_is_extrapolated_and_says_so(space, capfd, monkeypa
             assert row.expected.p50_ms < 20 * row.sample.p50_ms
         if row.recipe != "exact fp32":
             assert row.expected.build_s > 1e5 * row.sample.build_s
+    small, large_sample = sorted({row.sample.rows for row in plan.table})
+    assert small < large_sample / 3  # all recipes are measured on a part of the sample first
+    assert plan.table[0].sample.rows == large_sample
     assert space.current_release is None
     assert capfd.readouterr().err == ""  # FAISS warns of small samples
     monkeypatch.setattr(SUITABLE, lambda dim, on_gpu: [recipe_named("IVF SQ8")])

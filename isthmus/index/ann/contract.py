@@ -281,6 +281,11 @@ class FamilyIndex(VectorIndex):
         """
 
     @classmethod
+    @abstractmethod
+    def usual_growth(cls, before: int, after: int) -> float:
+        """Return the factor of search costs from a number of rows to a greater one, in theory."""
+
+    @classmethod
     def has_gpu_form(cls, recipe: Recipe) -> bool:
         """Return whether FAISS has a GPU form of a recipe."""
         del recipe

@@ -10,12 +10,13 @@ import numpy as np
 
 from isthmus.index.ann.bitmap import Bitmap
 from isthmus.index.ann.contract import FamilyIndex, Recipe, SharedTraining
-from isthmus.index.ann.exact import exact_search
+from isthmus.index.ann.exact import BLAS_FROM, exact_search
 from isthmus.index.ann.faiss_index import FaissIndex
 from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.numerics.arrays import FloatArray, Positions
 
 FLOAT32_BYTES = 4
+MARGIN = 22  # candidates beyond the results: half precision may order near ties otherwise
 
 
 class FlatIndex(FaissIndex):
@@ -41,6 +42,11 @@ class FlatIndex(FaissIndex):
         small, large, full = rows
         slope = max(now - before, 0.0) / (large - small)
         return float(now + slope * (full - large))
+
+    @classmethod
+    def usual_growth(cls, before: int, after: int) -> float:
+        """Return the ratio, since every vector is compared."""
+        return after / before
 
     @classmethod
     def has_gpu_form(cls, recipe: Recipe) -> bool:
@@ -81,8 +87,12 @@ class FlatIndex(FaissIndex):
     def search(
         self, queries: FloatArray, k: int, search_scale: float = 1.0
     ) -> tuple[FloatArray, Positions]:
-        """Return the k best vectors for each query, see `VectorIndex.search`."""
-        if self._index is None:
+        """Return the k best vectors for each query, see `VectorIndex.search`.
+
+        One query reads the codes, since it takes as long as the memory that it reads. Many are a
+        matrix product with the vectors themselves.
+        """
+        if self._index is None or (not self.recipe.is_refined and queries.size >= BLAS_FROM):
             return exact_search(queries, self.vectors, k)
         return super().search(queries, k, search_scale)
 
@@ -98,6 +108,11 @@ class FlatIndex(FaissIndex):
         if self._index is None:
             return exact_search(queries, self.vectors, k, bitmap)
         return super().search_filtered(queries, k, bitmap, n_candidates, search_scale)
+
+    def n_rescored(self, n_results: int, search_scale: float = 1.0) -> int:
+        """Return how many candidates FAISS has to return, to be scored by their vectors."""
+        del search_scale
+        return min(n_results + MARGIN, len(self))
 
     def _base_parameters(self, width: int, selector: Mapping[str, Any]) -> Any:
         del width

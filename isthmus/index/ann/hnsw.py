@@ -55,6 +55,11 @@ class HnswIndex(FaissIndex):
         return float(now + slope * np.log(full / large))
 
     @classmethod
+    def usual_growth(cls, before: int, after: int) -> float:
+        """Return the ratio of the logarithms."""
+        return float(np.log(after) / np.log(before))
+
+    @classmethod
     def rescores(cls, recipe: Recipe) -> bool:
         """Return whether more candidates than results are scored again."""
         return recipe.is_refined or recipe.codes == SIGN_CODES

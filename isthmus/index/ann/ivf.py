@@ -56,6 +56,11 @@ class IvfIndex(FaissIndex):
         return power_law(before, now, rows)
 
     @classmethod
+    def usual_growth(cls, before: int, after: int) -> float:
+        """Return the ratio of the roots, since there are as many lists as vectors in a list."""
+        return float((after / before) ** 0.5)
+
+    @classmethod
     def has_gpu_form(cls, recipe: Recipe) -> bool:
         """Return whether the codes are scalars, without refinement."""
         return not recipe.is_refined and recipe.codes in ("Flat", "SQfp16", "SQ8")

@@ -10,9 +10,10 @@ from isthmus.index.ann.hnsw import LINKS_RECIPE, SIGN_CODES, HnswIndex
 from isthmus.index.ann.ivf import IvfIndex
 
 EXACT = "exact fp32"
+EXACT_HALF = "exact fp16"
 RECIPES = (
     Recipe(EXACT, FlatIndex),
-    Recipe("exact fp16", FlatIndex, "SQfp16"),
+    Recipe(EXACT_HALF, FlatIndex, "SQfp16"),
     Recipe("exact SQ8 + fp16", FlatIndex, "SQ8", "SQfp16"),
     Recipe("HNSW fp32", HnswIndex),
     LINKS_RECIPE,
@@ -27,6 +28,11 @@ RECIPES = (
 def recipe_named(name: str) -> Recipe:
     """Return the recipe of a name."""
     return next(recipe for recipe in RECIPES if recipe.name == name)
+
+
+def is_exhaustive(name: str) -> bool:
+    """Return whether a recipe compares every vector with a query, and so has nothing to train."""
+    return recipe_named(name).family is FlatIndex
 
 
 def suitable(dim: int, *, on_gpu: bool = False) -> Iterator[Recipe]:

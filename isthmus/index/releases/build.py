@@ -9,7 +9,7 @@ import numpy as np
 
 from isthmus.index.ann.contract import Recipe, SharedTraining, VectorIndex
 from isthmus.index.ann.gpu import Devices, placing
-from isthmus.index.ann.recipes import EXACT, recipe_named
+from isthmus.index.ann.recipes import EXACT, EXACT_HALF, is_exhaustive, recipe_named, suitable
 from isthmus.index.releases.manifest import VectorManifest
 from isthmus.index.releases.plan import FullSizeCosts, Plan, require_possible
 from isthmus.index.releases.planner import LATENCY_QUERIES, make_plan
@@ -36,6 +36,7 @@ MIN_PLANNED_ROWS = 1_000
 MAX_BUILT_RECIPES = 3
 QUERY_SEED = 3
 FLOAT32_BYTES = 4
+SINGLE_PRECISION_BYTES = 8 * 2**20  # more are read in half precision, in a fifth of the time
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ class IndexBuilder:
         """
         rows, dim = self._vectors.vectors.shape
         if not needs_plan(rows, dim, self._settings):
-            return self._exact()
+            return self._exact(exact_recipe(rows, dim))
         tests = make_recall_tests(self._view, self._vector_name, self._sample_queries)
         refilled = self._with_former_training(tests)
         if refilled is not None:
@@ -136,7 +137,7 @@ class IndexBuilder:
             ):
                 break
         if best is None:
-            return self._exact(plan)
+            return self._exact(EXACT, plan)
         return replace(best, plan=plan.with_costs(measured, best.manifest.recipe))
 
     def _with_former_training(self, tests: list[RecallTest]) -> BuiltIndex | None:
@@ -152,8 +153,8 @@ class IndexBuilder:
         limit = self._settings.retrain_growth
         if plan is None or plan.targets != self._settings.targets or not 1 / limit < growth < limit:
             return None
-        if former.recipe == EXACT:
-            return _with_former_plan(self._exact(plan), former)
+        if is_exhaustive(former.recipe):
+            return _with_former_plan(self._exact(former.recipe, plan), former)
         recipe = recipe_named(former.recipe)
         if self._devices and not recipe.has_gpu_form:
             return None
@@ -216,23 +217,30 @@ class IndexBuilder:
         )
         return BuiltIndex(with_index(view, self._vector_name, index, filter_costs), manifest, plan)
 
-    def _exact(self, plan: Plan | None = None) -> BuiltIndex:
-        """Search exactly; with a plan, latency is measured for the release check."""
-        rows, dim = self._vectors.vectors.shape
+    def _exact(self, recipe: str, plan: Plan | None = None) -> BuiltIndex:
+        """Compare every vector; with a plan, latency is measured for the release check."""
+        index, build_s = self._filled(recipe_named(recipe))
         manifest = VectorManifest(
-            vectors=rows,
-            dim=dim,
-            recipe=EXACT,
-            trained_rows=rows,
-            bytes_per_vector=float(FLOAT32_BYTES * dim),
+            vectors=len(index),
+            dim=self._vectors.vectors.shape[1],
+            recipe=recipe,
+            trained_rows=len(index),
+            bytes_per_vector=round(index.bytes_per_vector, 1),
+            build_s=round(build_s, 2),
         )
         if plan is not None:
-            index = recipe_named(EXACT).build(self._vectors.vectors)
             rng = np.random.default_rng(QUERY_SEED)
             p50_ms, p99_ms = latency_ms(index, rng.choice(self._vectors.vectors, LATENCY_QUERIES))
             latency = {"p50_ms": round(p50_ms, 4), "p99_ms": round(p99_ms, 4)}
             manifest = manifest.model_copy(update=latency)
-        return BuiltIndex(self._view, manifest, plan)
+        if recipe == EXACT:
+            return BuiltIndex(self._view, manifest, plan)
+        return BuiltIndex(with_index(self._view, self._vector_name, index), manifest, plan)
+
+
+def exact_recipe(rows: int, dim: int) -> str:
+    """Return the name of the exact recipe that answers one query fastest."""
+    return EXACT if rows * dim * FLOAT32_BYTES <= SINGLE_PRECISION_BYTES else EXACT_HALF
 
 
 def needs_plan(rows: int, dim: int, settings: IndexSettings) -> bool:
@@ -254,7 +262,7 @@ def plan_index(
 ) -> Plan:
     """Measure every recipe on a sample of a view, for all its vectors or another number.
 
-    So few vectors that publishing searches them exactly are measured in exact search alone.
+    So few vectors that publishing compares them all are measured in that recipe alone.
     """
     vectors = view.segments[0].named_vectors[vector_name]
     count = rows or len(vectors.rows)
@@ -265,9 +273,15 @@ def plan_index(
         settings.targets,
         count,
         devices=devices,
-        only_exact=not needs_plan(count, vectors.vectors.shape[1], settings),
+        recipes=_considered(count, vectors.vectors.shape[1], settings, devices),
         progress=progress,
     )
+
+
+def _considered(rows: int, dim: int, settings: IndexSettings, devices: Devices) -> list[Recipe]:
+    if not needs_plan(rows, dim, settings):
+        return [recipe_named(exact_recipe(rows, dim))]
+    return list(suitable(dim, on_gpu=bool(devices)))
 
 
 def _sample(view: View, vector_name: str, max_rows: int) -> View:

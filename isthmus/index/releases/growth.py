@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from isthmus.index.ann.contract import Placement
-from isthmus.index.ann.recipes import EXACT
+from isthmus.index.ann.recipes import is_exhaustive
 from isthmus.index.releases.build import needs_plan
 from isthmus.index.releases.manifest import VectorManifest
 from isthmus.index.releases.recall import QuerySampler, make_recall_tests, measure_recall
@@ -102,7 +102,7 @@ def _retrain_reason(
     manifest: VectorManifest, rows: int, current_fit: float | None, settings: IndexSettings
 ) -> str | None:
     growth, limit = rows / max(manifest.trained_rows, 1), settings.retrain_growth
-    if manifest.recipe == EXACT:
+    if is_exhaustive(manifest.recipe):
         too_many = growth > limit and needs_plan(rows, manifest.dim, settings)
         return f"{rows:,} vectors are searched one by one" if too_many else None
     if not 1 / limit < growth < limit:

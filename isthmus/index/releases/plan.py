@@ -108,6 +108,17 @@ class PlanRow(BaseModel):
     built: bool = False
     verdict: str = ""
 
+    def misses(self, targets: Targets) -> str:
+        """Return which target the recipe misses, in words; empty for none."""
+        costs = self.expected
+        if not self.sample.reaches_recall:
+            return f"recall@10 is {_recall(self):.3f} at most"
+        if targets.latency_ms is not None and costs.p99_ms > targets.latency_ms:
+            return f"p99 of {costs.p99_ms:.2f} ms"
+        if targets.memory is not None and _memory(self) > targets.memory:
+            return f"needs {ByteSize(_memory(self)).human_readable()}"
+        return ""
+
 
 class Plan(BaseModel):
     """Every recipe, measured for one named vector.
@@ -142,7 +153,7 @@ class Plan(BaseModel):
     @property
     def ranked(self) -> list[Recipe]:
         """The recipes that meet the targets, cheapest first."""
-        return [recipe_named(row.recipe) for row in self.table if not _miss(row, self.targets)]
+        return [recipe_named(row.recipe) for row in self.table if not row.misses(self.targets)]
 
     def min_query_cost(self, recipe: Recipe) -> float:
         """Return the least that a query of a recipe may cost, given the error of extrapolation.
@@ -194,7 +205,7 @@ def judge(table: Sequence[PlanRow], targets: Targets, chosen: str | None = None)
     """Return rows with verdicts: the chosen first, by cost, and those that miss a target last."""
     ordered = sorted(
         table,
-        key=lambda row: (row.recipe != chosen, bool(_miss(row, targets)), row.expected.query_cost),
+        key=lambda row: (row.recipe != chosen, bool(row.misses(targets)), row.expected.query_cost),
     )
     best = ordered[0].expected.query_cost
     judged = []
@@ -203,21 +214,9 @@ def judge(table: Sequence[PlanRow], targets: Targets, chosen: str | None = None)
         dearer = f"costs {ratio:,.1f} times as much"
         if ratio < 1:
             dearer = f"expected at {ratio:.1f} times, but so were others that turned out dearer"
-        verdict = _miss(row, targets) or ("chosen" if position == 0 else dearer)
+        verdict = row.misses(targets) or ("chosen" if position == 0 else dearer)
         judged.append(row.model_copy(update={"verdict": verdict}))
     return judged
-
-
-def _miss(row: PlanRow, targets: Targets) -> str:
-    """Return which target a recipe misses, in words; empty for none."""
-    costs = row.expected
-    if not row.sample.reaches_recall:
-        return f"recall@10 is {_recall(row):.3f} at most"
-    if targets.latency_ms is not None and costs.p99_ms > targets.latency_ms:
-        return f"p99 of {costs.p99_ms:.2f} ms"
-    if targets.memory is not None and _memory(row) > targets.memory:
-        return f"needs {ByteSize(_memory(row)).human_readable()}"
-    return ""
 
 
 def _excess(row: PlanRow, targets: Targets) -> float:

@@ -11,9 +11,15 @@ import numpy as np
 
 from isthmus.index.ann.contract import FamilyIndex, Recipe, VectorIndex, power_law
 from isthmus.index.ann.gpu import Devices, placing
-from isthmus.index.ann.recipes import EXACT, recipe_named, suitable
+from isthmus.index.ann.recipes import recipe_named
 from isthmus.index.releases.manifest import RecallRow
-from isthmus.index.releases.plan import FullSizeCosts, Plan, PlanRow, SampleCosts, judge
+from isthmus.index.releases.plan import (
+    FullSizeCosts,
+    Plan,
+    PlanRow,
+    SampleCosts,
+    judge,
+)
 from isthmus.index.releases.recall import (
     PlanningSample,
     QuerySampler,
@@ -32,7 +38,10 @@ from isthmus.index.releases.view import View
 from isthmus.index.settings import Targets
 from isthmus.progress import progress_bar
 
-SMALL_SAMPLE = 4  # the first point of each cost curve is measured on a quarter of the sample
+SMALL_SAMPLE = 4  # every recipe is measured on a quarter of the sample first
+SCREENED_FROM = 10_000  # vectors in a sample that is all; fewer are measured at once
+MAX_CONTENDERS, CONTENDER_COST = 5, 3.0  # go on to the whole sample; costs beside the cheapest
+PLANNING_S = 10.0  # and the time to build a contender; then no further one is measured
 LATENCY_QUERIES = 300
 PLANNING_QUERIES = 1_200  # recipes are only compared, by many searches that are slow
 
@@ -44,11 +53,13 @@ def make_plan(
     targets: Targets,
     rows: int,
     *,
+    recipes: Sequence[Recipe],
     devices: Devices = (),
-    only_exact: bool = False,
     progress: bool = False,
 ) -> Plan:
-    """Measure every recipe on a view that holds a sample, for a number of rows.
+    """Measure recipes on a view that holds a sample, for a number of rows.
+
+    All are measured on a part of a large sample, and those that may be the cheapest on all of it.
 
     Parameters
     ----------
@@ -62,41 +73,66 @@ def make_plan(
         Recall, latency, memory.
     rows : int
         Number of vectors that the index will hold.
+    recipes : sequence of Recipe
+        What to choose from.
     devices : tuple of int
-        GPUs that will hold the index; then only recipes with a GPU form are considered.
-    only_exact : bool, default False
-        Whether only exact search is measured, as publishing takes it without a comparison.
+        GPUs that will hold the index.
     progress : bool, default False
         Whether to show a bar.
     """
     faiss: Any = import_module("faiss")
-    samples = [make_planning_sample(view, vector_name, sample_queries, PLANNING_QUERIES)]
-    sampled = view.segments[0].named_vectors[vector_name]
-    if rows > len(sampled.rows):
-        small = make_planning_sample(_small(view), vector_name, sample_queries, PLANNING_QUERIES)
-        samples.insert(0, small)
-    recipes = list(suitable(sampled.vectors.shape[1], on_gpu=bool(devices)))
-    if only_exact:
-        recipes = [recipe_named(EXACT)]
-    table = []
-    with progress_bar(f"planning {vector_name}", len(recipes), show=progress) as advance:
-        for recipe in recipes:
-            curve = [
-                _measure(sample, vector_name, recipe, targets.recall, placing(devices))
-                for sample in samples
-            ]
-            expected = _extrapolate(recipe, curve, rows)
-            table.append(PlanRow(recipe=recipe.name, sample=curve[-1], expected=expected))
-            advance(1)
+    n_sampled = len(view.segments[0].named_vectors[vector_name].rows)
+    curves: dict[str, list[SampleCosts]] = {recipe.name: [] for recipe in recipes}
+    table: list[PlanRow] = []
+    in_two = n_sampled > SCREENED_FROM or rows > n_sampled
+    stages = [_small(view), view] if in_two else [view]
+    steps, start = len(stages) * len(recipes), time.perf_counter()
+    with progress_bar(f"planning {vector_name}", steps, show=progress) as advance:
+        for stage in stages:
+            sample = make_planning_sample(stage, vector_name, sample_queries, PLANNING_QUERIES)
+            contenders = _contenders(recipes, table, targets) if table else recipes
+            advance(len(recipes) - len(contenders))
+            deadline = np.inf
+            for recipe in contenders:
+                if time.perf_counter() > deadline:
+                    break
+                costs = _measure(sample, vector_name, recipe, targets.recall, placing(devices))
+                curves[recipe.name].append(costs)
+                if table:  # the cheapest contender comes first, and is measured whatever it takes
+                    deadline = min(deadline, start + PLANNING_S + costs.build_s)
+                advance(1)
+            table = [_row(recipe_named(name), curve, rows) for name, curve in curves.items()]
     return Plan(
         vector_name=vector_name,
         rows=rows,
-        sampled=len(sampled.rows),
-        extrapolated=rows > len(sampled.rows),
+        sampled=n_sampled,
+        extrapolated=rows > n_sampled,
         threads=int(faiss.omp_get_max_threads()),
         targets=targets,
         table=judge(table, targets),
     )
+
+
+def _contenders(
+    recipes: Sequence[Recipe], table: Sequence[PlanRow], targets: Targets
+) -> Sequence[Recipe]:
+    """Return the recipes that may turn out the cheapest, after a first measurement of all.
+
+    Where none can reach the recall within the memory, all may be the nearest. Latency does not
+    count yet, since forecasts of it from one sample are rough.
+    """
+    within = targets.model_copy(update={"latency_ms": None})
+    possible = [row for row in judge(table, within) if not row.misses(within)]
+    cheap = [
+        row
+        for row in possible[:MAX_CONTENDERS]
+        if row.expected.query_cost <= CONTENDER_COST * possible[0].expected.query_cost
+    ]
+    return [recipe_named(row.recipe) for row in cheap] or recipes
+
+
+def _row(recipe: Recipe, curve: Sequence[SampleCosts], rows: int) -> PlanRow:
+    return PlanRow(recipe=recipe.name, sample=curve[-1], expected=_extrapolate(recipe, curve, rows))
 
 
 def _small(view: View) -> View:
@@ -146,17 +182,20 @@ def _worst_by_kind(rows: Sequence[RecallRow]) -> dict[str, float]:
 
 
 def _extrapolate(recipe: Recipe, curve: Sequence[SampleCosts], rows: int) -> FullSizeCosts:
-    """Extrapolate the costs of a recipe through its two samples to a number of rows.
+    """Extrapolate the costs of a recipe through one or two samples to a number of rows.
 
-    Search costs grow as the family says, and building at least as the rows do.
+    Search costs grow as the family says, and building at least as the rows do. From one sample
+    they grow as is usual for the family.
     """
     small, large = curve[0], curve[-1]
     sizes = small.rows, large.rows, rows
 
     def search(before: float, now: float) -> float:
-        return now if len(curve) == 1 else recipe.family.extrapolate(before, now, sizes)
+        if len(curve) == 1:
+            return now * recipe.family.usual_growth(large.rows, rows)
+        return recipe.family.extrapolate(before, now, sizes)
 
-    build_s = large.build_s
+    build_s = large.build_s * rows / large.rows
     if len(curve) > 1:
         build_s = power_law(small.build_s, large.build_s, sizes, min_exponent=1)
     return FullSizeCosts(

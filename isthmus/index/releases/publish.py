@@ -20,7 +20,7 @@ from isthmus.errors import (
     command_in,
 )
 from isthmus.index.ann.gpu import Devices, exact_on
-from isthmus.index.ann.recipes import EXACT
+from isthmus.index.ann.recipes import is_exhaustive
 from isthmus.index.ann.segment import Segment, SegmentVectors, dense, has_vector, segment_of
 from isthmus.index.catalog.snapshot import Snapshot, row_ids_of
 from isthmus.index.releases.build import MIN_PLANNED_ROWS, IndexBuilder, plan_index
@@ -289,7 +289,7 @@ class Publisher:
                 named_vector.name,
                 self._sample_queries,
                 seed=CHECK_SEED,
-                queries=EXACT_QUERIES if built.manifest.recipe == EXACT else QUERIES,
+                queries=EXACT_QUERIES if is_exhaustive(built.manifest.recipe) else QUERIES,
             )
         view, recall = widen_to_target(view, tests, self._settings.recall)
         names = [ROWS, *_write_indexes(folder, view)]
