@@ -48,6 +48,9 @@ CATALOG_TABLE: Final = "catalog.lance"
 INTERACTIONS_TABLE: Final = "interactions.lance"
 USERS_TABLE: Final = "users.lance"
 RECOMMENDATIONS_TABLE: Final = "recommendations.lance"
+MERGED_USERS_TABLE: Final = "merged_users.lance"
+# What is known of users; they are written under the lock "interactions".
+USER_TABLES: Final = (INTERACTIONS_TABLE, USERS_TABLE, RECOMMENDATIONS_TABLE, MERGED_USERS_TABLE)
 EMBEDDING_CACHE_FOLDER: Final = "embedding_cache"
 MEDIA_FOLDER: Final = "media"
 ALIGNMENTS_FOLDER: Final = "alignments"

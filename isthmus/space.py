@@ -1289,7 +1289,8 @@ class Space:
 
         The interactions and the logged recommendations of the first become those of the second,
         an event that both have once; attributes of the first are kept where the second has none.
-        Done again, it changes nothing.
+        Events of the first that are added later are stored as those of the second, until one of
+        them is forgotten. Done again, it changes nothing.
 
         Returns
         -------

@@ -16,7 +16,7 @@ from isthmus.cli.options import (
     generate_options,
     open_space,
 )
-from isthmus.cli.show import show_line
+from isthmus.cli.show import show_attributes, show_line
 from isthmus.operations.request import (
     CastAttributeRequest,
     DropAttributeRequest,
@@ -25,6 +25,10 @@ from isthmus.operations.request import (
 
 app = typer.Typer(name="attributes", invoke_without_command=True)
 
+DomainsOption = Annotated[
+    list[str] | None, typer.Option("--domain", help="Only of this domain, or of several.")
+]
+
 
 @app.callback()
 def attributes(
@@ -32,10 +36,7 @@ def attributes(
     space: Annotated[
         Path | None, typer.Option("--space", "-s", help="Folder of the space.")
     ] = None,
-    domain: Annotated[
-        list[str] | None,
-        typer.Option("--domain", help="Only of this domain, or of several."),
-    ] = None,
+    domain: DomainsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the attributes of the items of each domain; cast, rename or drop one."""
@@ -43,8 +44,14 @@ def attributes(
         return
     if space is None:
         raise typer.BadParameter("name the folder of the space", param_hint="--space")
-    from isthmus.cli.show import show_attributes
+    list_attributes(space, domain, as_json=as_json)
 
+
+@app.command("list")
+def list_attributes(
+    space: SpaceOption, domain: DomainsOption = None, as_json: JsonOption = False
+) -> None:
+    """List the attributes of the items of each domain, as attributes alone does."""
     show_attributes(open_space(space).attributes(domain or None), as_json=as_json)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from isthmus.operations.users import UserReport
     from isthmus.retrieval.recommend.rows import Rows
     from isthmus.retrieval.search.query_file import QueryFileReport
-    from isthmus.retrieval.search.results import Groups, Hits
+    from isthmus.retrieval.search.results import Groups, Hit, Hits
     from isthmus.space import Space
 
 MOST_PROBLEMS = 20
@@ -330,12 +330,7 @@ def show_groups(groups: Groups, *, as_json: bool) -> None:
     if as_json:
         say_json(groups.as_dict())
         return
-    table = DataTable("group", "rank", "score", "item", "domain", "title")
-    for group in groups:
-        for hit in group.hits:
-            cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
-            table.add_row(_flat(group.value), *cells)
-    print_table(table)
+    _print_lists("group", [(_flat(group.value), group.hits) for group in groups])
 
 
 def show_rows(rows: Rows, *, as_json: bool) -> None:
@@ -343,11 +338,16 @@ def show_rows(rows: Rows, *, as_json: bool) -> None:
     if as_json:
         say_json(rows.as_dict())
         return
-    table = DataTable("row", "rank", "score", "item", "domain", "title")
-    for row in rows:
-        for hit in row.hits:
-            cells = (str(hit.rank), f"{hit.score:.4f}", hit.item_id, hit.domain, hit.title)
-            table.add_row(row.title, *cells)
+    _print_lists("row", [(row.title, row.hits) for row in rows])
+
+
+def _print_lists(kind: str, lists: Sequence[tuple[str, Sequence[Hit]]]) -> None:
+    """Print lists of hits as one table, each line with the title of its list."""
+    table = DataTable(kind, "rank", "score", "item", "domain", "title")
+    for title, hits in lists:
+        for hit in hits:
+            score = f"{hit.score:.4f}"
+            table.add_row(title, str(hit.rank), score, hit.item_id, hit.domain, hit.title)
     print_table(table)
 
 

@@ -34,10 +34,8 @@ from isthmus.durable import make_folder
 from isthmus.schema import (
     CATALOG_TABLE,
     EMBEDDING_CACHE_FOLDER,
-    INTERACTIONS_TABLE,
-    RECOMMENDATIONS_TABLE,
     ROW_ID,
-    USERS_TABLE,
+    USER_TABLES,
 )
 
 if TYPE_CHECKING:
@@ -55,8 +53,7 @@ DELETED_SHARE = 0.1  # of a fragment's rows, above which compaction rewrites it
 
 def tables_of(space: Path) -> Iterator[Path]:
     """Yield the folder of each table of a space; the embedding caches come last."""
-    names = (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE, RECOMMENDATIONS_TABLE)
-    first = [space / name for name in names]
+    first = [space / name for name in (CATALOG_TABLE, *USER_TABLES)]
     others = (space / EMBEDDING_CACHE_FOLDER).glob(f"*{SUFFIX}")
     yield from (table for table in [*first, *sorted(others)] if table.is_dir())
 

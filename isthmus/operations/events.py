@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, SkipValidation, field_validator
 
-from isthmus.data.interactions.ingest import InteractionReport, report_events
+from isthmus.data.interactions.ingest import InteractionReport, note_merged, report_events
 from isthmus.digests import digest, keys_of
 from isthmus.errors import InvalidInput, InvalidInteractions, IsthmusError
 from isthmus.ids import Id, to_id
@@ -89,6 +89,7 @@ def record_events(space: OpenSpace, request: RecordEventsRequest) -> Interaction
     if first:
         rows = _to_rows(list(first.values()))
         with write_lock(space.path, "interactions", space.wait_s):
+            note_merged(report, space.interactions.merged.count(rows.column(USER_ID)))
             shown_in = [event.recommendation_id for event in first.values()]
             added = space.interactions.add(rows, np.array(list(first), np.uint64), shown_in)
             report.added = added

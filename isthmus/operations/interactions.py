@@ -68,12 +68,19 @@ def summarize_events(space: OpenSpace, request: EventsRequest) -> EventSummary:
 def forget_user(space: OpenSpace, user_id: str) -> int:
     """Delete every interaction, the attributes and the logged recommendations of a user.
 
+    Its former ids, from which users were merged into it, are forgotten last: until then the same
+    call finds them again.
+
     Returns
     -------
     int
         How many interactions there were.
     """
     with write_lock(space.path, "interactions", space.wait_s):
-        space.users.delete([user_id])
-        RecommendationStore(space.path).delete_user(user_id)
-        return space.interactions.delete_user(user_id)
+        names = [user_id, *space.interactions.merged.formers(user_id)]
+        space.users.delete(names)
+        for name in names:
+            RecommendationStore(space.path).delete_user(name)
+        deleted = sum(map(space.interactions.delete_user, names))
+        space.interactions.merged.forget(user_id)
+        return deleted

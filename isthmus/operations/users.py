@@ -147,6 +147,7 @@ def merge_users(space: OpenSpace, request: MergeUsersRequest) -> int:
             schema = space.users.table().schema
             row = {**known, **lacking, USER_ID: user_id}
             space.users.put(pa.Table.from_pylist([row], schema))
+        space.interactions.merged.add(former, user_id)
         RecommendationStore(space.path).rename_user(former, user_id)
         moved = space.interactions.rename_user(former, user_id)
         space.users.delete([former])

@@ -50,6 +50,7 @@ from isthmus.schema import (
     ITEM_ID,
     MANIFEST_FILE,
     MEDIA_FOLDER,
+    MERGED_USERS_TABLE,
     RECOMMENDATIONS_TABLE,
     RECOMMENDER_FOLDER,
     SECOND_STAGE_FILE,
@@ -61,6 +62,11 @@ from isthmus.schema import (
 REPAIR: Final = "verify --repair"
 DROP: Final = "verify --repair --drop-damaged"
 NOTHING: Final = "nothing"
+# Rows that no file of the user brings back.
+LOST_FOR_GOOD: Final = {
+    RECOMMENDATIONS_TABLE: "logged recommendations",
+    MERGED_USERS_TABLE: "former ids of users",
+}
 RECORD_CHECKS, RECORD_WAIT_S = 600, 0.05  # a writer needs milliseconds from a commit to its record
 NAMED: Final = 5  # of what is lost, in a sentence
 
@@ -210,8 +216,8 @@ class _Checker:
         else:
             read = [] if fragment is None else readable_values(table, fragment, USER_ID)
             names = sorted(set(read))
-            if table.name == RECOMMENDATIONS_TABLE:
-                lost = f"{rows} logged recommendations{_listed(names)}"
+            if table.name in LOST_FOR_GOOD:
+                lost = f"{rows} {LOST_FOR_GOOD[table.name]}{_listed(names)}"
                 return self._found(table, damage, lost, self._command(DROP), names[:MAX_NAMED])
             what = "users" if table.name == USERS_TABLE else "interactions"
             kind = "attributes of users" if what == "users" else "events"

@@ -113,6 +113,11 @@ def with_logged(path: Path) -> None:
     log_lists(open_space(path), "u1", 0, 3)
 
 
+def with_merged(path: Path) -> None:
+    with_logged(path)
+    open_space(path).merge_users("u3", into="u1")
+
+
 def log_lists(space: Space, user_id: str, first: int, last: int) -> None:
     """Log lists as the thread of the log does, under ids that are always the same."""
     row = {
@@ -390,7 +395,7 @@ VERBS = {
         ),
         Verb(
             "forget user",
-            with_logged,
+            with_merged,
             lambda space: space.forget_user("u1"),
             "interactions forget-user",
         ),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from isthmus import Space
 from isthmus.errors import InvalidInput
 from isthmus.retrieval.search.hubness import NEIGHBOURS
-from tests.toy import PointEncoder, item
+from tests.toy import PointEncoder, item, text_encoder
 
 ITEMS, DIM = 120, 6
 
@@ -115,3 +115,20 @@ def test_bad_options_are_refused(cloud, options, message):
     space, points = cloud
     with pytest.raises(InvalidInput, match=message):
         space.search(as_text(points[0]), **options)
+
+
+def test_pages_join_where_the_correction_makes_scores_equal(tmp_path):
+    words = ["sea", "boat", "storm", "car", "red", "blue", "night", "star", "wolf", "tree"]
+    rng = np.random.default_rng(0)
+    space = Space.create(tmp_path / "s", text_encoder())
+    space.upsert([item(f"i{n}", " ".join(rng.choice(words, 3))) for n in range(360)])
+    for query in ("sea storm", "red wolf"):
+        whole = space.search(query, k=360, hubness_correction=0.5)
+        assert [h.item_id for h in whole] == [
+            hit.item_id for hit in sorted(whole, key=lambda hit: (-hit.score, hit.item_id))
+        ]
+        joined, cursor = [], None
+        while not joined or cursor is not None:
+            page = space.search(query, k=9, cursor=cursor, hubness_correction=0.5)
+            joined, cursor = joined + page, page.cursor
+        assert joined == list(whole)

@@ -13,8 +13,8 @@ from isthmus import Interaction, IsthmusWarning, Space, User
 from isthmus.errors import InvalidInput
 from isthmus.index.ann.exact import exact_search, inner_products
 from isthmus.retrieval.search.paging import lists_in_windows
-from tests.retrieval.crowd import IDS, MATRIX, NUMBER, ids
-from tests.toy import PointEncoder, item
+from tests.retrieval.crowd import BRANDS, DOMAIN, IDS, MATRIX, NUMBER, encoders, ids
+from tests.toy import PointEncoder, item, picture
 
 LISTS = {
     "search": lambda space, **options: space.search("1 0 0 0 0", **options),
@@ -103,6 +103,45 @@ def test_pages_join_to_the_whole_list(crowd, name, options, k):
         if cursor is None:
             break
     assert by_offset[: len(whole)] == by_cursor == list(whole)
+
+
+@pytest.fixture(scope="module")
+def equals(tmp_path_factory):
+    """A space of few different points and pictures, so that most items are equal to others."""
+    space = Space.create(tmp_path_factory.mktemp("equals") / "s", encoders())
+    rng, drawn = np.random.default_rng(3), ["1 0 0 0 0", "1 1 0 0 0", "2 1 1 0 1", "0 1 0 3 0"]
+    items = [
+        item(
+            name,
+            drawn[n % len(drawn)],
+            DOMAIN[name],
+            n=NUMBER[name],
+            brand=BRANDS[n % 4],
+            image=picture("red", 8 + n % 3) if n % 2 else None,
+        )
+        for n, name in enumerate(rng.permutation(IDS).tolist())
+    ]
+    space.upsert(items[::2])
+    space.publish()
+    space.upsert(items[1::2])
+    return space
+
+
+@settings(max_examples=15)
+@given(st.sampled_from(sorted(LISTS)), OPTIONS, st.integers(1, 15), st.booleans())
+def test_pages_of_equal_items_join_to_the_whole_list(equals, name, options, k, with_picture):
+    options = with_query(name, options)
+    if with_picture and name == "search":
+        options["image"] = picture("red", 9)
+    whole = LISTS[name](equals, k=len(IDS), **options)
+    joined, cursor = [], None
+    while not joined or cursor is not None:
+        page = LISTS[name](equals, k=k, cursor=cursor, **options)
+        joined, cursor = joined + page, page.cursor
+    assert keys(joined) == keys(whole)
+    if name != "unknown user" and not {"diversity", "quotas", *RULES} & {*options}:
+        stated = sorted(whole, key=lambda hit: (-hit.score, hit.domain, hit.item_id))
+        assert ids(whole) == ids(stated)
 
 
 @settings(max_examples=20)

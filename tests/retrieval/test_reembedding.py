@@ -136,10 +136,10 @@ def test_what_changes_while_the_release_is_built_is_taken_up(shop, monkeypatch):
     writer = Space.open(shop.path, encoder=two_encoders())
     written = AlignmentAttachment.write
 
-    def write(self, folder):
+    def write(self, folder, view):
         writer.upsert([item("new", "brand new thing"), item("t5", "another fifth")])
         writer.delete("t9")
-        return written(self, folder)
+        return written(self, folder, view)
 
     monkeypatch.setattr(AlignmentAttachment, "write", write)
     report = shop.reembed(text_encoder=other())
@@ -173,11 +173,11 @@ def test_a_space_is_switched_by_one_at_a_time(tmp_path, monkeypatch):
     written = AlignmentAttachment.write
     meddler = Space.open(space.path, encoder=two_encoders(), wait_s=0.01)
 
-    def write(self, folder):
+    def write(self, folder, view):
         monkeypatch.undo()
         with pytest.raises(SpaceLocked):
             meddler.set_weights({"image": 2})
-        return written(self, folder)
+        return written(self, folder, view)
 
     monkeypatch.setattr(AlignmentAttachment, "write", write)
     space.reembed(text_encoder=other())

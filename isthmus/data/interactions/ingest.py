@@ -134,8 +134,10 @@ def add_interactions(
     )
     users: list[npt.NDArray[np.uint64]] = []
     items: Counter[str] = Counter()
+    of_merged = 0
     with progress_bar("adding", rows - report.repeated - report.invalid, show=progress) as advance:
         for batch in reader.batches(COMMIT_ROWS):
+            of_merged += store.merged.count(batch.column(USER_ID))
             added = store.add(batch)
             report.added += added
             report.unchanged += len(batch) - added
@@ -146,10 +148,20 @@ def add_interactions(
             advance(len(batch))
     if report.added:
         store.compact_if_fragmented()
+    note_merged(report, of_merged)
     report.users = len(np.unique(np.concatenate(users))) if users else 0
     report.unknown_items = _unknown_items(items, in_catalog)
     report.seconds = round(time.perf_counter() - start, 3)
     return report
+
+
+def note_merged(report: InteractionReport, events: int) -> None:
+    """Say in a report how many events were of users that had been merged into others."""
+    if events:
+        report.notes.append(
+            f"events of users that were merged into others: {events:,}; they are stored as the "
+            "others'"
+        )
 
 
 def report_events(report: InteractionReport, rows: pa.Table, in_catalog: Contains) -> None:

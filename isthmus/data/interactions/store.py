@@ -34,6 +34,7 @@ from isthmus.data.lance_tables import (
 )
 from isthmus.data.leases import hold
 from isthmus.data.table_checksums import TableStamp, stamp_of, table_identity
+from isthmus.data.users.merged import MergedUsers
 from isthmus.digests import digest, keys_of
 from isthmus.schema import (
     EVENT,
@@ -80,6 +81,7 @@ class InteractionStore:
         self._opened: _Opened | None = None
         self._cache: tuple[Any, CachedInteractions] | None = None
         self._seconds_spent = 0.0  # on look-ups by Lance
+        self.merged = MergedUsers(folder)
 
     def __len__(self) -> int:
         dataset = self._latest()
@@ -168,6 +170,8 @@ class InteractionStore:
     ) -> int:
         """Store the events that are not stored yet; all become visible at once, or none.
 
+        Those of a user that was merged into another are stored as the other's.
+
         Parameters
         ----------
         rows : pyarrow.Table
@@ -184,6 +188,9 @@ class InteractionStore:
             How many were new.
         """
         added = time.time_ns() // 1_000 + np.arange(len(rows))  # in their order
+        is_merged = bool(self.merged.count(rows.column(USER_ID)))
+        if is_merged:
+            rows = _of_users(rows, self.merged.resolve(rows.column(USER_ID)))
         keys = event_keys(rows) if keys is None else keys
         internal = (keys.view(np.int64), added)
         stored = pa.table([*rows.columns, *map(pa.array, internal)], schema=STORED_INTERACTIONS)
@@ -195,6 +202,7 @@ class InteractionStore:
         if field.name in dataset.schema.names:
             named = list(recommendations) or [None] * len(rows)
             stored = stored.append_column(field, pa.array(named, pa.string()))
+        stored = _without_repeats(stored) if is_merged else stored
         merge = dataset.merge_insert([USER_ID, ITEM_ID, EVENT_KEY])
         transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(stored)
         new = int(done["num_inserted_rows"])
@@ -235,9 +243,12 @@ class InteractionStore:
         rows = dataset.to_table(filter=predicate)
         if not len(rows):
             return 0
-        place = rows.schema.get_field_index(USER_ID)
-        names = pa.array([user_id] * len(rows), rows.schema.field(place).type)
-        moved = rows.set_column(place, rows.schema.field(place), names)
+        moved = _of_users(rows, pa.array([user_id] * len(rows), pa.string()))
+        # An event without an id of its own has a key that all that is said of it makes.
+        of_former, stored = event_keys(rows).view(np.int64), rows.column(EVENT_KEY).to_numpy()
+        keys = np.where(stored == of_former, event_keys(moved).view(np.int64), stored)
+        moved = moved.drop_columns(EVENT_KEY).append_column(EVENT_KEY, pa.array(keys))
+        moved = _without_repeats(moved.select(rows.schema.names).cast(rows.schema))
         dataset = self._writable()
         merge = dataset.merge_insert([USER_ID, ITEM_ID, EVENT_KEY])
         transaction, done = merge.when_not_matched_insert_all().execute_uncommitted(moved)
@@ -362,6 +373,19 @@ class CachedInteractions:
             )
         plain = (part.select(INTERACTIONS.names) for part in parts)
         return pa.concat_tables([INTERACTIONS.empty_table(), *plain])
+
+
+def _of_users(rows: pa.Table, user_ids: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return events as those of other users."""
+    place = rows.schema.get_field_index(USER_ID)
+    return rows.set_column(place, rows.schema.field(place), user_ids)
+
+
+def _without_repeats(stored: pa.Table) -> pa.Table:
+    """Return rows of the table, the first of those that are one event."""
+    columns = (stored.column(name).to_pylist() for name in (USER_ID, ITEM_ID, EVENT_KEY))
+    first = {key: row for row, key in reversed([*enumerate(zip(*columns, strict=True))])}
+    return stored.take(pa.array(sorted(first.values()), pa.int64()))
 
 
 def event_keys(rows: pa.Table) -> npt.NDArray[np.uint64]:

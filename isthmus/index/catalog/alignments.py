@@ -77,8 +77,9 @@ class AlignmentAttachment:
     def __init__(self, space: Path, settings: SpaceSettings) -> None:
         self._space, self._settings = space, settings
 
-    def write(self, folder: Path) -> list[str]:
+    def write(self, folder: Path, view: object) -> list[str]:
         """Copy the files of the alignment into a release; return their names."""
+        del view
         if load_alignment(self._space, self._settings) is None:
             return []
         source = alignment_folder(self._space, self._settings.alignment)

@@ -31,13 +31,11 @@ from isthmus.schema import (
     CATALOG_TABLE,
     CONTENT_HASH,
     EMBEDDING_CACHE_FOLDER,
-    INTERACTIONS_TABLE,
     ITEM_ID,
     MEDIA,
     MEDIA_FOLDER,
-    RECOMMENDATIONS_TABLE,
     USER_ID,
-    USERS_TABLE,
+    USER_TABLES,
     VECTORS_FILE,
 )
 
@@ -132,8 +130,7 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
     """
     try:
         with write_lock(space, "catalog", 0), write_lock(space, "interactions", 0):
-            names = (CATALOG_TABLE, INTERACTIONS_TABLE, USERS_TABLE, RECOMMENDATIONS_TABLE)
-            tables = (space / folder for folder in names)
+            tables = (space / folder for folder in (CATALOG_TABLE, *USER_TABLES))
             keep = timedelta(days=keep_days)
             if any(versions_older(path, keep) for path in tables):
                 return compact(space, keep_days)
@@ -146,9 +143,7 @@ def _tables(space: Path) -> Iterator[tuple[Path, str, float]]:
     """Yield each table, its key column, and the share of deleted rows that fragments can keep."""
     known = {
         CATALOG_TABLE: (ITEM_ID, DELETED_SHARE),
-        INTERACTIONS_TABLE: (USER_ID, 0.0),
-        USERS_TABLE: (USER_ID, 0.0),
-        RECOMMENDATIONS_TABLE: (USER_ID, 0.0),
+        **dict.fromkeys(USER_TABLES, (USER_ID, 0.0)),
     }
     for table in tables_of(space):
         if open_table(table) is not None:

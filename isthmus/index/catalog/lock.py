@@ -20,13 +20,11 @@ from isthmus.errors import SpaceLocked
 from isthmus.schema import (
     CATALOG_TABLE,
     FORMER_SETTINGS_FOLDER,
-    INTERACTIONS_TABLE,
     MEDIA_FOLDER,
-    RECOMMENDATIONS_TABLE,
     RECOMMENDER_FOLDER,
     RELEASES_FOLDER,
     TRAINING_FOLDER,
-    USERS_TABLE,
+    USER_TABLES,
     VECTORS_FILE,
 )
 
@@ -39,9 +37,7 @@ HOLDER: Final = ".writer"  # suffix of the file that says who holds the lock
 # The locks under which each table is written; any other table is one of the embedding caches.
 WRITERS = {
     CATALOG_TABLE: ("catalog",),
-    INTERACTIONS_TABLE: ("interactions",),
-    USERS_TABLE: ("interactions",),
-    RECOMMENDATIONS_TABLE: ("interactions",),
+    **dict.fromkeys(USER_TABLES, ("interactions",)),
 }
 ENCODING = ("catalog", SWITCHING_LOCK)
 

@@ -54,8 +54,8 @@ EXACT_QUERIES = 0  # of exact search only the fewest queries are checked: it mis
 class Attachment(Protocol):
     """A part of a release beside its indexes, versioned and checked with them."""
 
-    def write(self, folder: Path) -> list[str]:
-        """Write files into the folder of a release, and return their names."""
+    def write(self, folder: Path, view: View) -> list[str]:
+        """Write files into the folder of a release, and return their names; `view` is its items."""
         ...
 
     def shortfalls(self) -> list[str]:
@@ -75,9 +75,9 @@ class Attachments:
     def __init__(self, parts: Sequence[Attachment]) -> None:
         self._parts = tuple(parts)
 
-    def write(self, folder: Path) -> list[str]:
+    def write(self, folder: Path, view: View) -> list[str]:
         """Write the files of all attachments, and return their names."""
-        return [name for part in self._parts for name in part.write(folder)]
+        return [name for part in self._parts for name in part.write(folder, view)]
 
     def shortfalls(self) -> list[str]:
         """Return why the release must not become current."""
@@ -293,7 +293,7 @@ class Publisher:
             )
         view, recall = widen_to_target(view, tests, self._settings.recall)
         names = [ROWS, *_write_indexes(folder, view)]
-        attached = [] if self._attachment is None else self._attachment.write(folder)
+        attached = [] if self._attachment is None else self._attachment.write(folder, view)
         problems = [] if self._attachment is None else self._attachment.shortfalls()
         names += [n for b in self._named_vectors for n in (vectors_file(b.name), rows_file(b.name))]
         manifest = Manifest(

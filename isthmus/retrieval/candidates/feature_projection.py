@@ -132,18 +132,14 @@ class ProjectedFeatures:
     vectors : numpy.ndarray
         float32, shape (n_items, width), unit or zero. New items differ in nothing but their
         contents, and the smaller components, too, separate them.
-    coarse : numpy.ndarray
-        float32, shape (n_items, coarse width): the larger components alone, unit or zero.
     """
 
     projection: FeatureProjection
     vectors: FloatArray
-    coarse: FloatArray
 
-    @classmethod
-    def of(cls, projection: FeatureProjection, vectors: FloatArray) -> ProjectedFeatures:
-        """Return projected vectors together with their larger components."""
-        return cls(projection, vectors, coarse(vectors))
+    def take(self, columns: Columns) -> FloatArray:
+        """Return the projected vectors of items, float32, shape (len(columns), width)."""
+        return self.vectors[columns]
 
 
 def coarse(vectors: FloatArray) -> FloatArray:

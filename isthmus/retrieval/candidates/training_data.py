@@ -131,7 +131,7 @@ class TrainingData:
             projection = FeatureProjection(CONTENT_DIM, self.normalisation)
             projection.fit(self.features, self.domains, len(self.domain_names))
             vectors = projection.transform(self.features, self.domains, np.arange(len(self)))
-            self._projected.append(ProjectedFeatures.of(projection, vectors))
+            self._projected.append(ProjectedFeatures(projection, vectors))
         return self._projected[0]
 
     def projected_by(self, projection: FeatureProjection) -> ProjectedFeatures | None:

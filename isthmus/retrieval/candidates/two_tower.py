@@ -12,7 +12,11 @@ import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
 from isthmus.retrieval.candidates.dot_product_index import DotProductIndexes
-from isthmus.retrieval.candidates.feature_projection import FeatureProjection
+from isthmus.retrieval.candidates.feature_projection import (
+    COARSE_DIM,
+    FeatureProjection,
+    coarse,
+)
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.scorer import DotProductScorer
 from isthmus.retrieval.candidates.settings import Normalisation
@@ -142,10 +146,10 @@ class TwoTower(CandidateGenerator):
     def _features(self, data: TrainingData, columns: Columns) -> FloatArray:
         """Return projected features of items; those of the data if they are the same."""
         projected = data.projected
-        if projected.coarse.shape[1] == self._projection.width:
-            projection = projected.projection
+        projection = projected.projection
+        if min(COARSE_DIM, projection.width) == self._projection.width:
             if self._compared is None or self._compared[0] is not projection:
                 self._compared = projection, self._projection.is_prefix_of(projection)
             if self._compared[1]:
-                return projected.coarse[columns]
+                return coarse(projected.take(columns))
         return self._projection.transform(data.features, data.domains, columns)

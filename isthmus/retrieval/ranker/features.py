@@ -20,6 +20,7 @@ import numpy.typing as npt
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import row_max
+from isthmus.retrieval.candidates.feature_projection import coarse
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
@@ -236,29 +237,28 @@ def _content_features(inputs: FeatureInputs) -> FloatArray:
     histories = inputs.histories.liked.top_weighted(MAX_HISTORY)
     out = np.zeros((len(pool.items), len(CONTENT.columns)), np.float32)
     inside = data.domains[histories.columns] == inputs.target
-    kinds = [
-        (_fetcher(get, inputs), get(data, histories.columns))
-        for get in (inputs.statistics.contents, inputs.statistics.coarse)
-    ]
+    known, fetch = inputs.statistics.contents(data, histories.columns), _fetcher(inputs)
+    known_coarse = coarse(known)
     for user in range(len(pool)):
         start, end = histories.starts[user], histories.starts[user + 1]
         rows = slice(pool.starts[user], pool.starts[user + 1])
         if start == end or rows.start == rows.stop:
             continue
+        contents = fetch(rows)
         # (n_kinds, n_entries, n_candidates of the user)
-        cosines = np.stack([history[start:end] @ fetch(rows).T for fetch, history in kinds])
+        cosines = np.stack(
+            [known[start:end] @ contents.T, known_coarse[start:end] @ coarse(contents).T]
+        )
         out[rows] = _similarities(cosines, histories.weights[start:end], inside[start:end]).T
     return out
 
 
-def _fetcher(
-    get: Callable[[TrainingData, Columns], FloatArray], inputs: FeatureInputs
-) -> Callable[[slice], FloatArray]:
+def _fetcher(inputs: FeatureInputs) -> Callable[[slice], FloatArray]:
     """Return a function from a slice of the candidates to their contents.
 
     Contents that are projected already are read a slice at a time; others are projected at once.
     """
-    data, items = inputs.data, inputs.pool.items
+    data, items, get = inputs.data, inputs.pool.items, inputs.statistics.contents
     if data.projected_by(inputs.statistics.projection) is not None:
         return lambda part: get(data, items[part])
     contents = get(data, items)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
-from isthmus.retrieval.candidates.feature_projection import FeatureProjection, coarse
+from isthmus.retrieval.candidates.feature_projection import FeatureProjection
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.ranker.numeric_features import NumericAttributes
 
@@ -83,16 +83,9 @@ class ItemStatistics:
         """Return the projected contents of items, float32, shape (len(items), dim)."""
         projected = data.projected_by(self.projection)
         if projected is not None:
-            return projected.vectors[items]
+            return projected.take(items)
         distinct, at = np.unique(items, return_inverse=True)
         return self.projection.transform(data.features, data.domains, distinct)[at]
-
-    def coarse(self, data: TrainingData, items: Columns) -> FloatArray:
-        """Return the coarse contents of items, see `coarse`, shape (len(items), coarse dim)."""
-        projected = data.projected_by(self.projection)
-        if projected is not None:
-            return projected.coarse[items]
-        return coarse(self.contents(data, items))
 
     def without_components(self, part: slice) -> ItemStatistics:
         """Return a copy that ignores some components of the content vectors."""

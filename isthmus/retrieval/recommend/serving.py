@@ -25,6 +25,7 @@ from isthmus.retrieval.ranker.calibration import expit
 from isthmus.retrieval.ratings.model import RatingModel
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.recommender import DEPTH, RankedPool, Recommender, depth_of
+from isthmus.retrieval.recommend.release_contents import ReleaseContents, ViewContents
 from isthmus.retrieval.recommend.space_data import ViewItemFeatures, codes_of
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.query import ScoredRows, merge_lists
@@ -55,11 +56,14 @@ class Serving:
         The items that it learned from, then those that are new.
     features : ViewItemFeatures
         The features of these, read from the view.
+    contents : ReleaseContents or None
+        The projected contents of the items of the release, if it has them.
     """
 
     recommender: Recommender
     data: TrainingData
     features: ViewItemFeatures
+    contents: ReleaseContents | None = None
     _masks: LRUCache[Mask] = field(
         init=False, default_factory=lambda: LRUCache(MAX_MASKS), repr=False
     )
@@ -71,6 +75,7 @@ class Serving:
         view: View,
         weights: Mapping[str, float],
         before: Serving | None = None,
+        contents: ReleaseContents | None = None,
     ) -> Serving:
         """Join a recommender with a view.
 
@@ -85,6 +90,8 @@ class Serving:
         before : Serving, optional
             The same recommender joined with an earlier view of the same release; what has not
             changed since is taken from it.
+        contents : ReleaseContents, optional
+            The projected contents of the items of the release that the view begins with.
         """
         known = _current_rows(recommender, view)
         unknown = view.living.rows.copy()
@@ -95,17 +102,17 @@ class Serving:
         rows = np.concatenate([known, new])
         features = ViewItemFeatures(view, rows, weights, recommender.vector_names)
         domains = np.concatenate([recommender.domains, codes])
-        projected = _projected_features(recommender, features, domains, before)
+        projected = _projected_features(recommender, features, domains, before, contents)
         data = TrainingData(
             item_ids=np.concatenate([recommender.item_ids, view.item_ids(new)]),
             domain_names=recommender.domain_names,
             domains=domains,
             features=features,
             interactions=_empty_matrix(len(domains)),
-            _projected=[ProjectedFeatures.of(recommender.statistics.projection, projected)],
+            _projected=[projected],
             _content_graph=[_content_graph(recommender, features, codes)],
         )
-        return cls(recommender, data, features)
+        return cls(recommender, data, features, contents)
 
     @property
     def feedback(self) -> Feedback | None:
@@ -215,20 +222,29 @@ def _current_rows(recommender: Recommender, view: View) -> Columns:
 
 
 def _projected_features(
-    recommender: Recommender, features: ViewItemFeatures, domains: Columns, before: Serving | None
-) -> FloatArray:
-    """Project the features of all items; those that are unchanged are copied from before."""
+    recommender: Recommender,
+    features: ViewItemFeatures,
+    domains: Columns,
+    before: Serving | None,
+    contents: ReleaseContents | None,
+) -> ProjectedFeatures:
+    """Return the projected features of all items: those of the release, or else projected now.
+
+    What is unchanged is copied from before.
+    """
     projection, learned = recommender.statistics.projection, len(recommender.item_ids)
+    if contents is not None and contents.fits(features, projection):
+        return ViewContents.of(projection, contents, features, domains)
     out = np.zeros((len(domains), projection.width), np.float32)
     changed = np.ones(len(domains), bool)
     if before is not None:
         first = before.features.view.release_rows
         rows = features.rows[:learned]
         changed[:learned] = (rows != before.features.rows[:learned]) | (rows >= first)
-        out[:learned] = before.data.projected.vectors[:learned]
+        out[:learned] = before.data.projected.take(np.arange(learned))
     columns = np.flatnonzero(changed)
     out[columns] = projection.transform(features, domains, columns)
-    return out
+    return ProjectedFeatures(projection, out)
 
 
 def _content_graph(

@@ -70,7 +70,7 @@ from isthmus.retrieval.recommend.request import (
 from isthmus.retrieval.recommend.rows import Catalogue, RowMaker, Rows
 from isthmus.retrieval.recommend.serving import Serving, recommend_learned
 from isthmus.retrieval.recommend.shown import shown_items
-from isthmus.retrieval.recommend.store import published_recommender
+from isthmus.retrieval.recommend.store import published_contents, published_recommender
 from isthmus.retrieval.recommend.users import (
     Interaction,
     User,
@@ -487,7 +487,9 @@ class SpaceRecommender:
             joined = None
             if recommender is not None:
                 before = known[2] if known is not None and known[1] is release else None
-                joined = Serving.of(recommender, view, self._space.vector_weights, before)
+                contents = published_contents(release) if before is None else before.contents
+                weights = self._space.vector_weights
+                joined = Serving.of(recommender, view, weights, before, contents)
             known = self._served = view, release, joined
         return known[2]
 

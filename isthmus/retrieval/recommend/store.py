@@ -21,7 +21,9 @@ from isthmus.durable import make_folder, remove_folder, sync_tree, write_atomica
 from isthmus.encoders.stack import GIVEN_PREFIX
 from isthmus.errors import CorruptRelease, InvalidInput, IsthmusError, command_in
 from isthmus.files import checksum, with_checksum, without_checksum
+from isthmus.index.open_space import vector_weights
 from isthmus.index.releases.release import Release, Releases
+from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.mapped_arrays import map_arrays
@@ -36,6 +38,7 @@ from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
 from isthmus.retrieval.ratings.store import load as load_rating
 from isthmus.retrieval.ratings.store import save as save_rating
 from isthmus.retrieval.recommend.recommender import Recommender
+from isthmus.retrieval.recommend.release_contents import ReleaseContents
 from isthmus.retrieval.recommend.report import RankerReport
 from isthmus.retrieval.recommend.settings import RecommenderSettings
 from isthmus.schema import (
@@ -55,6 +58,7 @@ CHECKSUMS = "checksums.json"
 ITEMS = "items.arrow"
 GENERATORS = "generators.safetensors"
 STATISTICS = "item_statistics.safetensors"
+CONTENTS = "contents.safetensors"
 CONTENT_GRAPH = "content_graph"
 IGNORED = "ignored_domains"
 
@@ -404,11 +408,16 @@ class RecommenderAttachment:
         *,
         keep: bool = False,
     ) -> None:
+        self._weights = vector_weights(settings)
         published = None if current is None else current / RECOMMENDER_FOLDER
         self._folder, self._description = _newest(space, settings, published, keep=keep)
 
-    def write(self, folder: Path) -> list[str]:
-        """Copy the files of the recommender into a release, and return their paths there."""
+    def write(self, folder: Path, view: View) -> list[str]:
+        """Copy the files of the recommender into a release, and return their paths there.
+
+        The projected contents of the items of the release are written beside them, so that its
+        readers share these.
+        """
         if self._folder is None or self._description is None:
             return []
         (folder / RECOMMENDER_FOLDER).mkdir()
@@ -416,8 +425,11 @@ class RecommenderAttachment:
         for name in files_of(self._description):
             source = self._folder if name == DESCRIPTION else parts
             shutil.copyfile(source / name, folder / RECOMMENDER_FOLDER / name)
-        _require_intact(folder / RECOMMENDER_FOLDER)  # it was read again
-        return [f"{RECOMMENDER_FOLDER}/{name}" for name in files_of(self._description)]
+        recommender = load_recommender(folder / RECOMMENDER_FOLDER)  # it was read again
+        contents = ReleaseContents.of(recommender, view, self._weights)
+        _write(folder / RECOMMENDER_FOLDER / CONTENTS, contents.state())
+        names = [*files_of(self._description), CONTENTS]
+        return [f"{RECOMMENDER_FOLDER}/{name}" for name in names]
 
     def shortfalls(self) -> list[str]:
         """Return a message for each ranker that is worse than one of its generators."""
@@ -446,6 +458,22 @@ def published_recommender(release: Release | None) -> Recommender | None:
     """
     folder = _published_folder(release)
     return None if folder is None else load_recommender(folder)
+
+
+def published_contents(release: Release | None) -> ReleaseContents | None:
+    """Read the projected contents of the items of a release whose recommender was read.
+
+    A release that was made before they were stored has none.
+    """
+    if release is None or f"{RECOMMENDER_FOLDER}/{CONTENTS}" not in release.manifest.files:
+        return None
+    path = release.folder / RECOMMENDER_FOLDER / CONTENTS
+    try:
+        return ReleaseContents.from_state(map_arrays(path))
+    except (OSError, KeyError, ValueError) as error:
+        raise CorruptRelease(
+            f"{path} is damaged ({error}); {_remedy(release.folder / RECOMMENDER_FOLDER)}"
+        ) from error
 
 
 def published_description(release: Release | None) -> tuple[Description, pa.Array] | None:

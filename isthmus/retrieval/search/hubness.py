@@ -21,7 +21,7 @@ from isthmus.index.lru_cache import LRUCache
 from isthmus.index.releases.recall import QuerySampler, RecallQueries
 from isthmus.index.releases.view import Selection, View
 from isthmus.numerics.arrays import FloatArray, Positions, sample_rows
-from isthmus.retrieval.search.query import Query, ScoredRows, search_range, search_top_k
+from isthmus.retrieval.search.query import Query, ScoredRows, in_order, search_range, search_top_k
 
 MAX_QUERIES: Final = 2_000
 NEIGHBOURS: Final = 10
@@ -159,10 +159,11 @@ def corrected_top_k(
     depth = max(WIDENING * k, MIN_CANDIDATES)
     while True:
         rows, scores = search_top_k(view, [query], min(depth, n_reachable), selection, weights)[0]
-        corrected_rows, corrected = _subtract(rows, scores, penalty)
+        corrected_rows, corrected = _subtract(view, rows, scores, penalty)
         best_unseen = scores[-1] - min_penalty if len(scores) else -np.inf
         exhausted = depth >= n_reachable or len(rows) < depth
-        if exhausted or (len(corrected) >= k and corrected[k - 1] >= best_unseen):
+        # An unseen item of an equal score may come first in the order of equal ones.
+        if exhausted or (len(corrected) >= k and corrected[k - 1] > best_unseen):
             return corrected_rows[:k], corrected[:k]
         depth *= WIDENING
 
@@ -180,10 +181,10 @@ def corrected_range(
         return search_range(view, query, min_score, selection, weights)
     # The smallest penalty may be negative; 1e-5 allows for rounding.
     min_uncorrected = min_score + float(penalty.min(initial=0)) - 1e-5
-    return _subtract(*search_range(view, query, min_uncorrected, selection, weights), penalty)
+    found = search_range(view, query, min_uncorrected, selection, weights)
+    return _subtract(view, *found, penalty)
 
 
-def _subtract(rows: Positions, scores: FloatArray, penalty: FloatArray) -> ScoredRows:
+def _subtract(view: View, rows: Positions, scores: FloatArray, penalty: FloatArray) -> ScoredRows:
     corrected = scores - penalty[rows]
-    order = np.argsort(-corrected, kind="stable")
-    return rows[order], corrected[order]
+    return in_order(view, rows, corrected)

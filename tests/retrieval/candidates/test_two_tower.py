@@ -41,7 +41,7 @@ def test_users_have_the_vectors_that_the_trained_tower_gives_them():
     another.fit(small.features, small.domains, len(small.domain_names))
     for by in (generator._projection, another):
         served = TwoTower().restore(generator.state())
-        held = replace(data, _projected=[ProjectedFeatures.of(by, vectors)])
+        held = replace(data, _projected=[ProjectedFeatures(by, vectors)])
         one = served.user_vectors(held, histories, FILMS)
         other = served.user_vectors(data, histories, FILMS)
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

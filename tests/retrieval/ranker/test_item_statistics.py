@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from isthmus.retrieval.candidates.feature_projection import coarse
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.item_features import InMemoryItemFeatures
 from isthmus.retrieval.candidates.pool import candidate_pool
@@ -18,7 +19,7 @@ from isthmus.retrieval.ranker.features import (
     compute_features,
     feature_columns,
 )
-from isthmus.retrieval.ranker.item_statistics import STATISTICS, ItemStatistics, coarse
+from isthmus.retrieval.ranker.item_statistics import STATISTICS, ItemStatistics
 from tests.retrieval.candidates.toy_data import (
     BOOKS,
     FILMS,
@@ -234,7 +235,7 @@ def test_coarse_contents_are_the_largest_components_at_unit_length():
     expected = np.where(lengths > 0, kept / np.maximum(lengths, 1e-9), 0)
     np.testing.assert_allclose(coarse(found), expected, atol=1e-6)
     assert not coarse(found)[3].any()
-    assert statistics.coarse(training_data, np.arange(600)).shape == (600, 64)
+    assert coarse(found).shape == (600, 64)
 
 
 def test_features_of_unknown_users_are_zero(training_data, statistics):
