@@ -157,8 +157,12 @@ def test_clicks_count_by_place_and_scenario(own_shop):
             "recommendation_id": found["recommendation_id"],
         }
         assert send(app, "POST", "/v1/events", {"events": [event]}).json()["added"] == 1
+    nobody = {"user": {"id": "nobody", "history": ["films-2-2"]}, "k": 3, "scenario": "home"}
+    send(app, "POST", "/v1/recommend", nobody)
     space.recommendation_log.flush()
     found = measured(app)
+    lists = [found[(f"isthmus_{name}_lists", "shop")] for name in ("logged", "cold_start")]
+    assert lists == [4, 1]  # the clicks came after the lists, and other events before
     shown, clicked = "isthmus_shown_items", "isthmus_clicked_items"
     assert found[(shown, "1", "-", "shop")] == found[(clicked, "1", "-", "shop")] == 2
     assert (found[(shown, "2", "-", "shop")], found[(clicked, "2", "-", "shop")]) == (2, 0)
