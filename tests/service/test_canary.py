@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,11 +34,7 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"item_id": f"i{n}", "domain": "ab"[n % 2]} for n in range(ROWS)]
     space.upsert(rows, vector=rng.standard_normal((ROWS, DIM)).astype(np.float32))
     file = path / "space.toml"
-    text = (
-        file.read_text()
-        .replace("exact_bytes = 33554432", "exact_bytes = 0")
-        .replace("exact_rows = 20000", "exact_rows = 0")
-    )
+    text = file.read_text().replace("exact_bytes = 33554432", "exact_bytes = 0")
     file.write_text(text.replace('on_alarm = "report"', 'on_alarm = "rollback"'))
     space = Space.open(path)
     with pytest.MonkeyPatch.context() as patch:
@@ -110,6 +107,24 @@ def test_a_damaged_index_is_rolled_back_and_a_healthy_one_is_not(planned):
         assert send(broken, "POST", "/v1/search", body).json()["release"] == 1
     for one in (app, broken):
         one.state.canary.close()
+
+
+@pytest.mark.heavy
+def test_none_of_a_hundred_healthy_releases_is_rolled_back(planned, tmp_path, monkeypatch):
+    monkeypatch.setattr("isthmus.service.canary.BETWEEN_JUDGEMENTS_S", 0.0)
+    path = shutil.copytree(planned, tmp_path / "things.space")
+    app = plain_app(spaces={"things": path})
+    served, metrics = app.state.pipeline.spaces.named("things"), Metrics()
+    rng = np.random.default_rng(3)
+    space = Space.open(path)
+    for n in range(100):
+        space.upsert([{"item_id": f"n{n}", "domain": "a"}], vector=rng.standard_normal((1, DIM)))
+        number = space.publish().number
+        canary = LiveCanary(Canary(), metrics)
+        for vector in rng.standard_normal((QUERIES, DIM)):
+            canary.measure(Sampled(served, {"vector": vector.tolist()}))
+        assert space.current_release == number
+    assert "isthmus_canary_rollbacks_total{" not in metrics.text().decode()
 
 
 def test_only_plain_queries_are_drawn_and_no_more_than_wanted(planned):
