@@ -119,12 +119,11 @@ def test_none_of_a_hundred_healthy_releases_is_rolled_back(planned, tmp_path, mo
     path = shutil.copytree(planned, tmp_path / "things.space")
     app = plain_app(spaces={"things": path})
     served, metrics = app.state.pipeline.spaces.named("things"), Metrics()
-    rng = np.random.default_rng(3)
+    canary, rng = LiveCanary(Canary(), metrics), np.random.default_rng(3)
     space = Space.open(path)
     for n in range(100):
         space.upsert([{"item_id": f"n{n}", "domain": "a"}], vector=rng.standard_normal((1, DIM)))
         number = space.publish().number
-        canary = LiveCanary(Canary(), metrics)
         for vector in rng.standard_normal((QUERIES, DIM)):
             canary.measure(Sampled(served, {"vector": vector.tolist()}))
         assert space.current_release == number
