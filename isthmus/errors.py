@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from difflib import get_close_matches
 from pathlib import Path
@@ -109,7 +109,17 @@ class FingerprintMismatch(IsthmusError, ValueError):
 
 
 class ItemNotFound(IsthmusError, KeyError):
-    """The space has no item with this id."""
+    """The space has no item with this id.
+
+    Attributes
+    ----------
+    item_ids : tuple of str
+        All ids of several that are unknown; empty where the message names the only one.
+    """
+
+    def __init__(self, message: str, item_ids: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.item_ids = tuple(item_ids)
 
 
 class SpaceNotFound(IsthmusError, FileNotFoundError):
@@ -297,3 +307,25 @@ def command_in(space: Path | None, words: str) -> str:
     """
     space = COMMAND_SPACE.get() if space is None else space
     return f"isthmus {words} --space {'SPACE' if space is None else shlex.quote(str(space))}"
+
+
+def commands_for_another_space(modality: str, dim: object) -> str:
+    """Return the commands that make another space of vectors that come with the items.
+
+    Parameters
+    ----------
+    modality : str
+        What the vectors stand for.
+    dim : object
+        Length of a vector, or a placeholder.
+
+    Examples
+    --------
+    >>> print(commands_for_another_space("text", 384))
+    isthmus create --text-encoder SPEC --vectors text=384 --space NEW, then isthmus upsert FILES \
+--vectors text=COLUMN --space NEW
+    """
+    return (
+        f"isthmus create --{modality}-encoder SPEC --vectors {modality}={dim} --space NEW, then "
+        f"isthmus upsert FILES --vectors {modality}=COLUMN --space NEW"
+    )

@@ -24,6 +24,7 @@ from isthmus.errors import (
     UnknownEncoder,
     UnsupportedModality,
     command_in,
+    commands_for_another_space,
 )
 from isthmus.forking import renew_lock
 from isthmus.schema import MODALITIES, Modality, vector_column
@@ -179,10 +180,11 @@ def _no_encoder(named_vectors: tuple[NamedVector, ...], modality: str) -> str:
     if known:
         return f"this space has no {modality} encoder, only {', '.join(known)}"
     given = ", ".join(f"{v.name} ({v.dim} numbers)" for v in named_vectors) or "none yet"
+    dim = named_vectors[0].dim if len(named_vectors) == 1 else "DIM"
     return (
         f"this space has no {modality} encoder: its vectors are given ({given}). Search by "
-        f"vector, by like or similar; or build the space with an encoder of queries: "
-        f"{command_in(None, f'create --{modality}-encoder SPEC --vectors NAME=DIM')}"
+        "vector, by like or similar; or make another space, whose encoder of queries is the model "
+        f"that made the vectors: {commands_for_another_space(modality, dim)}"
     )
 
 

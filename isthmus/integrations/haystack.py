@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -16,7 +17,7 @@ from haystack.errors import FilterError
 from haystack.utils.filters import document_matches_filter
 
 from isthmus.client.connect import connect
-from isthmus.errors import InvalidInput
+from isthmus.errors import InvalidInput, ItemNotFound
 from isthmus.integrations.documents import unless_new
 from isthmus.retrieval.search.results import Hit, Hits
 from isthmus.space import Space
@@ -118,7 +119,7 @@ class IsthmusDocumentStore:
         """
         if not isinstance(documents, list) or any(not isinstance(d, Document) for d in documents):
             raise ValueError("write_documents takes a list of haystack.Document")
-        there = set(self._known({one.id for one in documents}))
+        there = self._known({one.id for one in documents})
         if there and policy in (DuplicatePolicy.NONE, DuplicatePolicy.FAIL):
             raise DuplicateDocumentError(
                 f"there are documents of these ids: {', '.join(sorted(there)[:5])}; write them "
@@ -201,10 +202,27 @@ class IsthmusDocumentStore:
     def _has_documents(self) -> bool:
         return self.domain in self._space.status()["domains"]
 
-    def _known(self, ids: set[str]) -> Iterator[str]:
-        if ids and self._has_documents():
-            space: Any = self._space
-            yield from (one for one in space.ids(domain=self.domain) if one in ids)
+    def _known(self, ids: set[str]) -> set[str]:
+        """Return which of some ids are those of documents, without reading any other."""
+        if not ids or not self._has_documents():
+            return set()
+        return {item["item_id"] for item in self._items(ids) if item["domain"] == self.domain}
+
+    def _items(self, ids: set[str]) -> list[dict[str, Any]]:
+        """Return the items of some ids, those that there are."""
+        space: Any = self._space
+        try:
+            return list(space.get(sorted(ids)))
+        except ItemNotFound as error:
+            unknown = set(error.item_ids)
+        if unknown:
+            return list(space.get(sorted(ids - unknown))) if ids > unknown else []
+        # A service tells of one id at a time.
+        found = []
+        for one in sorted(ids):
+            with suppress(ItemNotFound):
+                found.append(space.get(one))
+        return found
 
     def _all(self) -> Iterator[Document]:
         if not self._has_documents():

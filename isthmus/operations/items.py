@@ -281,7 +281,7 @@ def get_items(space: OpenSpace, item_ids: Sequence[str]) -> list[dict[str, Any]]
     absent = [item_id for item_id in item_ids if item_id not in rows]
     if absent:
         what = f"no item {absent[0]!r}" if len(absent) == 1 else f"no items {listed(absent)}"
-        raise ItemNotFound(f"{what} in this space")
+        raise ItemNotFound(f"{what} in this space", absent)
     return [to_item(rows[item_id], attributes, given) for item_id in item_ids]
 
 

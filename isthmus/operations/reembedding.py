@@ -11,7 +11,13 @@ from isthmus.encoders.alignment import AUTO, Alignment, AlignmentLike, resolve_a
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.registry import resolve_encoders
 from isthmus.encoders.stack import EncoderStack, LazyEncoders
-from isthmus.errors import InvalidInput, UnsupportedModality, UnsupportedOperation, command_in
+from isthmus.errors import (
+    InvalidInput,
+    UnsupportedModality,
+    UnsupportedOperation,
+    command_in,
+    commands_for_another_space,
+)
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import SpaceSettings
@@ -120,8 +126,8 @@ def _encoders_with(space: OpenSpace, request: ReembedRequest) -> dict[Modality, 
     for modality, one in by_modality.items():
         if one is not None and modality not in space.settings.encoders:
             raise UnsupportedModality(
-                f"this space has no {modality} encoder that could be replaced; make a space "
-                f"with one"
+                f"this space has no {modality} encoder that could be replaced; make another space "
+                f"with one: isthmus create --{modality}-encoder SPEC --space NEW"
             )
     if request.encoder is None and not any(by_modality.values()):
         raise InvalidInput(
@@ -159,11 +165,10 @@ def _require_encoded(settings: SpaceSettings, replaced: Mapping[Modality, Encode
     for modality, encoder in replaced.items():
         is_given = modality not in settings.encoded_modalities
         if is_given and encoder.fingerprint != settings.encoder_fingerprint(modality):
-            words = f"create --vectors {modality}=DIM"
             raise UnsupportedOperation(
                 f"the vectors that {modality} queries are compared with were given with the items, "
-                "and cannot be made by another encoder here; build a space with the vectors of "
-                f"that encoder: {command_in(None, words)}"
+                "and cannot be made by another encoder here; make another space with the vectors "
+                f"of that encoder: {commands_for_another_space(modality, encoder.dim)}"
             )
 
 

@@ -40,6 +40,8 @@ SHOTS = (
     ("search", "search?q=a+ship+in+a+storm", "light"),
     ("item", "item?id=film-011", "dark"),
     ("recommend", "recommend?user=u3&domain=films", "light"),
+    ("rows", "recommend?user=u3&as=rows", "light"),
+    ("users", "item/users?id=film-011", "light"),
     ("map", "map", "light"),
     ("releases", "releases", "light"),
     ("monitoring", "monitoring", "light"),

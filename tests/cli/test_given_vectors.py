@@ -52,6 +52,21 @@ def test_from_a_file_with_vectors_to_a_file_with_vectors(run, run_json, tmp_path
     assert "this space has no text encoder: its vectors are given" in text.stderr
 
 
+def test_the_space_that_a_refused_text_search_recommends_answers_it(run, run_json):
+    vectors = np.eye(3, 384).tolist()
+    pq.write_table(pa.table({"item_id": IDS, "domain": ["x"] * 3, "v": vectors}), "items.parquet")
+    run_json("create", "--space", "s.space", "--encoder", "none")
+    run_json("upsert", "items.parquet", "--space", "s.space", "--vector", "v")
+    refused = " ".join(run("search", "boots", "--space", "s.space").stderr.split())
+    _, create, upsert = refused.split("isthmus ")[-3:]
+    values = {"SPEC": "local/text", "FILES": "items.parquet", "COLUMN": "v", "NEW": "new.space"}
+    for command in (create.removesuffix(", then "), upsert):
+        for placeholder, value in values.items():
+            command = command.replace(placeholder, value)
+        run_json(*command.split())
+    assert len(run_json("search", "boots", "--space", "new.space")["hits"]) == 3
+
+
 def test_import_a_collection_then_enrich_and_rank_it(run, run_json, tmp_path):
     np.save("films.npy", np.eye(3, dtype=np.float32))
     (tmp_path / "ids.txt").write_text("a\nb\nc\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.encoders import models
+from tests.encoders import models, multimodal_models
 from tests.encoders.contract import (
     EncoderContract,
     ImageEncoderContract,
@@ -204,3 +204,29 @@ class TestAligned(SavedEncoderContract, ImageEncoderContract):
 
     def make(self, folder: Path, seed: int) -> str:
         return f"aligned/{models.aligned_folder(folder, seed)}"
+
+
+class TestChatThatSees(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("text", "image")
+    options = ("?max_length=200", "?query_prompt=red")
+    edits = (("config_sentence_transformers.json", {"prompts": {"query": "a hat"}}),)
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"sentence-transformers/{multimodal_models.qwen3_vl_sentence_folder(folder, seed)}"
+
+
+class TestEmbeddingGemma2(SavedEncoderContract, ImageEncoderContract):
+    modalities = ("text", "image", "audio")
+    options = ("?max_length=200", "?window=0.5")
+
+    def make(self, folder: Path, seed: int) -> str:
+        saved = multimodal_models.embedding_gemma2_sentence_folder(folder, seed)
+        return f"sentence-transformers/{saved}"
+
+
+class TestPeAv(SavedEncoderContract):
+    modalities = ("text", "audio")
+    options = ("?max_length=9", "?window=0.5")
+
+    def make(self, folder: Path, seed: int) -> str:
+        return f"transformers/{multimodal_models.pe_audio_video_folder(folder, seed)}"

@@ -33,7 +33,11 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"item_id": f"i{n}", "domain": "ab"[n % 2]} for n in range(ROWS)]
     space.upsert(rows, vector=rng.standard_normal((ROWS, DIM)).astype(np.float32))
     file = path / "space.toml"
-    text = file.read_text().replace("exact_bytes = 33554432", "exact_bytes = 0")
+    text = (
+        file.read_text()
+        .replace("exact_bytes = 33554432", "exact_bytes = 0")
+        .replace("exact_rows = 20000", "exact_rows = 0")
+    )
     file.write_text(text.replace('on_alarm = "report"', 'on_alarm = "rollback"'))
     space = Space.open(path)
     with pytest.MonkeyPatch.context() as patch:

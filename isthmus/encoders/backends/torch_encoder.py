@@ -117,7 +117,8 @@ class TorchEncoder(TowerEncoder):
         import torch
 
         model.eval().requires_grad_(False)
-        where = {"device": self._runtime.device, "dtype": self._runtime.weights_dtype}
-        model.to(**where, memory_format=torch.channels_last)
+        model.to(device=self._runtime.device, dtype=self._runtime.weights_dtype)
+        if all(weights.ndim < 5 for weights in model.parameters()):  # convolutions over time have 5
+            model.to(memory_format=torch.channels_last)
         for tower in self.towers.values():
             tower.forward = self._runtime.compiled(tower.forward)

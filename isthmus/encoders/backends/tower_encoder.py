@@ -75,7 +75,7 @@ class TowerEncoder(Encoder):
         return encoder
 
     def set_prompts(self, prompts: Mapping[str, str]) -> None:
-        """Replace prompts of texts.
+        """Replace prompts of texts, and of media where the model takes them behind a prompt.
 
         Parameters
         ----------
@@ -85,12 +85,12 @@ class TowerEncoder(Encoder):
         Raises
         ------
         InvalidInput
-            If the encoder takes no text.
+            If the encoder takes no contents behind a prompt.
         """
-        tower = self.towers.get("text")
-        if not isinstance(tower, TextTower):
+        prompted = {m: tower for m, tower in self.towers.items() if tower.takes_prompts}
+        if not prompted:
             raise InvalidInput(f"the encoder {self.spec!r} takes no text, and so no prompt")
-        self.towers["text"] = tower.with_prompts(prompts)
+        self.towers |= {m: tower.with_prompts(prompts) for m, tower in prompted.items()}
 
     def prepare(self, batch: Sequence[Any], modality: Modality) -> list[Any]:
         """Tokenise texts, resize images, or cut audio; thread-safe."""

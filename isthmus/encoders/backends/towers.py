@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Rows = npt.NDArray[np.int64]
 Arrays = Mapping[str, npt.NDArray[Any]]
 Forward = Callable[..., "torch.Tensor"]
+Behind = Callable[[str, Role], Mapping[str, Any]]
 
 MIN_SECONDS = 0.1  # convolutions over time need some samples; a shorter clip is padded
 
@@ -47,14 +48,22 @@ class ModalityTower(ABC):
     chunk: int
 
     @property
+    @abstractmethod
+    def takes_prompts(self) -> bool:
+        """Whether contents can be encoded behind a prompt."""
+
+    @property
+    @abstractmethod
     def takes_instructions(self) -> bool:
         """Whether the prompt of queries has a place for an instruction."""
-        return False
 
-    def for_queries(self, instruction: str | None = None) -> ModalityTower:
-        """Return the tower of queries; media have no prompt, and no instruction."""
-        del instruction
-        return self
+    @abstractmethod
+    def for_queries(self, instruction: str | None = None) -> Self:
+        """Return the tower of queries, with their prompt, or that of an instruction."""
+
+    @abstractmethod
+    def with_prompts(self, prompts: Mapping[str, str]) -> Self:
+        """Return the tower with some prompts replaced, by role."""
 
     @abstractmethod
     def prepare(self, content: Sequence[Any]) -> list[Any]:
@@ -78,7 +87,70 @@ class ModalityTower(ABC):
 
 
 @dataclass
-class TextTower(ModalityTower):
+class PromptedTower(ModalityTower):
+    """A tower whose contents may have a prompt, another one for queries.
+
+    Attributes
+    ----------
+    prompts : Prompts
+        What precedes the contents of each role; part of the components.
+    role : {"document", "query"}
+        Role of the contents that `prepare` takes.
+    behind : callable, optional
+        Prompt and role to the attributes of the tower that differ behind them: what prepares
+        contents, for models that place prompts themselves, and `forward`, for models whose vectors
+        leave the tokens of the prompt out.
+    """
+
+    prompts: Prompts = field(default=NO_PROMPTS, kw_only=True)
+    role: Role = field(default="document", kw_only=True)
+    behind: Behind | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.components = {**without_prompts(self.components), **self.prompts.components}
+
+    @property
+    def takes_prompts(self) -> bool:
+        """Whether contents can be encoded behind a prompt."""
+        return self.behind is not None
+
+    @property
+    def takes_instructions(self) -> bool:
+        """Whether the prompt of queries has a place for an instruction."""
+        return self.prompts.takes_instructions
+
+    def for_documents(self) -> Self:
+        """Return the tower of documents, behind their prompt."""
+        return replace(self, role="document")._placed()
+
+    def for_queries(self, instruction: str | None = None) -> Self:
+        """Return the tower of queries, with their prompt, or that of an instruction."""
+        tower = replace(self, role="query")
+        if instruction is not None and self.takes_instructions:
+            # The instruction of a query is no part of the fingerprint: `components` stay.
+            tower.prompts = self.prompts.instructed(instruction)
+        return tower._placed()
+
+    def with_prompts(self, prompts: Mapping[str, str]) -> Self:
+        """Return the tower with some prompts replaced, by role."""
+        return replace(self, prompts=self.prompts.replaced(prompts))._placed()
+
+    def _placed(self) -> Self:
+        """Set the attributes that differ behind the prompt of the role."""
+        if self.behind is not None:
+            for name, value in self.behind(self._prompt, self.role).items():
+                setattr(self, name, value)
+        return self
+
+    @property
+    def _prompt(self) -> str:
+        """The prompt of the role."""
+        prompt: str = getattr(self.prompts, self.role)
+        return prompt
+
+
+@dataclass
+class TextTower(PromptedTower):
     """Texts, batched by length: a batch is as wide as its longest text and no wider.
 
     Attributes
@@ -99,12 +171,9 @@ class TextTower(ModalityTower):
         Number of texts that are tokenised at once.
     tokenizer : tokenizers.Tokenizer, optional
         The tokenizer behind `tokenize`, if it is one of that library.
-    prompts : Prompts
-        What precedes the texts of each role; part of the components.
-    role : {"document", "query"}
-        Role of the texts that `prepare` takes.
-    forward_behind : callable, optional
-        Prompt to `forward`, for models whose vectors leave the tokens of the prompt out.
+    joins_prompt : bool
+        Whether a prompt and its text are tokenised as one string; else `behind` gives a `tokenize`
+        that places the prompt.
     query_tower : TextTower, optional
         Another network for queries, for models that have one.
     """
@@ -117,41 +186,25 @@ class TextTower(ModalityTower):
     pad_left: bool = False
     chunk: int = 2_048
     tokenizer: Any = None
-    prompts: Prompts = NO_PROMPTS
-    role: Role = "document"
-    forward_behind: Callable[[str], Forward] | None = None
+    joins_prompt: bool = True
     query_tower: TextTower | None = None
 
-    def __post_init__(self) -> None:
-        self.components = {**without_prompts(self.components), **self.prompts.components}
-
     @property
-    def takes_instructions(self) -> bool:
-        """Whether the prompt of queries has a place for an instruction."""
-        return self.prompts.takes_instructions
+    def takes_prompts(self) -> bool:
+        """Texts can be encoded behind a prompt."""
+        return True
 
     def for_queries(self, instruction: str | None = None) -> TextTower:
         """Return the tower of queries, with their prompt, or that of an instruction."""
-        network = self.query_tower or self
-        tower = replace(network, role="query", prompts=self.prompts, components=self.components)
-        if instruction is not None:
-            # The instruction of a query is no part of the fingerprint: `components` stay.
-            tower.prompts = self.prompts.instructed(instruction)
-        return tower._with_forward(tower.prompts.query)
-
-    def with_prompts(self, prompts: Mapping[str, str]) -> TextTower:
-        """Return the tower with some prompts replaced, by role."""
-        tower = replace(self, prompts=self.prompts.replaced(prompts))
-        return tower._with_forward(tower.prompts.document)
-
-    def _with_forward(self, prompt: str) -> TextTower:
-        if self.forward_behind is not None:
-            self.forward = self.forward_behind(prompt)
-        return self
+        if self.query_tower is None:
+            return super().for_queries(instruction)
+        network = replace(self.query_tower, prompts=self.prompts)
+        network.components = self.components
+        return network.for_queries(instruction)
 
     def prepare(self, content: Sequence[str]) -> list[list[int]]:
         """Tokenise texts behind their prompt; one without tokens becomes one padding token."""
-        prompt: str = getattr(self.prompts, self.role)
+        prompt = self._prompt if self.joins_prompt else ""
         groups = cut_in_groups([prompt + text for text in content] if prompt else content)
         return [ids or [self.pad_id] for texts in groups for ids in self.tokenize(texts)]
 
@@ -178,8 +231,8 @@ class TextTower(ModalityTower):
 
 
 @dataclass
-class ImageTower(ModalityTower):
-    """Images, in batches of one size.
+class ImageTower(PromptedTower):
+    """Images, in batches of one shape.
 
     Attributes
     ----------
@@ -191,29 +244,32 @@ class ImageTower(ModalityTower):
         Size, crop, interpolation, normalisation.
     chunk : int
         Number of images that are resized at once.
+    has_batch_axis : bool
+        Whether the arrays of an image have the axis of a batch of one, of any length where they are
+        its patches; those of several images are joined along it.
     """
 
     transform: Callable[[Image.Image], Arrays]
     forward: Forward
     components: Mapping[str, str]
     chunk: int = 64
+    has_batch_axis: bool = False
 
     def prepare(self, content: Sequence[Image.Image]) -> list[Arrays]:
         """Bring images of any mode to the model's input shape."""
         return [self.transform(to_rgb(image)) for image in content]
 
     def batches(self, inputs: Sequence[Any], limits: BatchLimits) -> Iterator[Rows]:
-        """Divide images in order."""
-        for start in range(0, len(inputs), limits.images):
-            yield np.arange(start, min(start + limits.images, len(inputs)))
+        """Divide images by shape; where they are tokens of a text too, few tokens at a time."""
+        return batches_by_shape(inputs, limits.images, limits.tokens)
 
     def collate(self, batch: Sequence[Arrays]) -> Arrays:
-        """Stack the arrays of a batch."""
-        return stack_arrays(batch)
+        """Join the arrays of a batch."""
+        return concatenate_arrays(batch) if self.has_batch_axis else stack_arrays(batch)
 
 
 @dataclass
-class AudioTower(ModalityTower):
+class AudioTower(PromptedTower):
     """Audio: resampled, cut into windows, and batched with windows of the same shape.
 
     A batch is never padded, because padding changes the vectors of some models (those with a norm
@@ -251,13 +307,8 @@ class AudioTower(ModalityTower):
         return prepared
 
     def batches(self, inputs: Sequence[Arrays], limits: BatchLimits) -> Iterator[Rows]:
-        """Divide windows by shape."""
-        by_shape: dict[tuple[tuple[int, ...], ...], list[int]] = {}
-        for row, arrays in enumerate(inputs):
-            by_shape.setdefault(tuple(array.shape for array in arrays.values()), []).append(row)
-        for rows in by_shape.values():
-            for start in range(0, len(rows), limits.windows):
-                yield np.array(rows[start : start + limits.windows], np.int64)
+        """Divide windows by shape; where they are tokens of a text too, few tokens at a time."""
+        return batches_by_shape(inputs, limits.windows, limits.tokens)
 
     def collate(self, batch: Sequence[Arrays]) -> Arrays:
         """Stack the arrays of a batch."""
@@ -276,11 +327,50 @@ def stack_arrays(batch: Sequence[Arrays]) -> Arrays:
     return {name: np.stack([one[name] for one in batch]) for name in batch[0]}
 
 
+def concatenate_arrays(batch: Sequence[Arrays]) -> Arrays:
+    """Join arrays of batches of one, shape (m, ...) each, to shape (n * m, ...)."""
+    return {name: np.concatenate([one[name] for one in batch]) for name in batch[0]}
+
+
 def to_tensors(arrays: Arrays) -> dict[str, torch.Tensor]:
     """Return the arrays of a batch as tensors that share their memory."""
     import torch
 
     return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def batches_by_shape(inputs: Sequence[Arrays], max_rows: int, max_tokens: int) -> Iterator[Rows]:
+    """Divide inputs by the shapes of their arrays, in order.
+
+    Parameters
+    ----------
+    inputs : sequence of mapping of str to numpy.ndarray
+        Arrays of each row.
+    max_rows : int
+        Most rows in a batch.
+    max_tokens : int
+        Most tokens (``input_ids``) in a batch, where there are such.
+
+    Yields
+    ------
+    numpy.ndarray
+        Positions of a batch's rows.
+
+    Examples
+    --------
+    >>> wide, long = {"pixels": np.zeros((2, 3))}, {"pixels": np.zeros((3, 2))}
+    >>> [rows.tolist() for rows in batches_by_shape([wide, long, wide, wide], 2, 9)]
+    [[0, 2], [3], [1]]
+    """
+    by_shape: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+    for row, arrays in enumerate(inputs):
+        by_shape.setdefault(tuple(array.shape for array in arrays.values()), []).append(row)
+    for rows in by_shape.values():
+        tokens = inputs[rows[0]].get("input_ids")
+        fitting = max_rows if tokens is None else max(1, max_tokens // max(1, tokens.size))
+        size = min(max_rows, fitting)
+        for start in range(0, len(rows), size):
+            yield np.array(rows[start : start + size], np.int64)
 
 
 def batches_by_length(

@@ -222,6 +222,30 @@ def load_model(type_name: str, source: ModelSource) -> Any:
         )
 
 
+def pool_network(source: ModelSource, mode: str) -> Any:
+    """Return a model of Transformers behind a pooling, as a model of the library, in float32.
+
+    Raises
+    ------
+    UnknownEncoder
+        If its checkpoint lacks weights, which would be filled with random ones.
+    """
+    import torch
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    with quiet_transformers(), requiring_weights():
+        network = Transformer(
+            source.name,
+            model_kwargs={**source.options, "dtype": torch.float32},
+            processor_kwargs=dict(source.options),
+            config_kwargs=dict(source.options),
+        )
+    pooling = Pooling(network.get_embedding_dimension(), pooling_mode=mode)
+    return SentenceTransformer(modules=[network, pooling, Normalize()], device="cpu")
+
+
 def set_max_length(model: Any, max_length: str | None) -> None:
     """Set the most tokens of a text, as the option ``max_length`` says.
 

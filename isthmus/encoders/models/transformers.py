@@ -14,11 +14,14 @@ from isthmus.encoders.backends.torch_encoder import TorchEncoder
 from isthmus.encoders.backends.towers import ImageTower, TextTower
 from isthmus.encoders.encoder import Encoder
 from isthmus.encoders.hub import ModelSource, explain_load_errors, find_source
+from isthmus.encoders.models.sentence_transformers import load_one_network
 from isthmus.encoders.models.transformers_audio import build_audio_encoder
 from isthmus.encoders.models.transformers_joint import (
     CLAP,
+    PE_AUDIO,
     build_clap_encoder,
     build_joint_encoder,
+    build_pe_audio_encoder,
     is_dual_encoder,
 )
 from isthmus.encoders.models.transformers_parts import (
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     import torch
 
 _MANY_VECTORS = frozenset({"colpali", "colqwen2", "colmodernvbert"})
+_FILMS = "pe_video"
 _OTHER_HALVES = ("vision_config", "audio_config", "speech_config")
 _MORE_IMAGE_TYPES = frozenset({"clip_vision_model"})  # in no mapping of Transformers
 
@@ -64,7 +68,10 @@ def load_transformers(
     """Load a model of Transformers.
 
     Dual encoders (CLIP, SigLIP, MetaCLIP 2 and others with features of text and of images) encode
-    both into one space, and CLAP text and audio. Any other model encodes one modality.
+    both into one space, and CLAP and PE-AV text and audio. A model that reads pictures or sounds
+    among the tokens of a text (Qwen3-VL-Embedding, EmbeddingGemma 2) is loaded as Sentence
+    Transformers does, where its folder states a pooling or `pooling` is given. Any other model
+    encodes one modality.
 
     Parameters
     ----------
@@ -98,6 +105,11 @@ def load_transformers(
         _check_options(kind, pooling, max_length, window)
         if kind == "clap":
             return build_clap_encoder(source, config, runtime, max_length, window)
+        if kind == "pe audio":
+            return build_pe_audio_encoder(source, config, runtime, max_length, window)
+        if kind == "one network":
+            chosen = None if pooling is None else validated_pooling(pooling)
+            return load_one_network(source, spec, runtime, chosen, max_length, window)
         if kind == "audio":
             return build_audio_encoder(source, config, runtime, pooling, window)
         if kind == "joint":
@@ -174,24 +186,26 @@ def build_image_encoder(
 def _check_options(
     kind: str, pooling: str | None, max_length: str | None, window: str | None
 ) -> None:
-    if window is not None and kind not in ("audio", "clap"):
+    if window is not None and kind not in ("audio", "clap", "pe audio", "one network"):
         raise InvalidInput(f"window is for audio, and this model encodes {kind}")
     if max_length is not None and kind == "audio":
         raise InvalidInput("max_length is for texts, and this model encodes audio")
-    if pooling is not None and kind in ("clap", "joint"):
+    if pooling is not None and kind in ("clap", "pe audio", "joint"):
         raise InvalidInput("a joint model has its own pooling; leave pooling out")
     if max_length is not None and kind == "image":
         raise InvalidInput("max_length is for texts, and this model encodes images")
 
 
 def _kind(config: Any, spec: str) -> str:
-    """Return which builder a model needs: joint, clap, audio, image or text."""
+    """Return the builder of a model: joint, clap, pe audio, one network, audio, image or text."""
     from transformers.models.auto import modeling_auto as auto
 
     model_type = config.model_type
     _refuse_what_gives_no_vector(model_type, spec)
     if model_type == CLAP:
         return "clap"
+    if model_type in PE_AUDIO:
+        return "pe audio"
     if is_dual_encoder(config):
         return "joint"
     if model_type in {
@@ -201,11 +215,7 @@ def _kind(config: Any, spec: str) -> str:
     }:
         return "audio"
     if hasattr(config, "text_config") and any(hasattr(config, half) for half in _OTHER_HALVES):
-        raise UnknownEncoder(
-            f"{spec!r} is a model of type {model_type}, which gives no features of text and of "
-            "images in one space; give a dual encoder, such as "
-            "transformers/google/siglip2-base-patch16-224, or a model of text alone"
-        )
+        return "one network"
     if model_type in {*_MORE_IMAGE_TYPES, *auto.MODEL_FOR_IMAGE_MAPPING_NAMES}:
         return "image"
     return "text"
@@ -219,6 +229,12 @@ def _refuse_what_gives_no_vector(model_type: str, spec: str) -> None:
             "transformers/google/siglip2-base-patch16-224 for text and images, and order the first "
             f"hits by this one: {command_in(None, 'precompute late-interaction/…')}, then "
             "rerank='late-interaction'"
+        )
+    if model_type == _FILMS:
+        raise UnknownEncoder(
+            f"{spec!r} is a model of type {model_type}, of text and films, and Isthmus encodes no "
+            "films; give transformers/facebook/pe-av-small for text and audio, or "
+            "transformers/google/siglip2-base-patch16-224 for text and images"
         )
 
 

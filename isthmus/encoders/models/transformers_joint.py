@@ -1,8 +1,8 @@
-"""Joint models of Transformers: CLIP and SigLIP for text and images, CLAP for text and audio."""
+"""Joint models of Transformers: text with images (CLIP, SigLIP) or with audio (CLAP, PE-AV)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import torch
 
 CLAP: Final = "clap"
+PE_AUDIO_VIDEO: Final = "pe_audio_video"
+PE_AUDIO: Final = frozenset({"pe_audio", PE_AUDIO_VIDEO})
 
 # Families trained with every text padded to one length, and attending to the padding.
 PADDED_FAMILIES: Final = frozenset({"siglip", "siglip2"})
@@ -56,7 +58,7 @@ def build_joint_encoder(
     identity = {"kind": "transformers", **describe_config(config), **source.components}
     positions = n_positions(config.text_config)
     padded = config.model_type in PADDED_FAMILIES
-    text = _text_tower(source, model, max_length, positions, padded=padded)
+    text = _text_tower(source, model.get_text_features, max_length, positions, padded=padded)
     image = _image_tower(source, model)
     model.eval()
     dim = _probe_dim({"text": text, "image": image}, config.model_type)
@@ -120,15 +122,55 @@ def build_clap_encoder(
     # Positions are counted from behind the padding token's.
     positions = config.text_config.max_position_embeddings - config.text_config.pad_token_id - 1
     towers: dict[Modality, ModalityTower] = {
-        "text": _text_tower(source, model, max_length, positions, padded=False),
+        "text": _text_tower(source, model.get_text_features, max_length, positions, padded=False),
         "audio": audio_tower(extractor, forward, window, {}),
     }
     identity = {"kind": "transformers", **describe_config(config)}
     return TorchEncoder(model, towers, int(config.projection_dim), identity, runtime, weights)
 
 
+def build_pe_audio_encoder(
+    source: ModelSource, config: Any, runtime: Runtime, max_length: str | None, window: str | None
+) -> TorchEncoder:
+    """Build an encoder of text and audio of PE-AV.
+
+    Its texts have a vector for each other modality; that for audio is taken. Of a checkpoint that
+    sees films too, only the half that hears is loaded.
+    """
+    from transformers import PeAudioModel
+
+    extractor = load_feature_extractor(source)
+    # Of a whole model, the encoder of texts is stored beside that half.
+    half = {"config": config.audio_config, "key_mapping": {r"^audio_model\.": ""}}
+    options = half if config.model_type == PE_AUDIO_VIDEO else {}
+    model, weights = load_model(source, PeAudioModel, **options)
+
+    def features_of_texts(**tokens: torch.Tensor) -> torch.Tensor:
+        # Not `get_text_audio_embeds`, which asks for no hidden states in Transformers 5.23.
+        hidden = model.text_model(**tokens, output_hidden_states=True).hidden_states[-1]
+        features: torch.Tensor = model.text_audio_head(hidden[:, 0])
+        return features
+
+    def forward(**batch: torch.Tensor) -> torch.Tensor:
+        return _unwrap(model.get_audio_embeds(**batch))
+
+    positions = n_positions(config.text_config)
+    towers: dict[Modality, ModalityTower] = {
+        "text": _text_tower(source, features_of_texts, max_length, positions, padded=False),
+        "audio": audio_tower(extractor, forward, window, {}),
+    }
+    identity = {"kind": "transformers", **describe_config(config), **source.components}
+    dim = int(config.text_config.hidden_size)
+    return TorchEncoder(model, towers, dim, identity, runtime, weights)
+
+
 def _text_tower(
-    source: ModelSource, model: Any, max_length: str | None, positions: int | None, *, padded: bool
+    source: ModelSource,
+    features: Callable[..., Any],
+    max_length: str | None,
+    positions: int | None,
+    *,
+    padded: bool,
 ) -> TextTower:
     """Build the text tower of a joint model.
 
@@ -136,8 +178,8 @@ def _text_tower(
     ----------
     source : ModelSource
         Where its tokenizer is.
-    model : transformers.PreTrainedModel
-        The joint model.
+    features : callable
+        Tokens and their mask to the features of texts.
     max_length : str, optional
         The option ``max_length``: most tokens of a text.
     positions : int, optional
@@ -154,7 +196,7 @@ def _text_tower(
 
     def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         mask = {} if padded else {"attention_mask": attention_mask}
-        return _unwrap(model.get_text_features(input_ids=input_ids, **mask))
+        return _unwrap(features(input_ids=input_ids, **mask))
 
     return TextTower(
         tokenize=tokenize_with(tokenizer, length),

@@ -70,8 +70,8 @@ class LoadedModel(NamedTuple):
     weights: dict[str, torch.Tensor]
 
 
-def load_model(source: ModelSource, model_class: Any) -> LoadedModel:
-    """Load a model.
+def load_model(source: ModelSource, model_class: Any, **options: Any) -> LoadedModel:
+    """Load a model; `options` go to ``from_pretrained``.
 
     Raises
     ------
@@ -84,6 +84,7 @@ def load_model(source: ModelSource, model_class: Any) -> LoadedModel:
         model, info = model_class.from_pretrained(
             source.name,
             **source.options,
+            **options,
             dtype=torch.float32,
             output_loading_info=True,
         )

@@ -4,8 +4,11 @@ import pytest
 from haystack import Document, Pipeline
 from haystack.dataclasses import ByteStream
 from haystack.document_stores.errors import DuplicateDocumentError
+from haystack.document_stores.types import DuplicatePolicy
 from haystack.testing.document_store import DocumentStoreBaseTests
 
+from isthmus import Space
+from isthmus.errors import ItemNotFound
 from isthmus.integrations.haystack import IsthmusDocumentStore, IsthmusEmbeddingRetriever
 
 
@@ -79,3 +82,24 @@ def test_more_documents_than_a_page_holds_come_back(document_store, monkeypatch)
     documents = [Document(id=f"d{n}", content=f"text {n}") for n in range(5)]
     document_store.write_documents(documents)
     assert document_store.filter_documents() == documents
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_write_asks_for_its_own_documents_alone(numbered, monkeypatch, tells):
+    get = Space.get
+
+    def of_a_service(space, item_id):
+        try:
+            return get(space, item_id)
+        except ItemNotFound as error:
+            raise ItemNotFound(str(error), error.item_ids if tells else ()) from error
+
+    for verb in ("ids", "scroll"):
+        monkeypatch.setattr(Space, verb, lambda *_, **__: pytest.fail("all are read"))
+    monkeypatch.setattr(Space, "get", of_a_service)
+    new, old = Document(id="new", content="a"), Document(id="3", content="other")
+    assert numbered.write_documents([new, old], DuplicatePolicy.SKIP) == 1
+    with pytest.raises(DuplicateDocumentError, match="of these ids: 3, new;"):
+        numbered.write_documents([new, old, Document(id="newer", content="b")])
+    assert numbered.write_documents([new, old], DuplicatePolicy.OVERWRITE) == 2
+    assert numbered.count_documents() == 7
