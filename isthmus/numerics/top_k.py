@@ -34,7 +34,7 @@ def _no_less_than(values: FloatArray, k: int) -> Columns:
     step = len(values) // SAMPLE
     places = np.flatnonzero(values >= np.partition(values[::step], -k)[-k])
     some = values[places]
-    return places[some >= np.partition(some, -k)[-k]]
+    return np.asarray(places[some >= np.partition(some, -k)[-k]])
 
 
 def top_k_of_rows(scores: FloatArray, k: int) -> npt.NDArray[np.int64]:
