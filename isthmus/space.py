@@ -13,6 +13,7 @@ from isthmus import evaluation, operations
 from isthmus.data.interactions.feedback import EventSummary
 from isthmus.data.interactions.ingest import InteractionReport
 from isthmus.data.media import MediaStore
+from isthmus.data.request import DecimalMark
 from isthmus.data.times import TimeUnit
 from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
@@ -366,6 +367,7 @@ class Space:
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
+        decimal: DecimalMark = ".",
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
         replace: bool = False,
@@ -422,6 +424,7 @@ class Space:
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
+        decimal: DecimalMark = ".",
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
         skip_invalid: bool = False,
@@ -1076,6 +1079,7 @@ class Space:
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
+        decimal: DecimalMark = ".",
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
         skip_invalid: bool = False,
@@ -1220,6 +1224,7 @@ class Space:
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
+        decimal: DecimalMark = ".",
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
         skip_invalid: bool = False,

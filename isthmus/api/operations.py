@@ -53,7 +53,7 @@ Scope = Literal["read", "write", "events", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "events", "admin")
 PREFIX: Final = "/v1"
 # Of a CSV, which does not come over HTTP.
-OF_FILES: Final = ("delimiter", "encoding", "quote", "null_values")
+OF_FILES: Final = ("delimiter", "encoding", "quote", "decimal", "null_values")
 ITEM: Final = {"item_id": "film-1", "domain": "films", "text": "A ship in a storm", "year": 1998}
 USER: Final = {"id": "user-7", "history": ["book-2"]}
 
