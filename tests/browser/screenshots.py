@@ -133,7 +133,7 @@ def write(
     visitor = Visitor(context.new_page(), address)
     visitor.go(f"shop/{path}")
     page = visitor.page
-    if path.startswith("recommend") and size == SIZE:
+    if path.startswith("recommend") and "as=rows" not in path and size == SIZE:
         page.locator(".why summary").first.click()
     if path == "map":
         page.locator("#map").focus()
