@@ -1214,6 +1214,23 @@ class Space:
 
     # ---- Users
 
+    def export_user(self, user_id: IdLike) -> dict[str, Any]:
+        """Return all that is stored of a user, as plain values; for a request of access, say.
+
+        Returns
+        -------
+        dict
+            ``user_id``; ``exported`` (when); ``former_ids``, from which users were merged into
+            this one; ``attributes``; ``interactions`` and logged ``recommendations``, the oldest
+            first; ``not_included``: what may hold the user elsewhere. Times are in ISO 8601. Of a
+            user of whom nothing is stored, all lists are empty.
+
+        Examples
+        --------
+        ``json.dump(space.export_user("user-7"), file)``
+        """
+        return operations.user_export.export_user(self.opened, to_id(user_id, "user id"))
+
     def add_users(
         self,
         source: Any,

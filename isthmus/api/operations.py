@@ -307,6 +307,12 @@ OPERATIONS: Final[Sequence[Operation]] = (
         answer="events",
     ),
     Operation(
+        *("export_user", "GET", "/users/{user_id}/export", "events"),
+        "Return all that is stored of a user.",
+        in_path=("user_id",),
+        answer="export",
+    ),
+    Operation(
         *("forget_user", "DELETE", "/users/{user_id}", "events"),
         "Delete all that is stored of a user.",
         in_path=("user_id",),

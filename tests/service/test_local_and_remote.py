@@ -393,6 +393,25 @@ def test_two_users_become_one(own):
         own.merge_users("a", into="a")
 
 
+def test_all_that_is_stored_of_a_user_is_exported(own):
+    moment = datetime(2026, 5, 3, 12, tzinfo=UTC)
+    event = {"event_id": "e1", "item_id": "films-5-1", "event": "click", "time": moment}
+    own.record_events([{**event, "user_id": "before"}])
+    own.add_users([{"user_id": "me", "country": "BE", "since": date(2024, 5, 3)}])
+    own.merge_users("before", into="me")
+    found = own.export_user("me")
+    assert found["former_ids"] == ["before"]
+    assert found["attributes"] == {"country": "BE", "since": "2024-05-03"}
+    (stored,) = found["interactions"]
+    assert (stored["item_id"], stored["event"]) == ("films-5-1", "click")
+    assert stored["time"] == "2026-05-03T12:00:00+00:00"
+    assert found["recommendations"] == []
+    assert own.forget_user("me") == 1
+    after = own.export_user("me")
+    emptied = {"former_ids": [], "attributes": {}, "interactions": [], "recommendations": []}
+    assert {name: after[name] for name in emptied} == emptied
+
+
 def test_attributes_are_renamed_cast_and_dropped(own):
     own.rename_attribute("films", "price", "cost")
     own.cast_attribute("films", "cost", "text")
