@@ -13,6 +13,7 @@ from isthmus import evaluation, operations
 from isthmus.data.interactions.feedback import EventSummary
 from isthmus.data.interactions.ingest import InteractionReport
 from isthmus.data.media import MediaStore
+from isthmus.data.request import DecimalMark
 from isthmus.data.times import TimeUnit
 from isthmus.encoders.alignment import AlignmentLike
 from isthmus.encoders.encoder import Encoder
@@ -366,6 +367,7 @@ class Space:
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
+        decimal: DecimalMark = ".",
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
         replace: bool = False,
@@ -427,6 +429,7 @@ class Space:
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
+        decimal: DecimalMark = ".",
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
         skip_invalid: bool = False,
@@ -1081,6 +1084,7 @@ class Space:
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
+        decimal: DecimalMark = ".",
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
         skip_invalid: bool = False,
@@ -1215,6 +1219,23 @@ class Space:
 
     # ---- Users
 
+    def export_user(self, user_id: IdLike) -> dict[str, Any]:
+        """Return all that is stored of a user, as plain values; for a request of access, say.
+
+        Returns
+        -------
+        dict
+            ``user_id``; ``exported`` (when); ``former_ids``, from which users were merged into
+            this one; ``attributes``; ``interactions`` and logged ``recommendations``, the oldest
+            first; ``not_included``: what may hold the user elsewhere. Times are in ISO 8601. Of a
+            user of whom nothing is stored, all lists are empty.
+
+        Examples
+        --------
+        ``json.dump(space.export_user("user-7"), file)``
+        """
+        return operations.user_export.export_user(self.opened, to_id(user_id, "user id"))
+
     def add_users(
         self,
         source: Any,
@@ -1225,6 +1246,7 @@ class Space:
         delimiter: str | None = None,
         encoding: str | None = None,
         quote: str | None = None,
+        decimal: DecimalMark = ".",
         null_values: str | Sequence[str] = (),
         time_unit: TimeUnit | None = None,
         skip_invalid: bool = False,

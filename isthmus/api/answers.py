@@ -253,6 +253,7 @@ ANSWERS: Final[Mapping[str, Answer]] = {
     "interactions_report": _report(InteractionReport),
     "users_report": _report(UserReport),
     "deleted": _member("deleted"),
+    "export": _member("export"),
     "merged": _member("merged"),
     "interactions": Answer(lambda table: {"interactions": table.to_pylist()}, _read_interactions),
     "events": Answer(

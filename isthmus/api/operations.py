@@ -53,8 +53,9 @@ Scope = Literal["read", "write", "events", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "events", "admin")
 PREFIX: Final = "/v1"
 # Of a CSV, which does not come over HTTP.
+OF_FILES: Final = ("delimiter", "encoding", "quote", "decimal", "null_values")
+# The service encodes in its own processes.
 OF_ENGINES: Final = ("engine", "address", "workers", "gpus_per_worker", "concurrency")
-OF_FILES: Final = ("delimiter", "encoding", "quote", "null_values")
 ITEM: Final = {"item_id": "film-1", "domain": "films", "text": "A ship in a storm", "year": 1998}
 USER: Final = {"id": "user-7", "history": ["book-2"]}
 
@@ -306,6 +307,12 @@ OPERATIONS: Final[Sequence[Operation]] = (
         "Say how a training would use the stored events.",
         request=EventsRequest,
         answer="events",
+    ),
+    Operation(
+        *("export_user", "GET", "/users/{user_id}/export", "events"),
+        "Return all that is stored of a user.",
+        in_path=("user_id",),
+        answer="export",
     ),
     Operation(
         *("forget_user", "DELETE", "/users/{user_id}", "events"),

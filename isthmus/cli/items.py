@@ -69,8 +69,10 @@ def upsert(
     if (request.get("sync") or request.get("remap")) and not (yes or request.get("dry_run")):
         planned = opened.upsert(**request | {"dry_run": True}, progress=True)
         show_report(planned.as_dict(), as_json=False, err=True)
-        question = f"encode {planned.reencoded:,} items anew, delete {planned.deleted:,} items?"
-        confirm(question, yes=not (planned.reencoded or planned.deleted))
+        encoded = f"encode {planned.reencoded:,} items anew" if planned.reencoded else ""
+        deleted = f"delete {planned.deleted:,} items" if planned.deleted else ""
+        steps = [step for step in (encoded, deleted) if step]
+        confirm(f"{', '.join(steps)}?", yes=not steps)
     report = opened.upsert(**request, progress=True)
     show_report(report.as_dict(), as_json=as_json)
 

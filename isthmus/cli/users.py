@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,11 +18,13 @@ from isthmus.cli.options import (
     open_space,
 )
 from isthmus.cli.show import show_line, show_user_attributes, show_user_report, show_users
+from isthmus.durable import write_atomically
 from isthmus.operations.request import MergeUsersRequest, UsersRequest
-from isthmus.terminal import say, say_json
+from isthmus.terminal import as_json, say, say_json
 
 app = typer.Typer(name="users", no_args_is_help=True)
 
+UserArgument = Annotated[str, typer.Argument(metavar="USER", help="User id.")]
 UsersArgument = Annotated[list[str], typer.Argument(metavar="USER...", help="User ids.")]
 
 
@@ -69,6 +73,23 @@ def list_users(space: SpaceOption, as_json: JsonOption = False) -> None:
 def get(user_ids: UsersArgument, space: SpaceOption, as_json: JsonOption = False) -> None:
     """Show the attributes of users."""
     show_users(open_space(space).users(user_ids), as_json=as_json)
+
+
+@app.command()
+def export(
+    user_id: UserArgument,
+    space: SpaceOption,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON file to write, by default the screen.")
+    ] = None,
+) -> None:
+    """Write all that is stored of a user as JSON: attributes, interactions, recommendations."""
+    found = open_space(space).export_user(user_id)
+    if out is None:
+        say_json(found)
+        return
+    write_atomically(out, json.dumps(as_json(found), ensure_ascii=False, indent=2).encode())
+    say(f"{out}: {len(found['interactions']):,} interactions of {user_id}", err=True)
 
 
 @app.command()

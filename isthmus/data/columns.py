@@ -21,11 +21,13 @@ import pyarrow.compute as pc
 from isthmus.data.convert import (
     NEEDS_UNIT,
     Values,
+    comma_remedy,
     is_number,
     plain,
     shown,
     to_objects,
     unwrap,
+    with_points,
 )
 from isthmus.data.times import MAX_TIME, MICROSECONDS, MIN_TIME, digits_to_time
 from isthmus.ids import is_whole
@@ -45,7 +47,7 @@ Numbers = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 Microseconds = npt.NDArray[np.int64]
 
 
-def parse_numbers(values: Values, name: str) -> tuple[pa.Array, Problems]:
+def parse_numbers(values: Values, name: str, decimal: str = ".") -> tuple[pa.Array, Problems]:
     """Parse numbers, booleans or texts as finite float32.
 
     Parameters
@@ -54,6 +56,8 @@ def parse_numbers(values: Values, name: str) -> tuple[pa.Array, Problems]:
         Shape (n,), of integers, floats, decimals, booleans or text.
     name : str
         Name of the column, for the problems.
+    decimal : str, default "."
+        The decimal mark of texts.
 
     Returns
     -------
@@ -70,7 +74,8 @@ def parse_numbers(values: Values, name: str) -> tuple[pa.Array, Problems]:
     [(1, "column 'rating' holds 'four', which is no finite number")]
     """
     with np.errstate(over="ignore"):
-        numbers = _to_floats(values).astype(np.float32)
+        points = with_points(values) if decimal == "," else values
+        numbers = _to_floats(points).astype(np.float32)
     finite = np.isfinite(numbers)
     given = {row: _value(values, row) for row in np.flatnonzero(~finite).tolist()}
     missing = np.zeros(len(numbers), bool)
@@ -114,7 +119,8 @@ def _number_problem(value: Any, name: str) -> str:
         return (
             f"column {name!r} holds {shown_value}, which is over the largest number, {LARGEST:.2g}"
         )
-    return f"column {name!r} holds {shown_value}, which is no finite number"
+    remedy = comma_remedy(value)
+    return f"column {name!r} holds {shown_value}, which is no finite number{remedy}"
 
 
 def parse_times(values: Values, name: str, unit: str | None = None) -> tuple[pa.Array, Problems]:

@@ -33,8 +33,11 @@ LONG_WHOLE = r"-?[1-9][0-9]{15,}"  # a fraction may not hold all its digits
 FRACTION = (
     r"-?(?:(?:0|[1-9][0-9]*)?\.[0-9]+(?:[eE][+-]?[0-9]+)?|(?:0|[1-9][0-9]*)(?:[eE][+-][0-9]+)?)"
 )
+GROUPED_COMMA = r"-?[1-9][0-9]{0,2}(?:\.[0-9]{3})+(?:,[0-9]+)?"  # 1.234,5
+PLAIN_COMMA = r"-?(?:0|[1-9][0-9]*)?,[0-9]+"
 _WHOLE, _FRACTION, _LONG = (re.compile(pattern) for pattern in (WHOLE, FRACTION, LONG_WHOLE))
 _DIGITS = Context(prec=76)  # of the widest decimal of Arrow
+_COMMA = re.compile(f"{PLAIN_COMMA}|{GROUPED_COMMA}")
 _TRUTH = {"true": True, "false": False}
 _ARROW_ERRORS = (
     pa.ArrowInvalid,
@@ -94,7 +97,12 @@ def _has_list_views(type_: pa.DataType) -> bool:
 
 
 def convert(
-    values: Values, type_: pa.DataType, *, time_unit: str | None = None, spell: bool = True
+    values: Values,
+    type_: pa.DataType,
+    *,
+    time_unit: str | None = None,
+    spell: bool = True,
+    decimal: str = ".",
 ) -> tuple[pa.Array, Misfits]:
     """Return values as an array of a stored type, null where a value does not fit, and why not.
 
@@ -108,6 +116,8 @@ def convert(
         What numbers count where the type is a date or a time, see `isthmus.data.times`.
     spell : bool, default True
         Whether a whole number fits text, as its decimal text.
+    decimal : str, default "."
+        The decimal mark of texts that are numbers.
 
     Examples
     --------
@@ -115,18 +125,52 @@ def convert(
     >>> array.to_pylist(), misfits
     ([1, 2, None], [(2, "holds 'soon', which is no int64")])
     """
-    fast = _convert_fast(values, type_, spell=spell)
+    respelled = with_points(values) if decimal == "," and _is_number_type(type_) else values
+    fast = _convert_fast(respelled, type_, spell=spell)
     if fast is not None:
         return fast, []
-    objects = to_objects(values)
+    given = to_objects(values)
+    objects = given if respelled is values else to_objects(respelled)
     converted, misfits = [], []
     for row, value in enumerate(objects):
         try:
             converted.append(fit(value, type_, time_unit, spell=spell))
         except Misfit as misfit:
             converted.append(None)
-            misfits.append((row, str(misfit)))
+            misfits.append((row, str(misfit).replace(shown(value), shown(given[row]), 1)))
     return pa.array(converted, type_), misfits
+
+
+def with_points(values: Values) -> Values:
+    """Return texts that are numbers with a decimal comma as those with a point; others stay.
+
+    Points group digits then; a number in which they do not becomes what is none.
+
+    Examples
+    --------
+    >>> with_points(pa.array(["1,5", "-1.234,50", "1.234", "1.5", "a, b"])).to_pylist()
+    ['1.5', '-1234.50', '1234', '1..5', 'a, b']
+    """
+    if isinstance(values, list):
+        return values
+    array = plain(values)
+    if not pa.types.is_string(array.type):
+        return values
+    is_grouped = pc.match_substring_regex(array, f"^{GROUPED_COMMA}$")
+    is_plain = pc.match_substring_regex(array, f"^{PLAIN_COMMA}$")
+    is_pointed = pc.match_substring_regex(array, r"^-?[0-9]*\.[0-9.]+$")
+    without_groups = pc.if_else(is_grouped, pc.replace_substring(array, ".", ""), array)
+    is_comma = pc.or_(is_grouped, is_plain)
+    with_point = pc.if_else(
+        is_comma, pc.replace_substring(without_groups, ",", "."), without_groups
+    )
+    is_none = pc.and_not(is_pointed, is_grouped)
+    return pc.if_else(is_none, pc.replace_substring(array, ".", ".."), with_point)
+
+
+def _is_number_type(type_: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_))
 
 
 def to_objects(values: Values) -> list[Any]:
@@ -283,7 +327,15 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+def comma_remedy(value: Any) -> str:
+    """Return the end of a problem for a text that a decimal comma would make a number of."""
+    is_comma = isinstance(value, str) and _COMMA.fullmatch(value) is not None
+    return "; give --decimal , if the comma is decimal" if is_comma else ""
+
+
 def _misfit(value: Any, type_: pa.DataType, why: str = "") -> Misfit:
+    if _is_number_type(type_):
+        why += comma_remedy(value)
     return Misfit(f"holds {shown(value)}, which is no {type_name(type_)}{why}")
 
 

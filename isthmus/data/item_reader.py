@@ -124,6 +124,7 @@ class ItemReader(TableReader[ResolvedMapping]):
         self._mixed: set[tuple[str, str]] = set()
         self._known: Mapping[str, Types] = {}
         self._time_unit = options.time_unit
+        self._decimal = options.decimal
 
         def resolve(source: Source) -> ResolvedMapping:
             names = self._vector_dims
@@ -329,7 +330,8 @@ class ItemReader(TableReader[ResolvedMapping]):
                     places = range(len(chunk)) if rows is None else rows
                     for name in names:
                         counts = inferred.setdefault(
-                            (domain, name), TypeInference(text=name in texts)
+                            (domain, name),
+                            TypeInference(text=name in texts, decimal=self._decimal),
                         )
                         values = part[name]
                         out = {row for row in bad if self._is_left_out(start + row, name, misfits)}
@@ -380,6 +382,7 @@ class ItemReader(TableReader[ResolvedMapping]):
                         types[name],
                         time_unit=self._time_unit,
                         spell=spells or name in mapping.text_columns,
+                        decimal=self._decimal,
                     )
                     remedy = (
                         CastRemedy(self._space, domain, name, types[name], values)
@@ -503,7 +506,9 @@ class ItemReader(TableReader[ResolvedMapping]):
             made = {name: pa.nulls(size, field.type) for name, field in fields.items()}
             for name, field in placement.get(domain, {}).items():
                 if name in part:
-                    made[field.name], _ = convert(part[name], field.type, time_unit=self._time_unit)
+                    made[field.name], _ = convert(
+                        part[name], field.type, time_unit=self._time_unit, decimal=self._decimal
+                    )
             tables.append(pa.table(made, schema=pa.schema(list(fields.values()))))
             order += range(len(chunk)) if rows is None else rows
         if not tables or not fields:

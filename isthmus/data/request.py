@@ -5,7 +5,7 @@ Each argument is stated here, once; the requests of the verbs inherit them.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, field_validator
 
@@ -13,6 +13,7 @@ from isthmus.data.times import TimeUnit
 from isthmus.requests import ListedNames, Request
 
 NO_QUOTE: Final = "none"
+DecimalMark = Literal[".", ","]
 
 
 class CsvOptions(Request):
@@ -27,6 +28,11 @@ class CsvOptions(Request):
     quote: str | None = Field(
         default=None,
         description="Character around values of a CSV, or none where quotes mean nothing.",
+    )
+    decimal: DecimalMark = Field(
+        default=".",
+        description="Mark before the fraction of a number in a CSV: a point, or a comma as in 1,5 "
+        "and 1.234,5.",
     )
     null_values: ListedNames = Field(
         default=(),

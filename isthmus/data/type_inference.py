@@ -13,7 +13,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from isthmus.data.convert import FRACTION, LONG_WHOLE, WHOLE, Misfit, Values, plain, type_of
+from isthmus.data.convert import (
+    FRACTION,
+    GROUPED_COMMA,
+    LONG_WHOLE,
+    PLAIN_COMMA,
+    WHOLE,
+    Misfit,
+    Values,
+    plain,
+    type_of,
+    with_points,
+)
 from isthmus.data.times import zone_of
 from isthmus.data.types import (
     UTC_TIME,
@@ -47,6 +58,8 @@ class TypeInference:
     text : bool, default False
         Whether the column is text by its role: texts of a CSV are no numbers then, and any text
         makes the attribute text.
+    decimal : str, default "."
+        The decimal mark of the texts of a CSV.
 
     Attributes
     ----------
@@ -54,8 +67,10 @@ class TypeInference:
         Values that are not null.
     """
 
-    def __init__(self, *, text: bool = False) -> None:
+    def __init__(self, *, text: bool = False, decimal: str = ".") -> None:
         self.values = 0
+        self._decimal = decimal
+        self._with_comma = 0  # texts that a decimal comma would make numbers of
         self._is_text = text
         self._typed: list[tuple[pa.DataType, int]] = []  # types that do not meet, first seen first
         self._spelled: dict[pa.DataType, int] = {}
@@ -73,7 +88,8 @@ class TypeInference:
             return
         self.values += present
         if spelled:
-            self._add_spelled(array.drop_null())
+            texts = array.drop_null()
+            self._add_spelled(with_points(texts) if self._decimal == "," else texts)
             return
         stored = storage_type(array.type)
         if stored is not None and not is_untyped(stored):
@@ -120,6 +136,10 @@ class TypeInference:
                 return
         self._spelled[pa.string()] = self._spelled.get(pa.string(), 0) + len(texts)
         self._example = self._example or texts[0].as_py()
+        if self._is_text:
+            return
+        commas = pc.match_substring_regex(texts, f"^(?:{PLAIN_COMMA}|{GROUPED_COMMA})$")
+        self._with_comma += pc.sum(commas, min_count=0).as_py()
 
     def _note_zone(self, type_: pa.DataType) -> None:
         if pa.types.is_timestamp(type_) and type_.tz and type_.tz not in self._zones:
@@ -188,6 +208,11 @@ class TypeInference:
         if self._is_text or self._example is None:
             return None
         others = self._spelled[pa.string()]
+        if self._with_comma == others and self._decimal == ".":
+            return (
+                f"is text, since numbers such as {self._example!r} have a comma; give --decimal , "
+                "if it is a decimal comma"
+            )
         spelled_as_other = self.values - others
         if spelled_as_other <= others:
             return None

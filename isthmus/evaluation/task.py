@@ -115,6 +115,9 @@ class Task:
             ("user", [user.user_id for user in self.users]),
             ("candidate", self.candidates),
         ):
+            if not all(ids):
+                row = [bool(name) for name in ids].index(False) + 1
+                raise InvalidInput(f"{split} has no {what} id in row {row}; leave the row out")
             if len(set(ids)) < len(ids):
                 (twice, n), *_ = Counter(ids).most_common(1)
                 raise InvalidInput(

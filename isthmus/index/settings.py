@@ -98,6 +98,8 @@ class IndexSettings(Targets):
     exact_bytes : int
         Size up to which the vectors of a name are searched exactly, without planning an index.
         A query reads all of them, in half precision from 8 MiB on: 32 MiB take about 1 ms.
+    exact_rows : int
+        Number up to which they are, whatever their size: a plan takes longer than it saves.
     sample_rows : int
         Number of vectors that index recipes are measured on.
     retrain_growth : float
@@ -109,6 +111,7 @@ class IndexSettings(Targets):
     """
 
     exact_bytes: int = Field(default=32 * 2**20, ge=0)
+    exact_rows: int = Field(default=20_000, ge=0)
     sample_rows: int = Field(default=50_000, ge=1_000)
     retrain_growth: float = Field(default=2.0, gt=1)
     keep_releases: int = Field(default=5, ge=1)

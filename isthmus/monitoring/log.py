@@ -1,8 +1,9 @@
-"""What became of logged recommendations: click-through by place and scenario, calibration."""
+"""What became of logged recommendations: click-through, calibration, cold-start users."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import numpy as np
@@ -11,11 +12,12 @@ import pyarrow as pa
 
 from isthmus.data.interactions.feedback import default_weight
 from isthmus.numerics.arrays import Mask
-from isthmus.schema import EVENT, ITEM_ID, RECOMMENDATION_ID, SCORE
+from isthmus.schema import EVENT, ITEM_ID, RECOMMENDATION_ID, SCORE, TIME, USER_ID
 
 SINGLE_PLACES: Final = 10  # further ones count together
 BINS: Final = 10
 NO_SCENARIO: Final = "-"
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class LogSummary:
     ----------
     lists, items : int
         Number of lists, and of different items in them.
+    cold_lists : int
+        Lists for users of whom no positive event was stored before.
     places : list of PlaceCount
         By scenario (``-`` for none) and position (1 to 10, and ``11+``).
     bins : list of ScoreBin
@@ -54,12 +58,13 @@ class LogSummary:
 
     lists: int
     items: int
+    cold_lists: int
     places: list[PlaceCount]
     bins: list[ScoreBin]
 
 
-def summarize_log(lists: pa.Table, events: pa.Table) -> LogSummary:
-    """Join logged lists with the events that name them.
+def summarize_log(lists: pa.Table, events: pa.Table, histories: pa.Table) -> LogSummary:
+    """Join logged lists with the events that name them, and with the histories of their users.
 
     Parameters
     ----------
@@ -67,6 +72,8 @@ def summarize_log(lists: pa.Table, events: pa.Table) -> LogSummary:
         Logged lists.
     events : pyarrow.Table
         Events that name a recommendation; those that count as positive are clicks.
+    histories : pyarrow.Table
+        user_id, event and time of the interactions of the users of the lists.
     """
     rows = zip(*(events.column(n).to_pylist() for n in (RECOMMENDATION_ID, ITEM_ID, EVENT)),
                strict=True)  # fmt: skip
@@ -93,8 +100,24 @@ def summarize_log(lists: pa.Table, events: pa.Table) -> LogSummary:
         for (scenario, at), count in sorted(counts.items())
     ]
     return LogSummary(
-        len(lists), len(seen), places, _bins(np.array(scores), np.array(clicks, bool))
+        len(lists),
+        len(seen),
+        _cold_lists(lists, histories),
+        places,
+        _bins(np.array(scores), np.array(clicks, bool)),
     )
+
+
+def _cold_lists(lists: pa.Table, histories: pa.Table) -> int:
+    """Count the lists that are older than all positive events of their user."""
+    first: dict[str, datetime] = {}
+    for user, event, time in zip(
+        *(histories.column(name).to_pylist() for name in (USER_ID, EVENT, TIME)), strict=True
+    ):
+        if default_weight(event) > 0:  # without a time, it is older than any with one
+            first[user] = min(first.get(user, LAST), time or FIRST)
+    users, times = lists.column(USER_ID).to_pylist(), lists.column(TIME).to_pylist()
+    return sum(first.get(user, LAST) >= time for user, time in zip(users, times, strict=True))
 
 
 def _bins(scores: npt.NDArray[np.float64], clicks: Mask) -> list[ScoreBin]:

@@ -103,19 +103,24 @@ class SparseRows(NamedTuple):
         """
         lengths = matrix.indptr[self.columns + 1] - matrix.indptr[self.columns]
         if len(self.starts) == 2:
-            columns, values = _gathered(matrix, self.columns, lengths)
-            values *= np.repeat(self.values, lengths)
-            return sparse_rows([_summed(columns, values, matrix.shape[1])])
+            gathered = _gathered(matrix, self.columns, lengths)
+            return sparse_rows([_product(*gathered, lengths, self.values, matrix.shape[1])])
         ends = starts_of(lengths)[self.starts]
         products: list[tuple[Columns, FloatArray]] = []
         for first, last in _ranges(ends):
             entries = slice(int(self.starts[first]), int(self.starts[last]))
             columns, values = _gathered(matrix, self.columns[entries], lengths[entries])
-            values *= np.repeat(self.values[entries], lengths[entries])
             bounds = (ends[first : last + 1] - ends[first]).tolist()
+            rows = pairwise(self.starts[first : last + 1].tolist())
             products += [
-                _summed(columns[start:end], values[start:end], matrix.shape[1])
-                for start, end in pairwise(bounds)
+                _product(
+                    columns[start:end],
+                    values[start:end],
+                    lengths[row[0] : row[1]],
+                    self.values[row[0] : row[1]],
+                    matrix.shape[1],
+                )
+                for (start, end), row in zip(pairwise(bounds), rows, strict=True)
             ]
         return sparse_rows(products)
 
@@ -166,16 +171,24 @@ def sparse_rows(rows: list[tuple[Columns, FloatArray]]) -> SparseRows:
     return SparseRows(starts, columns, values.astype(np.float32, copy=False))
 
 
-def row_products(left: csr_array, right: csr_array, rows: Columns) -> FloatArray:
+def take_rows(matrix: csr_array, rows: Columns) -> SparseRows:
+    """Return some rows of a sparse float32 matrix, shape (n_rows,)."""
+    lengths = matrix.indptr[rows + 1] - matrix.indptr[rows]
+    columns, values = _gathered(matrix, rows, lengths)
+    return SparseRows(starts_of(lengths), columns.astype(np.int64), values)
+
+
+def row_products(left: SparseRows, right: csr_array, rows: Columns) -> FloatArray:
     """Return the dot products of all rows of one matrix with some rows of another one.
 
     SciPy would go through all columns of the matrices to transpose a few rows.
 
     Parameters
     ----------
-    left, right : scipy.sparse.csr_array
-        float32, shapes (n_left, width) and (n_right, width), columns ascending. `left` has few
-        rows.
+    left : SparseRows
+        Few rows, shape (n_left, width).
+    right : scipy.sparse.csr_array
+        float32, shape (n_right, width), columns ascending.
     rows : numpy.ndarray
         int64, shape (n_rows,): rows of `right`.
 
@@ -187,24 +200,28 @@ def row_products(left: csr_array, right: csr_array, rows: Columns) -> FloatArray
     starts = right.indptr[rows].astype(np.int64)
     lengths = right.indptr[rows + 1] - starts
     entries = concatenate_ranges(starts, lengths)
-    columns = unique_sorted(left.indices)  # those that count
-    dense = np.zeros((len(columns) + 1, left.shape[0]), np.float32)
-    place = _zeros(left.shape[1], np.int32)
+    order = np.argsort(left.columns, kind="stable")  # the entries of `left` by column
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = np.diff(left.columns[order]) != 0
+    first = np.flatnonzero(is_new)
+    counts = np.diff(first, append=len(order))
+    columns = left.columns[order[first]]  # those that count
+    place = _zeros(right.shape[1], np.int32)
     try:
         place[columns] = np.arange(1, len(columns) + 1)
-        owners = np.repeat(np.arange(left.shape[0]), lengths_of(left.indptr))
-        dense[place[left.indices], owners] = left.data
         at = place[right.indices[entries]]
     finally:
         place[columns] = 0
     counted = np.flatnonzero(at)
-    products = dense[at[counted]] * right.data[entries[counted]][:, None]  # (n, n_left)
-    row = np.repeat(np.arange(len(rows)), lengths)[counted]
-    sums = np.zeros(left.shape[0] * len(rows), np.float32)
+    group = at[counted] - 1
+    pairs = order[concatenate_ranges(first[group], counts[group])]  # entries of `left`
+    products = left.values[pairs] * np.repeat(right.data[entries[counted]], counts[group])
+    row = np.repeat(np.repeat(np.arange(len(rows)), lengths)[counted], counts[group])
+    owners = left.owners
+    sums = np.zeros((len(left.starts) - 1) * len(rows), np.float32)
     # One after the other, as SciPy adds them up; other sums of NumPy round otherwise.
-    cells = row[:, None] + len(rows) * np.arange(left.shape[0])
-    np.add.at(sums, cells.ravel(), products.ravel())
-    return sums.reshape(left.shape[0], len(rows))
+    np.add.at(sums, owners[pairs] * len(rows) + row, products)
+    return sums.reshape(len(left.starts) - 1, len(rows))
 
 
 def _ranges(ends: Columns) -> Iterator[tuple[int, int]]:
@@ -231,7 +248,38 @@ def _gathered(
     return matrix.indices[entries], matrix.data[entries]
 
 
-def _summed(
+def _product(
+    columns: npt.NDArray[np.int32],
+    values: FloatArray,
+    lengths: Columns,
+    weights: FloatArray,
+    width: int,
+) -> tuple[Columns, FloatArray]:
+    """Return the weighted sum of some rows of a matrix, as `sum_by_column` does.
+
+    Parameters
+    ----------
+    columns, values : numpy.ndarray
+        The entries of these rows, one row after the other; shape (n_entries,).
+    lengths : numpy.ndarray
+        How many entries each row has, shape (n_rows,).
+    weights : numpy.ndarray
+        float32, shape (n_rows,).
+    width : int
+        Number of columns.
+    """
+    if len(columns) <= FEW_ENTRIES:
+        return sum_by_column(columns, values * np.repeat(weights, lengths), width)
+    from scipy.sparse import csc_array
+
+    # The rows as columns of another matrix, whose product with a vector is one loop.
+    entries = values.astype(np.float64), columns, starts_of(lengths)
+    sums = csc_array(entries, shape=(width, len(lengths))) @ weights.astype(np.float64)
+    distinct = np.flatnonzero(sums != 0)
+    return distinct, sums[distinct].astype(np.float32)
+
+
+def sum_by_column(
     columns: npt.NDArray[np.int32], values: FloatArray, width: int
 ) -> tuple[Columns, FloatArray]:
     """Return the distinct columns, ascending, and the sum of the values of each."""

@@ -132,17 +132,20 @@ def share_estimate(
 
 
 def wilson_interval(share: float, n: float, level: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's score interval of a share of n trials.
+    """Return Wilson's score interval of a share of n trials; the share lies in it.
 
     Examples
     --------
     >>> [round(end, 3) for end in wilson_interval(0.9, 100)]
     [0.826, 0.945]
+    >>> wilson_interval(1.0, 60)[1], wilson_interval(0.0, 60)[0]
+    (1.0, 0.0)
     """
     z = NormalDist().inv_cdf((1 + level) / 2)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2) / (1 + z**2 / n)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # Rounded, an end may be on the wrong side of a share of 0 or 1.
+    return max(0.0, min(share, float(centre - half))), min(1.0, max(share, float(centre + half)))
 
 
 def ratio_estimate(

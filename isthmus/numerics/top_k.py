@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import Columns, FloatArray
+
+SAMPLE: Final = 4_096  # values that bound the k-th largest of many from below
 
 
 def top_k(values: FloatArray, k: int) -> Columns:
@@ -16,11 +20,21 @@ def top_k(values: FloatArray, k: int) -> Columns:
     >>> top_k(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
     [1, 3, 2]
     """
-    if len(values) > k > 0:
-        top = np.flatnonzero(values >= np.partition(values, -k)[-k])
-    else:
-        top = np.arange(len(values) if k else 0)
+    top = _no_less_than(values, k) if len(values) > k > 0 else np.arange(len(values) if k else 0)
     return top[np.argsort(-values[top], kind="stable")[:k]]
+
+
+def _no_less_than(values: FloatArray, k: int) -> Columns:
+    """Return the places of the values that are no less than the k-th largest, ascending.
+
+    Of many values most are less than the k-th largest of a sample, and are not sorted.
+    """
+    if len(values) <= 2 * SAMPLE or 4 * k > SAMPLE:
+        return np.flatnonzero(values >= np.partition(values, -k)[-k])
+    step = len(values) // SAMPLE
+    places = np.flatnonzero(values >= np.partition(values[::step], -k)[-k])
+    some = values[places]
+    return np.asarray(places[some >= np.partition(some, -k)[-k]])
 
 
 def top_k_of_rows(scores: FloatArray, k: int) -> npt.NDArray[np.int64]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from isthmus.operations import scroll as scroll
     from isthmus.operations import statistics as statistics
     from isthmus.operations import training as training
+    from isthmus.operations import user_export as user_export
     from isthmus.operations import users as users
     from isthmus.operations import vectors as vectors
     from isthmus.operations import verify as verify

@@ -379,6 +379,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "add_interactions": Rule(_interactions),
     "interactions": Rule(_unchanged, _visible_table),
     "events": WHOLE_SPACE,
+    "export_user": WHOLE_SPACE,
     "forget_user": WHOLE_SPACE,
     "merge_users": WHOLE_SPACE,
     "add_users": WHOLE_SPACE,

@@ -1,36 +1,20 @@
-"""Micro-batches: the texts of queries that come at one time are encoded together.
-
-There is no waiting: a text that comes while none is encoded is encoded at once, and those that come
-meanwhile make the next batch. So a quiet service answers as quickly as it can, and a busy one
-encodes many texts for little more than the price of one.
-"""
+"""The texts of queries that come at one time are encoded together, see `MicroBatcher`."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 
 from isthmus.encoders.encoder import Encoder
 from isthmus.numerics.arrays import FloatArray
+from isthmus.numerics.micro_batches import MicroBatcher
 from isthmus.schema import TEXT, Modality
 
 Observe = Callable[[int, float], None]
-
-
-@dataclass(eq=False)
-class _Waiting:
-    """A text that waits for its vector."""
-
-    text: str
-    turn: threading.Event = field(default_factory=threading.Event)
-    leads: bool = False
-    vector: FloatArray | None = None
-    error: BaseException | None = None
 
 
 class QueryBatcher:
@@ -57,63 +41,26 @@ class QueryBatcher:
         size: int,
         observe: Observe | None = None,
     ) -> None:
-        self._encode, self._size, self._observe = encode, size, observe
-        self._lock = threading.Lock()
-        self._queue: list[_Waiting] = []
-        self._busy = False
+        self._encode, self._observe = encode, observe
+        self._batcher: MicroBatcher[str, FloatArray] = MicroBatcher(self._encoded, size)
         self.batches = self.texts = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many texts wait for the next batches."""
+        return self._batcher.waiting
 
     def encode(self, text: str) -> FloatArray:
         """Return the vector of a text, shape (1, dim)."""
-        one = _Waiting(text)
-        with self._lock:
-            self._queue.append(one)
-            one.leads = not self._busy
-            self._busy = True
-        if not one.leads:
-            one.turn.wait()
-        if one.leads:
-            self._lead()
-        if one.error is not None:
-            raise one.error
-        assert one.vector is not None
-        return one.vector
+        return self._batcher.ask(text)
 
-    def _lead(self) -> None:
-        """Encode one batch, then let the first who waits encode the next."""
-        with self._lock:
-            batch, self._queue = self._queue[: self._size], self._queue[self._size :]
-        try:
-            self._fill(batch)
-        finally:
-            with self._lock:
-                self._busy = bool(self._queue)
-                if self._queue:
-                    self._queue[0].leads = True
-                    self._queue[0].turn.set()
-            for one in batch:
-                one.turn.set()
-
-    def _fill(self, batch: Sequence[_Waiting]) -> None:
-        self.batches, self.texts = self.batches + 1, self.texts + len(batch)
+    def _encoded(self, texts: Sequence[str]) -> list[FloatArray]:
+        self.batches, self.texts = self.batches + 1, self.texts + len(texts)
         started = time.perf_counter()
-        try:
-            vectors = self._encode([one.text for one in batch])
-        except Exception as error:
-            if len(batch) == 1:
-                batch[0].error = error
-                return
-            for one in batch:  # so that one text that is refused fails no other
-                self._fill([one])
-            return
-        except BaseException as error:
-            for one in batch:
-                one.error = error
-            raise
+        vectors = self._encode(texts)
         if self._observe is not None:
-            self._observe(len(batch), time.perf_counter() - started)
-        for at, one in enumerate(batch):
-            one.vector = np.asarray(vectors[at : at + 1])
+            self._observe(len(texts), time.perf_counter() - started)
+        return [np.asarray(vectors[at : at + 1]) for at in range(len(texts))]
 
 
 class BatchedEncoder:

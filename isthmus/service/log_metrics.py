@@ -1,4 +1,7 @@
-"""Metrics of logged recommendations: click-through, calibration, coverage; at most a minute old."""
+"""Metrics of logged recommendations, at most a minute old.
+
+Click-through, calibration, coverage, and how many users are at a cold start.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from prometheus_client.registry import Collector
 from isthmus.data.recommendations import RecommendationStore
 from isthmus.errors import IsthmusError
 from isthmus.monitoring.log import LogSummary, summarize_log
-from isthmus.schema import TIME
+from isthmus.schema import TIME, USER_ID
 from isthmus.service.spaces import ServedSpaces
 from isthmus.space import Space
 
@@ -35,6 +38,11 @@ FAMILIES: Final = {
         ("space", "bin"),
     ),
     "isthmus_observed_rate": ("Share of the places of a tenth with a click.", ("space", "bin")),
+    "isthmus_logged_lists": ("Logged lists of the last 7 days.", ("space",)),
+    "isthmus_cold_start_lists": (
+        "Of these, those for users of whom no positive event was stored before.",
+        ("space",),
+    ),
     "isthmus_recommended_items": (
         "Different items in the logged lists of the last 7 days.",
         ("space",),
@@ -76,6 +84,8 @@ class LogMetrics(Collector):
                 families["isthmus_predicted_score"].add_metric(labels, one.predicted)
                 families["isthmus_observed_rate"].add_metric(labels, one.observed)
             families["isthmus_recommended_items"].add_metric([name], summary.items)
+            families["isthmus_logged_lists"].add_metric([name], summary.lists)
+            families["isthmus_cold_start_lists"].add_metric([name], summary.cold_lists)
         yield from families.values()
 
     def _summary(self, name: str) -> LogSummary | None:
@@ -99,7 +109,9 @@ def summarized(space: Space) -> LogSummary:
         f"{TIME} >= timestamp '{since:%Y-%m-%d %H:%M:%S}'"
     )
     lists = lists.slice(max(0, len(lists) - MAX_LISTS))
-    return summarize_log(lists, space.opened.interactions.of_recommendations())
+    users = lists.column(USER_ID).drop_null().unique().to_pylist()
+    interactions = space.opened.interactions
+    return summarize_log(lists, interactions.of_recommendations(), interactions.of_users(users))
 
 
 def _families() -> dict[str, GaugeMetricFamily]:

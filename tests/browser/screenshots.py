@@ -40,6 +40,8 @@ SHOTS = (
     ("search", "search?q=a+ship+in+a+storm", "light"),
     ("item", "item?id=film-011", "dark"),
     ("recommend", "recommend?user=u3&domain=films", "light"),
+    ("rows", "recommend?user=u3&as=rows", "light"),
+    ("users", "item/users?id=film-011", "light"),
     ("map", "map", "light"),
     ("releases", "releases", "light"),
     ("monitoring", "monitoring", "light"),
@@ -131,7 +133,7 @@ def write(
     visitor = Visitor(context.new_page(), address)
     visitor.go(f"shop/{path}")
     page = visitor.page
-    if path.startswith("recommend") and size == SIZE:
+    if path.startswith("recommend") and "as=rows" not in path and size == SIZE:
         page.locator(".why summary").first.click()
     if path == "map":
         page.locator("#map").focus()

@@ -26,6 +26,8 @@ PAGES = {
     "no filter": "shop/search?q=x&where=price+%3E",
     "item": "pictures/item?id=red",
     "recommend": "shop/recommend?user=u3&history=films-1-1&clicks=books-2-2&find=filmsword4",
+    "rows": "shop/recommend?user=u3&as=rows",
+    "users": "shop/item/users?id=films-1-1",
     "map": "pictures/map",
     "releases": "shop/releases",
     "monitoring": "shop/monitoring",
@@ -159,6 +161,22 @@ def test_a_history_is_put_together_and_a_click_changes_the_list(visit: Visit, ha
     assert page.locator(".row .badge").count() > 0
     visitor.use(page.get_by_role("button", name=f"Remove {first}"))
     page.locator(".row h3 a", has_text=first).wait_for()
+
+
+@pytest.mark.parametrize("hand", HANDS)
+def test_rows_are_shown_and_the_users_of_an_item(visit: Visit, hand: str):
+    visitor = visit(hand)
+    page = visitor.page
+    visitor.go("shop/recommend?user=u3")
+    page.get_by_label("As", exact=True).select_option("rows")
+    visitor.use(page.get_by_role("button", name="Show the list"))
+    page.get_by_role("heading", name="Recommended for you").wait_for()
+    title = page.locator(".card-title").first.inner_text()
+    visitor.use(page.locator(".card-link").first)
+    page.get_by_role("heading", name=title, level=1).wait_for()
+    visitor.use(page.get_by_role("link", name="Whom to tell about it"))
+    visitor.use(page.get_by_role("table").get_by_role("link").first)
+    page.get_by_role("heading", name="Recommendations", level=1).wait_for()
 
 
 @pytest.mark.parametrize("hand", HANDS)

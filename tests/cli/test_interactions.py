@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -96,3 +98,14 @@ def test_what_does_not_fit_is_refused_or_left_out(shop, run, run_json, tmp_path)
     said = run(*job)
     assert "left out line 3: no user id in 'user_id'" in said.stderr
     assert "1 unchanged, 0 exact repeats left out, 2 invalid" in said.stdout
+
+
+def test_all_that_is_stored_of_a_user_is_written_as_json(shop, run, tmp_path):
+    run("interactions", "add", "likes.csv", "--space", shop, *COLUMNS, "--event-column", "kind")
+    written = run("users", "export", "7", "--space", shop, "--out", "7.json")
+    assert (written.returncode, written.stdout) == (0, "")
+    assert written.stderr == "7.json: 2 interactions of 7\n"
+    exported = json.loads((tmp_path / "7.json").read_text())
+    assert [row["item_id"] for row in exported["interactions"]] == ["f1", "f9"]
+    shown = json.loads(run("users", "export", "7", "--space", shop).stdout)
+    assert {**shown, "exported": exported["exported"]} == exported

@@ -77,7 +77,7 @@ def test_the_mapping_is_printed_and_a_remap_has_to_be_confirmed(shop, run_json, 
     refused = shop(*command, "--text", "{title} {n}")
     assert "the text of books is made of '{title}', and not of '{title} {n}'" in refused.stderr
     unconfirmed = shop(*command, "--text", "{title} {n}", "--remap")
-    assert "encode 20 items anew, delete 0 items? Nobody can answer here" in unconfirmed.stderr
+    assert "encode 20 items anew? Nobody can answer here" in unconfirmed.stderr
     done = run_json(*command, "--text", "{title} {n}", "--remap", "--yes")
     assert (done["reencoded"], done["encoded"]["text"]) == (20, 20)
 

@@ -19,9 +19,9 @@ from isthmus.cli.commands import build_app
 
 PACKAGE = Path(__file__).resolve().parents[2] / "isthmus"
 DOCUMENTATION = PACKAGE.parent / "docs"
-# A command follows a mark or one of these words; elsewhere "isthmus" is a word.
+# A command begins a text, or follows a mark or one of these words; elsewhere "isthmus" is a word.
 COMMAND = re.compile(
-    r"(?:[`:(.]\s*|\b(?:then|run|that) )isthmus ([a-z][^`;()]*)"
+    r"(?:^|[`:(.]\s*|\b(?:then|run|that) )isthmus ([a-z][^`;()]*)"
     r"|\bisthmus ((?:[a-z]+-)*[a-z]+ --[^`;()]*)"
 )
 NEXT_COMMAND = re.compile(r",? (?:and |or |then )*isthmus ")
@@ -147,6 +147,22 @@ def test_every_page_that_the_package_names_exists():
     assert not [(where, page) for where, page in pages if not (DOCUMENTATION / page).exists()]
 
 
+def test_words_that_are_joined_are_a_remedy():
+    found = {words for _, words in remedies()}
+    assert "attributes cast PLACEHOLDER PLACEHOLDER PLACEHOLDER --space SPACE" in found
+    assert "precompute PLACEHOLDER --space SPACE" in found
+    for where, node in joined():
+        assert _text(node), f"{where}: {ast.unparse(node)} cannot be read; join a list"
+
+
+def joined() -> Iterator[tuple[str, ast.Call]]:
+    """Where `shlex.join` is called."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "shlex.join":
+                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node
+
+
 def refusal(words: str) -> str | None:
     """Return why a command cannot be typed as it is; None if its parser takes it."""
     command = root_command()
@@ -196,9 +212,12 @@ def _literal(value: ast.expr) -> str:
 
 
 def _text(node: ast.AST) -> str:
-    """What a literal says; values of f-strings become placeholders."""
+    """What a literal, or a list that `shlex.join` joins, says; other values are placeholders."""
     if isinstance(node, ast.JoinedStr):
         return "".join(map(_literal, node.values))
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "shlex.join":
+        words = node.args[0]
+        return " ".join(map(_literal, words.elts)) if isinstance(words, ast.List) else ""
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 

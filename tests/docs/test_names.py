@@ -154,6 +154,7 @@ GROUPED = {
     "drop_attribute": "attributes drop",
     "add_interactions": "interactions add",
     "interactions": "interactions show",
+    "export_user": "users export",
     "forget_user": "interactions forget-user",
     "add_users": "users add",
     "users": "users get",

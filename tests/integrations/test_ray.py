@@ -180,7 +180,7 @@ class TestOnACluster:
             wait_until(lambda: encoded_in(encoder.folder))
             os.kill(min(encoded_in(encoder.folder)), signal.SIGKILL)
 
-        killer = threading.Thread(target=kill)
+        killer = threading.Thread(target=kill, daemon=True)
         killer.start()
         report = spread.upsert(items, engine="ray", address=cluster.address, workers=2)
         killer.join()
@@ -198,7 +198,7 @@ class TestOnACluster:
             wait_until(lambda: len(encoded_in(encoder.folder)) == 4)
             cluster.remove_node(node, allow_graceful=False)
 
-        killer = threading.Thread(target=kill)
+        killer = threading.Thread(target=kill, daemon=True)
         killer.start()
         report = spread.upsert(items, engine="ray", address=cluster.address, workers=4)
         killer.join()

@@ -56,7 +56,11 @@ def planned(tmp_path_factory):
     space = Space.create(tmp_path_factory.mktemp("planned") / "shop.space", encoder=text_encoder())
     space.upsert(items(range(4_000)))
     path = space.path / "space.toml"
-    path.write_text(path.read_text().replace("exact_bytes = 33554432", "exact_bytes = 0"))
+    path.write_text(
+        path.read_text()
+        .replace("exact_bytes = 33554432", "exact_bytes = 0")
+        .replace("exact_rows = 20000", "exact_rows = 0")
+    )
     space = Space.open(space.path, encoder=text_encoder())
     with pytest.MonkeyPatch.context() as patch:
         suitable = "isthmus.index.releases.build.suitable"

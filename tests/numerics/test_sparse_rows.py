@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, random_array
 
+from isthmus.numerics import sparse_rows
 from isthmus.numerics.sparse import to_csr
 from isthmus.numerics.sparse_rows import row_products
 from tests.numerics.sparse import rows_of
@@ -33,6 +36,23 @@ def test_products_are_those_of_the_tables(seed, users, width):
         assert values.all()
 
 
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 3), st.sampled_from([3, 5_000]))
+def test_products_of_long_rows_are_the_same_for_one_user_and_several(seed, users, width):
+    rng = np.random.default_rng(seed)
+    left = csr_array(random_array((users, 40), density=0.5, rng=rng, dtype=np.float32))
+    right = csr_array(random_array((40, width), density=0.2, rng=rng, dtype=np.float32))
+    short = rows_of(left).dot(right)
+    with patch.object(sparse_rows, "FEW_ENTRIES", 5):
+        found = rows_of(left).dot(right)
+        alone = [rows_of(left[[user]]).dot(right) for user in range(users)]
+    np.testing.assert_allclose(table_of(found, width), (left @ right).toarray(), rtol=1e-5)
+    np.testing.assert_array_equal(found.columns, short.columns)
+    for user, one in enumerate(alone):
+        for of_one, of_all in zip(one.row(0), found.row(user), strict=True):
+            np.testing.assert_array_equal(of_one, of_all)
+
+
 @settings(max_examples=100)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 5), st.sampled_from([1, 8, 300]))
 def test_products_of_rows_are_those_of_scipy_to_the_last_digit(seed, left_rows, width):
@@ -42,7 +62,7 @@ def test_products_of_rows_are_those_of_scipy_to_the_last_digit(seed, left_rows, 
         for n in (left_rows, 30)
     )
     rows = rng.integers(30, size=rng.integers(12))
-    found = row_products(left, right, rows)
+    found = row_products(rows_of(left), right, rows)
     np.testing.assert_array_equal(found, (left @ right[rows].T).toarray())
 
 

@@ -145,7 +145,9 @@ def test_the_index_finds_what_exact_search_finds(space, monkeypatch):
     exact = space.duplicates(0.99)
     settings_file = space.path / "space.toml"
     settings_file.write_text(
-        settings_file.read_text().replace("exact_bytes = 33554432", "exact_bytes = 0")
+        settings_file.read_text()
+        .replace("exact_bytes = 33554432", "exact_bytes = 0")
+        .replace("exact_rows = 20000", "exact_rows = 0")
     )
     indexed = Space.open(space.path)
     release = indexed.publish(recall=0.9, memory=350_000)  # exact search takes 435,200 bytes

@@ -202,3 +202,12 @@ def test_items_that_were_clicked_are_explored_more_and_known_ones_not(shop):
     )
     assert set(explored) <= {liked, shown}
     assert explored[liked] > 40
+
+
+def test_an_export_has_the_logged_lists_of_the_user_and_of_no_other(shop):
+    listed = shop.recommend(User(id="ann"), k=2, log=True)
+    shop.recommend(User(id="bob"), k=2, log=True)
+    shop.recommendation_log.flush()
+    exported = json.loads(json.dumps(shop.export_user("ann")))
+    (row,) = exported["recommendations"]
+    assert (row["recommendation_id"], row["item_id"]) == (listed.recommendation_id, ids(listed))

@@ -17,7 +17,8 @@ from tests.toy import item
     ("rows", "dim", "planned"),
     [
         (20_000, 384, False),
-        (20_000, 1280, True),  # pictures of the offline pair
+        (20_000, 1280, False),  # pictures of the offline pair
+        (20_001, 1280, True),
         (22_000, 384, True),
         (100_000, 64, False),
         (1_000, 100_000, False),

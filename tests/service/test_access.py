@@ -75,6 +75,7 @@ BODIES: dict[str, tuple[Any, Any]] = {
     "interactions": ("u3", None),
     "quarantine": ("", None),
     "events": (None, {}),
+    "export_user": (None, "u1"),
     "forget_user": (None, "u9"),
     "add_users": (None, {"source": [{"user_id": "u", "country": "NL"}]}),
     "merge_users": (None, {"user_id": "v", "into": "u"}),

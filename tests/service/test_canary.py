@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,11 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [{"item_id": f"i{n}", "domain": "ab"[n % 2]} for n in range(ROWS)]
     space.upsert(rows, vector=rng.standard_normal((ROWS, DIM)).astype(np.float32))
     file = path / "space.toml"
-    text = file.read_text().replace("exact_bytes = 33554432", "exact_bytes = 0")
+    text = (
+        file.read_text()
+        .replace("exact_bytes = 33554432", "exact_bytes = 0")
+        .replace("exact_rows = 20000", "exact_rows = 0")
+    )
     file.write_text(text.replace('on_alarm = "report"', 'on_alarm = "rollback"'))
     space = Space.open(path)
     with pytest.MonkeyPatch.context() as patch:
@@ -108,6 +113,23 @@ def test_a_damaged_index_is_rolled_back_and_a_healthy_one_is_not(planned):
         one.state.canary.close()
 
 
+@pytest.mark.heavy
+def test_none_of_a_hundred_healthy_releases_is_rolled_back(planned, tmp_path, monkeypatch):
+    monkeypatch.setattr("isthmus.service.canary.BETWEEN_JUDGEMENTS_S", 0.0)
+    path = shutil.copytree(planned, tmp_path / "things.space")
+    app = plain_app(spaces={"things": path})
+    served, metrics = app.state.pipeline.spaces.named("things"), Metrics()
+    canary, rng = LiveCanary(Canary(), metrics), np.random.default_rng(3)
+    space = Space.open(path)
+    for n in range(100):
+        space.upsert([{"item_id": f"n{n}", "domain": "a"}], vector=rng.standard_normal((1, DIM)))
+        number = space.publish().number
+        for vector in rng.standard_normal((QUERIES, DIM)):
+            canary.measure(Sampled(served, {"vector": vector.tolist()}))
+        assert space.current_release == number
+    assert "isthmus_canary_rollbacks_total{" not in metrics.text().decode()
+
+
 def test_only_plain_queries_are_drawn_and_no_more_than_wanted(planned):
     none = plain_app(spaces={"things": planned}, canary=Canary(share=0.0))
     ruled = plain_app(spaces={"things": planned}, canary=Canary(share=1.0, budget=1.0))
@@ -153,8 +175,12 @@ def test_clicks_count_by_place_and_scenario(own_shop):
             "recommendation_id": found["recommendation_id"],
         }
         assert send(app, "POST", "/v1/events", {"events": [event]}).json()["added"] == 1
+    nobody = {"user": {"id": "nobody", "history": ["films-2-2"]}, "k": 3, "scenario": "home"}
+    send(app, "POST", "/v1/recommend", nobody)
     space.recommendation_log.flush()
     found = measured(app)
+    lists = [found[(f"isthmus_{name}_lists", "shop")] for name in ("logged", "cold_start")]
+    assert lists == [4, 1]  # the clicks came after the lists, and other events before
     shown, clicked = "isthmus_shown_items", "isthmus_clicked_items"
     assert found[(shown, "1", "-", "shop")] == found[(clicked, "1", "-", "shop")] == 2
     assert (found[(shown, "2", "-", "shop")], found[(clicked, "2", "-", "shop")]) == (2, 0)

@@ -350,6 +350,14 @@ def test_an_event_keeps_its_value_and_time(own):
     assert [(row["value"], row["time"]) for row in rows] == [(4.5, moment)] * 2
 
 
+@pytest.mark.parametrize("name", ["value", "weight"])
+def test_an_event_whose_numbers_cannot_be_held_is_refused(own, name):
+    event = {"event_id": "a", "user_id": "n", "item_id": "films-1-1", name: 1e39}
+    with pytest.raises(InvalidInteractions, match=r"over the largest number, 3\.4e\+38"):
+        own.record_events([event])
+    assert len(own.interactions("n")) == 0
+
+
 def test_interactions_and_users_are_added(own):
     rows = [{"user_id": "n", "item_id": "films-1-1", "stars": 4.0}]
     assert own.add_interactions(rows, value="stars").added == 1
@@ -383,6 +391,25 @@ def test_two_users_become_one(own):
     assert own.record_events([{**one, "user_id": "known"} for one in events]).added == 0
     with pytest.raises(InvalidInput, match=r"^user_id and into are both 'a'; give two users$"):
         own.merge_users("a", into="a")
+
+
+def test_all_that_is_stored_of_a_user_is_exported(own):
+    moment = datetime(2026, 5, 3, 12, tzinfo=UTC)
+    event = {"event_id": "e1", "item_id": "films-5-1", "event": "click", "time": moment}
+    own.record_events([{**event, "user_id": "before"}])
+    own.add_users([{"user_id": "me", "country": "BE", "since": date(2024, 5, 3)}])
+    own.merge_users("before", into="me")
+    found = own.export_user("me")
+    assert found["former_ids"] == ["before"]
+    assert found["attributes"] == {"country": "BE", "since": "2024-05-03"}
+    (stored,) = found["interactions"]
+    assert (stored["item_id"], stored["event"]) == ("films-5-1", "click")
+    assert stored["time"] == "2026-05-03T12:00:00+00:00"
+    assert found["recommendations"] == []
+    assert own.forget_user("me") == 1
+    after = own.export_user("me")
+    emptied = {"former_ids": [], "attributes": {}, "interactions": [], "recommendations": []}
+    assert {name: after[name] for name in emptied} == emptied
 
 
 def test_attributes_are_renamed_cast_and_dropped(own):

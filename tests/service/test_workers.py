@@ -102,7 +102,7 @@ def test_running_requests_are_answered_before_the_service_ends(shop, monkeypatch
 
 def wait_until_queued(batcher: QueryBatcher, texts: int) -> None:
     end = time.monotonic() + START_S
-    while len(batcher._queue) < texts:
+    while batcher.waiting < texts:
         assert time.monotonic() < end
         time.sleep(0.001)
 

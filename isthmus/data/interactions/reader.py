@@ -23,7 +23,7 @@ from isthmus.data.columns import (
 )
 from isthmus.data.ids import IdTemplate
 from isthmus.data.interactions.store import event_keys
-from isthmus.data.request import InteractionColumns, TableOptions
+from isthmus.data.request import DecimalMark, InteractionColumns, TableOptions
 from isthmus.data.sources import Chunk, Source
 from isthmus.data.table_reader import RowNumbers, TableReader
 from isthmus.data.times import TimeUnit
@@ -64,10 +64,15 @@ class InteractionMapping:
     event: str
     event_column: str | None
     time_unit: TimeUnit | None = None
+    decimal: DecimalMark = "."
 
     @classmethod
     def resolve(
-        cls, columns: InteractionColumns, source: Source, time_unit: TimeUnit | None = None
+        cls,
+        columns: InteractionColumns,
+        source: Source,
+        time_unit: TimeUnit | None = None,
+        decimal: DecimalMark = ".",
     ) -> InteractionMapping:
         """Return the mapping of a source.
 
@@ -89,6 +94,7 @@ class InteractionMapping:
             event=(columns.event or DEFAULT_EVENT).strip(),
             event_column=None if columns.event else columns.event_column or _first([EVENT], names),
             time_unit=time_unit,
+            decimal=decimal,
         )
         for column, role in resolved.columns_read():
             if column not in names:
@@ -164,13 +170,13 @@ class InteractionReader(TableReader[InteractionMapping]):
         options: TableOptions | None = None,
     ) -> None:
         named, options = columns or InteractionColumns(), options or TableOptions()
-        time_unit = options.time_unit
+        time_unit, decimal = options.time_unit, options.decimal
         # Every text of a column of ids but the empty one is a value.
         ids = (*IdTemplate(named.user).fields, *IdTemplate(named.item).fields)
         self.repeated: RowNumbers = np.zeros(0, np.int64)
 
         def resolve(source: Source) -> InteractionMapping:
-            return InteractionMapping.resolve(named, source, time_unit)
+            return InteractionMapping.resolve(named, source, time_unit, decimal)
 
         super().__init__(interactions, resolve, options, ids)
 
@@ -251,8 +257,8 @@ def _to_interactions(chunk: Chunk, mapping: InteractionMapping) -> tuple[pa.Tabl
         USER_ID: _ids(chunk, mapping.user),
         ITEM_ID: _ids(chunk, mapping.item),
         EVENT: _events(chunk, mapping),
-        VALUE: _numbers(chunk, mapping.value),
-        WEIGHT: _weights(chunk, mapping.weight),
+        VALUE: _numbers(chunk, mapping.value, mapping.decimal),
+        WEIGHT: _weights(chunk, mapping.weight, mapping.decimal),
         TIME: _times(chunk, mapping.time, mapping.time_unit),
     }
     table = pa.table({name: column for name, (column, _) in parsed.items()}, schema=INTERACTIONS)
@@ -271,15 +277,15 @@ def _events(chunk: Chunk, mapping: InteractionMapping) -> tuple[pa.Array, Proble
     return pc.utf8_trim_whitespace(names), problems
 
 
-def _numbers(chunk: Chunk, name: str | None) -> tuple[pa.Array, Problems]:
+def _numbers(chunk: Chunk, name: str | None, decimal: str) -> tuple[pa.Array, Problems]:
     if name is None:
         return pa.repeat(pa.scalar(1.0, pa.float32()), len(chunk)), []
-    return parse_numbers(chunk.columns[name], name)
+    return parse_numbers(chunk.columns[name], name, decimal)
 
 
-def _weights(chunk: Chunk, name: str | None) -> tuple[pa.Array, Problems]:
+def _weights(chunk: Chunk, name: str | None, decimal: str) -> tuple[pa.Array, Problems]:
     """Return the weights of a batch, 1 where there is none."""
-    weights, problems = _numbers(chunk, name)
+    weights, problems = _numbers(chunk, name, decimal)
     weights = weights.fill_null(1.0)
     negative = pc.indices_nonzero(pc.less(weights, 0)).to_pylist()
     problem = f"column {name!r} is {{}}; no weight is negative"

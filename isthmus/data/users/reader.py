@@ -106,7 +106,8 @@ class UserReader(TableReader[UserMapping]):
         resolve = partial(parse_user_mapping, given)
         super().__init__(users, resolve, options, IdTemplate(given.user, "user id").fields)
         self.types: dict[str, pa.DataType] = {}
-        self._time_unit = time_unit
+        self._as_type = partial(convert, time_unit=time_unit, decimal=options.decimal)
+        self._decimal = options.decimal
 
     def check(self, declared: Types | None = None, advance: Advance = ignore_progress) -> int:
         """Read the whole input: find the types of the attributes, and note every invalid row.
@@ -145,7 +146,7 @@ class UserReader(TableReader[UserMapping]):
         for source, mapping in self._sources:
             for chunk in source.read() if mapping.attributes else ():
                 for name in mapping.attributes:
-                    counts = inferred.setdefault(name, TypeInference())
+                    counts = inferred.setdefault(name, TypeInference(decimal=self._decimal))
                     counts.add(chunk.columns[name], spelled=name in source.spelled)
         self.types = {}
         for name, counts in inferred.items():
@@ -166,7 +167,7 @@ class UserReader(TableReader[UserMapping]):
         problems: Problems = []
         for name in mapping.attributes:
             if name in self.types:
-                _, found = convert(chunk.columns[name], self.types[name], time_unit=self._time_unit)
+                _, found = self._as_type(chunk.columns[name], self.types[name])
                 problems += [(row, f"column {name!r} {why}") for row, why in found]
         return problems
 
@@ -188,5 +189,5 @@ class UserReader(TableReader[UserMapping]):
         for name in mapping.attributes:
             if name in self.types:
                 values = chunk.columns[name]
-                columns[name], _ = convert(values, self.types[name], time_unit=self._time_unit)
+                columns[name], _ = self._as_type(values, self.types[name])
         return pa.table(columns)

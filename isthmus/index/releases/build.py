@@ -247,7 +247,8 @@ def needs_plan(rows: int, dim: int, settings: IndexSettings) -> bool:
     """Return whether so many vectors are too many for exact search without a plan."""
     if settings.latency_ms is not None or settings.memory is not None:
         return rows > MIN_PLANNED_ROWS
-    return rows > MIN_PLANNED_ROWS and rows * dim * FLOAT32_BYTES > settings.exact_bytes
+    too_many = rows > max(MIN_PLANNED_ROWS, settings.exact_rows)
+    return too_many and rows * dim * FLOAT32_BYTES > settings.exact_bytes
 
 
 def plan_index(

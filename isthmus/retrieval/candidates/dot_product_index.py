@@ -18,7 +18,7 @@ from isthmus.retrieval.candidates.training_data import TrainingData
 MIN_HALF_PRECISION = 5_000  # vectors from which on they are scanned in half precision
 MIN_BATCH = 32  # users from which on a matrix product is faster than a scan
 RERANKED = 32  # items beyond k that are found in half precision and rescored
-FIRST_BLOCK = 2_048  # vectors that are scanned first; each block is twice as long as the last
+FIRST_BLOCK = 4_096  # vectors that are scanned first; each block is twice as long as the last
 MARGIN = 1e-5  # of a bound, which is rounded
 LANES = 16  # FAISS scans half precision several times slower if the dimension is no multiple
 

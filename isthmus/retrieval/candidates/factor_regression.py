@@ -163,7 +163,10 @@ class FactorRegression(FactorGenerator):
         blocks = []
         folds = zip(self._fold_ins_of(data, target), self._maps[target], strict=True)
         for (source, target_side), fitted in folds:
-            mapped = source.solve(others, self.alpha) @ fitted[:-2] + fitted[-2]
+            solved = source.solve(others, self.alpha)
+            # One user after the other: products of matrices round by the number of their rows.
+            rows = [row[None] @ fitted[:-2] for row in solved]
+            mapped = np.concatenate([solved[:0] @ fitted[:-2], *rows]) + fitted[-2]
             prior = np.where(is_mapped[:, None], mapped, fitted[-1])
             blocks.append(target_side.update(prior, known, self.alpha))
         vectors = np.concatenate(blocks, axis=1) / np.float32(len(blocks))

@@ -16,10 +16,15 @@ from isthmus.numerics.sparse import (
     lengths_of,
     sparse_from_arrays,
     sparse_to_arrays,
-    starts_of,
     to_csr,
 )
-from isthmus.numerics.sparse_rows import row_products, sparse_rows
+from isthmus.numerics.sparse_rows import (
+    SparseRows,
+    row_products,
+    sparse_rows,
+    sum_by_column,
+    take_rows,
+)
 from isthmus.numerics.top_k import top_k
 from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.item_features import ItemFeatures
@@ -122,14 +127,14 @@ class TfidfScorer:
         rows = []
         for user, (vectors, weights) in enumerate(self._histories):
             rare = _rarest_words(vectors, self.inverted)
-            sums = _pooled(rare @ self.inverted, weights)  # (n_items,)
-            columns = np.flatnonzero((sums > 0) & allowed)
-            columns = columns[~isin_sorted(columns, seen_by(seen, user))]
+            columns, sums = _pooled(rare, self.inverted, weights)
+            fits = allowed[columns] & ~isin_sorted(columns, seen_by(seen, user))
+            columns, sums = columns[fits], sums[fits]
             if rare is not vectors:
-                columns = columns[np.sort(top_k(sums[columns], OVERFETCH * n))]
-                sums[columns] = self._pooled_pairs(user, columns)
-            top = columns[top_k(sums[columns], n)]
-            rows.append((top, _scores(sums[top])))
+                columns = columns[np.sort(top_k(sums, OVERFETCH * n))]
+                sums = self._pooled_pairs(user, columns)
+            top = top_k(sums, n)
+            rows.append((columns[top], _scores(sums[top])))
         return TopK(*sparse_rows(rows))
 
     def score_pairs(self, users: Columns, items: Columns) -> FloatArray:
@@ -142,10 +147,10 @@ class TfidfScorer:
         return out
 
     @cached_property
-    def _histories(self) -> list[tuple[csr_array, FloatArray]]:
+    def _histories(self) -> list[tuple[SparseRows, FloatArray]]:
         """The vectors of each user's items, and their weights, which add up to 1."""
         return [
-            (self.items[columns], weights / max(float(weights.sum()), 1e-9))
+            (take_rows(self.items, columns), weights / max(float(weights.sum()), 1e-9))
             for columns, weights in self.users.rows.iter_rows()
         ]
 
@@ -158,25 +163,31 @@ class TfidfScorer:
         return np.bincount(at, values, len(columns)).astype(np.float32)
 
 
-def _rarest_words(vectors: csr_array, inverted: csr_array) -> csr_array:
+def _rarest_words(vectors: SparseRows, inverted: csr_array) -> SparseRows:
     """Return the rarest words of a history, as many as `MAX_POSTINGS` postings allow."""
-    from scipy.sparse import csr_array
-
-    lengths = inverted.indptr[vectors.indices + 1] - inverted.indptr[vectors.indices]
+    lengths = inverted.indptr[vectors.columns + 1] - inverted.indptr[vectors.columns]
     if lengths.sum() <= MAX_POSTINGS:
         return vectors
     order = np.argsort(lengths, kind="stable")
     kept = np.zeros(len(order), bool)
     kept[order[np.cumsum(lengths[order]) <= MAX_POSTINGS]] = True
-    starts = starts_of(kept)[vectors.indptr]
-    return csr_array((vectors.data[kept], vectors.indices[kept], starts), shape=vectors.shape)
+    return vectors.filter(kept)
 
 
-def _pooled(cosines: csr_array, weights: FloatArray) -> FloatArray:
-    """Return the weighted sum of ``exp(5 cosine) - 1`` over a history, float32, (n_items,)."""
-    weights = np.repeat(weights, lengths_of(cosines.indptr))
-    values = np.expm1(SHARPNESS * cosines.data) * weights
-    return np.bincount(cosines.indices, values, cosines.shape[1]).astype(np.float32)
+def _pooled(
+    vectors: SparseRows, inverted: csr_array, weights: FloatArray
+) -> tuple[Columns, FloatArray]:
+    """Return the weighted sums of ``exp(5 cosine) - 1`` over a history: items, and their sums."""
+    from scipy.sparse import csr_array
+
+    n_rows, n_words = len(vectors.starts) - 1, inverted.shape[0]
+    arrays = (vectors.values, vectors.columns.astype(np.int32), vectors.starts.astype(np.int32))
+    cosines = csr_array(arrays, shape=(n_rows, n_words)) @ inverted
+    values = np.expm1(SHARPNESS * cosines.data)
+    values *= np.repeat(weights, lengths_of(cosines.indptr))
+    columns, sums = sum_by_column(cosines.indices, values, cosines.shape[1])
+    above = sums > 0
+    return columns[above], sums[above]
 
 
 def _scores(sums: FloatArray) -> FloatArray:

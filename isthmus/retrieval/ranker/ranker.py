@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.errors import InvalidInput
-from isthmus.numerics.arrays import ArrayState, FloatArray, with_prefix
+from isthmus.numerics.arrays import ArrayState, Columns, FloatArray, with_prefix
 from isthmus.numerics.sparse import concatenate_ranges, lengths_of, starts_of
 from isthmus.retrieval.candidates.pool import CandidatePool
 from isthmus.retrieval.candidates.situations import (
@@ -30,6 +31,8 @@ from isthmus.retrieval.ranker.features import FeatureInputs, compute_features, r
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.models.registry import restored_model
 from isthmus.retrieval.ranker.selection import SituationModel
+
+SCORED_ALONE = 16  # of so few users each is scored alone
 
 # What ranks where no user could be simulated in a situation: the nearest in which some could.
 NEAREST = {
@@ -93,7 +96,7 @@ class Ranker:
             rows = concatenate_ranges(pool.starts[users], lengths)
             starts = starts_of(lengths)
             part = features if len(users) == len(pool) else features[rows]
-            log_odds = self.model_of(situation).log_odds(part, starts)
+            log_odds = _log_odds(self.model_of(situation), part, starts)
             out[rows] += np.repeat(weights[users, at], lengths) * log_odds
         return out
 
@@ -179,3 +182,18 @@ class Ranker:
         if less:
             parts.append(f"it was trained without the candidate generators {', '.join(less)}")
         return parts
+
+
+def _log_odds(model: SituationModel, features: FloatArray, starts: Columns) -> FloatArray:
+    """Return the log-odds of the candidates of users.
+
+    A few users, who are ranked for together since their requests came together, are scored one by
+    one: products of larger matrices round otherwise, and a list must not depend on the others.
+    """
+    if len(starts) - 1 > SCORED_ALONE:
+        return model.log_odds(features, starts)
+    parts = [
+        model.log_odds(features[start:end], np.array([0, end - start]))
+        for start, end in pairwise(starts.tolist())
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -23,6 +23,7 @@ from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Release, Releases
 from isthmus.index.releases.view import View
 from isthmus.numerics.arrays import FloatArray, Mask, Positions
+from isthmus.numerics.micro_batches import MicroBatcher
 from isthmus.numerics.processes import forked
 from isthmus.progress import progress_bar
 from isthmus.retrieval.ratings.ratings import History
@@ -95,6 +96,7 @@ from isthmus.retrieval.search.searcher import encode_contents
 from isthmus.schema import EVENT, ITEM_ID, RANK, RECOMMENDATION_ID, SCORE, TIME, USER_ID
 
 USERS_A_BATCH = 128
+USERS_TOGETHER = 16  # users of concurrent requests who are ranked for together, at most
 FIRST_PLACES = 20  # places of the first window of a list
 MAX_FORMER = 2  # recommenders of other releases that are kept
 
@@ -108,6 +110,30 @@ class UserQueries(NamedTuple):
     texts: list[QueryVectors | None]
     rules: list[Rules] | None
     release: int | None = None
+
+
+class RankQuery(NamedTuple):
+    """One user that items of a group of domains are ranked for, see `recommend_learned`."""
+
+    serving: Serving
+    user: User
+    text: QueryVectors | None
+    depth: int
+    group: DomainGroup
+    weights: Mapping[str, float]
+
+    @property
+    def key(self) -> Hashable:
+        """What is the same for users who can be ranked for together."""
+        selection = id(self.group.selection)  # those of a view are cached
+        return id(self.serving), tuple(self.group.domains), selection, self.depth
+
+
+def rank_together(queries: Sequence[RankQuery]) -> list[ScoredRows]:
+    """Rank for the users of some queries with one key."""
+    first = queries[0]
+    users, texts = [query.user for query in queries], [query.text for query in queries]
+    return recommend_learned(first.serving, users, texts, first.depth, first.group, first.weights)
 
 
 class SpaceRecommender:
@@ -126,6 +152,9 @@ class SpaceRecommender:
         self._lock = threading.Lock()
         renew_lock(self)
         self._former: dict[int, tuple[View, Serving]] = {}
+        self._together: MicroBatcher[RankQuery, ScoredRows] = MicroBatcher(
+            rank_together, USERS_TOGETHER
+        )
         self._new_items = CountedItems(space.interactions)
         self._recommendation_log: RecommendationLog | None = None
 
@@ -542,12 +571,27 @@ class SpaceRecommender:
         by_group = [
             recommend(view, users, texts, depth, group.selection, weights)
             if serving is None
-            else recommend_learned(serving, users, texts, depth, group, weights)
+            else self._ranked(serving, users, texts, depth, group)
             for group in groups
         ]
         if any(entry.value < 0 for user in users for entry in user.history):
             by_group = [move_away(view, users, lists) for lists in by_group]
         return by_group
+
+    def _ranked(
+        self,
+        serving: Serving,
+        users: Sequence[User],
+        texts: Sequence[QueryVectors | None],
+        depth: int,
+        group: DomainGroup,
+    ) -> list[ScoredRows]:
+        """Rank the items of a group for users; single users of one moment together."""
+        weights = self._space.vector_weights
+        if len(users) > 1:
+            return recommend_learned(serving, users, texts, depth, group, weights)
+        query = RankQuery(serving, users[0], texts[0], depth, group, weights)
+        return [self._together.ask(query, query.key)]
 
     def _candidates_of(
         self,

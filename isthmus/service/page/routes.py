@@ -83,6 +83,7 @@ class Page:
 PAGES: Final[Sequence[Page]] = (
     Page("search", search.show, ("GET", "POST")),
     Page("item", item.show),
+    Page("item/users", item.users),
     Page("recommend", recommend.show),
     Page("recommend/click", recommend.click, ("POST",)),
     Page("map", space_map.show),

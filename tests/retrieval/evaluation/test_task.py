@@ -116,6 +116,16 @@ def test_a_user_or_candidate_that_is_listed_twice_is_refused(folder):
         read_protocol(folder, "val")
 
 
+@pytest.mark.parametrize("nobody", [None, ""])
+def test_a_user_without_an_id_is_refused(folder, nobody):
+    test = pq.read_table(folder / "test.parquet")
+    names = pa.array([nobody, *test.column("user_id").to_pylist()[1:]], pa.string())
+    place = test.schema.get_field_index("user_id")
+    pq.write_table(test.set_column(place, "user_id", names), folder / "test.parquet")
+    with pytest.raises(InvalidInput, match=r"test split of task .* has no user id in row 1; leave"):
+        read_protocol(folder)
+
+
 def test_a_split_without_users_is_refused(folder):
     pq.write_table(pq.read_table(folder / "test.parquet").slice(0, 0), folder / "test.parquet")
     with pytest.raises(InvalidInput, match=r"test split of task .* has no users"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -35,6 +38,34 @@ def test_a_longer_list_begins_with_the_shorter_one(board, user, options, short, 
     first = board.recommend(user, k=short, **options)
     whole = board.recommend(user, k=short + more, **options)
     assert [(h.item_id, h.score) for h in whole[:short]] == [(h.item_id, h.score) for h in first]
+
+
+def test_lists_of_concurrent_requests_are_those_of_each_alone(board, monkeypatch):
+    """While one list is made the others wait, and are made together, to the last digit alike."""
+    people = [*USERS, DISLIKING, *(User(id=f"u{n}") for n in range(11))]
+
+    def ask(user):
+        return [(hit.item_id, hit.score) for hit in board.recommend(user, domain="books", k=9)]
+
+    alone, sizes, waiting = [ask(user) for user in people], [], threading.Event()
+    batcher = board._recommender._together
+    work = batcher._work
+
+    def held(queries):
+        sizes.append(len(queries))
+        assert waiting.wait(60)
+        return work(queries)
+
+    monkeypatch.setattr(batcher, "_work", held)
+    with ThreadPoolExecutor(len(people)) as threads:
+        asked = [threads.submit(ask, user) for user in people]
+        end = time.monotonic() + 60
+        while batcher.waiting < len(people) - 1:
+            assert time.monotonic() < end
+            time.sleep(0.001)
+        waiting.set()
+        assert [future.result() for future in asked] == alone
+    assert sizes == [1, len(people) - 1]
 
 
 @pytest.fixture

@@ -95,6 +95,8 @@ def test_times_without_a_zone_are_utc(monkeypatch):
         ({"history": ["a", {"item": "b"}]}, "history entry 1 is {'item': 'b'}; give an item id"),
         ({"history": [("a", 1.0, 2.0, 3.0)]}, "history entry 0 is .*; give an item id"),
         ({"history": [("a", "much")]}, "history entry 0 is .* its value is no finite number"),
+        ({"history": [("a", 1e39)]}, "history entry 0 is .* over the largest number, 3.4e"),
+        ({"ratings": {"a": -1e39}}, "ratings entry 0 is .* over the largest number, 3.4e"),
         ({"history": [("a", None)]}, "history entry 0 is .* its value is no finite number"),
         ({"history": [("a", 1.0, "now")]}, "history entry 0 is .* a time is a datetime or a"),
         ({"clicks": ["a", 7.5]}, "clicks entry 1: its item id is 7.5 .*; an id is text or a whole"),

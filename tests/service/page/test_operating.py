@@ -70,6 +70,28 @@ def test_the_list_of_a_user_is_that_of_the_operation_and_says_why(app, shop):
         assert set(sources) <= {one.name for one in hit.explanation.generators}
 
 
+def test_a_page_of_rows_is_that_of_the_operation(app, shop):
+    document = seen(app, "recommend", user="u3", **{"as": "rows"})
+    rows = toy_space(shop).recommend_rows(User(id="u3"), k=6, attributes=True)
+    section = document.one("section", id="list")
+    assert [heading.text for heading in section.all("h2")] == [row.title for row in rows]
+    for part, row in zip(section.all("section")[1:], rows, strict=True):
+        titles = [title.text for title in part.all("span", class_="card-title")]
+        assert titles == [hit.title for hit in row.hits]
+    assert section.all("li", class_="row") == []
+
+
+def test_the_users_to_tell_about_an_item(app, shop):
+    link = "/page/spaces/shop/item/users?id=films-1-1"
+    assert link in [e.attributes["href"] for e in seen(app, "item", id="films-1-1").all("a")]
+    document = seen(app, "item/users", id="films-1-1")
+    users = toy_space(shop).recommend_users("films-1-1", k=50)
+    assert users
+    assert [cell.text for cell in document.all("th", scope="row")] == [u["user_id"] for u in users]
+    first = document.all("th", scope="row")[0].one("a").attributes["href"]
+    assert first == f"/page/spaces/shop/recommend?user={users[0]['user_id']}&domain=films"
+
+
 def test_a_list_says_how_it_moved_since_the_one_before(app):
     first = seen(app, "recommend", history="films-1-1", domain="films")
     before = [e.attributes["value"] for e in first.all("input", name="was")]

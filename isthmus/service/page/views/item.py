@@ -1,4 +1,4 @@
-"""An item with its neighbours in every domain, and the pictures of items."""
+"""An item with its neighbours in every domain, whom to tell about it, and the pictures of items."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from isthmus.service.page.visit import Visit
 
 NEIGHBOURS: Final = 6
 MAX_DOMAINS: Final = 12
+USERS: Final = 50
 KEPT: Final = "private, max-age=3600"
 
 
@@ -44,6 +45,20 @@ async def _neighbours(visit: Visit, item_id: str, domain: str) -> list[Card]:
         "similar", item_id=item_id, domain=[domain], k=NEIGHBOURS, attributes=True
     )
     return cards_of(hits)
+
+
+async def users(visit: Visit) -> Response:
+    """Show the users to tell about an item."""
+    item_id = _id(visit)
+    item = await visit.ask("get", item_id=item_id)
+    found: list[dict[str, Any]] = await visit.ask("recommend_users", item_id=item_id, k=USERS)
+    return visit.show(
+        "item_users.html",
+        item_id=item_id,
+        domain=item["domain"],
+        title=title_of(item_id, item.get("text"), item.get("attributes") or {}),
+        users=found,
+    )
 
 
 async def thumbnail(visit: Visit) -> Response:

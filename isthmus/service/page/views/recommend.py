@@ -1,4 +1,4 @@
-"""Recommendations for a user, or for a history put together by clicking, and why."""
+"""Recommendations for a user, or for a history put together by clicking: a list, or rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from isthmus.errors import Busy, InvalidInput, ItemNotFound
+from isthmus.retrieval.recommend.rows import Rows
 from isthmus.retrieval.recommend.users import User
 from isthmus.retrieval.search.results import Hits
 from isthmus.service.page.bars import Reasons, largest_gain, reasons_of
@@ -18,9 +19,11 @@ from isthmus.service.page.cards import Card, card_of_item, cards_of
 from isthmus.service.page.visit import Visit
 
 LENGTH: Final = 12
+ROW_LENGTH: Final = 6
 FOUND: Final = 6
 MAX_HISTORY: Final = 50
 CLICK: Final = "click"
+ROWS: Final = "rows"
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,15 @@ async def show(visit: Visit) -> Response:
     """Show a list, and the form that says whom it is for."""
     person, domain = _person(visit), visit.text("domain")
     domains = await visit.domains()
-    hits: Hits = Hits()
+    as_rows = visit.text("as") == ROWS and visit.may("recommend_rows")
+    hits, rows = Hits(), Rows()
     found: list[Card] = []
     problem = ""
     try:
-        hits = await _list(visit, person, domain)
+        if as_rows:
+            rows = await _rows(visit, person, domain)
+        else:
+            hits = await _list(visit, person, domain)
         found = await _found(visit)
     except Busy:
         if not visit.is_partial or not visit.text("why"):
@@ -91,7 +98,9 @@ async def show(visit: Visit) -> Response:
         find=visit.text("find"),
         found=[card for card in found if card.item_id not in chosen],
         recommended=_compared(hits, visit.texts("was")),
-        notes=hits.notes,
+        rows=[(row.title, cards_of(row.hits)) for row in rows],
+        as_rows=as_rows,
+        notes=rows.notes if as_rows else hits.notes,
         problem=problem,
         stores=bool(person.user_id) and bool(visit.text("store")) and visit.may("record_events"),
         reasons=_why(visit, person, domain, hits),
@@ -133,6 +142,18 @@ async def _list(visit: Visit, person: Person, domain: str) -> Hits:
         explain=bool(visit.text("why")) or None,
     )
     return hits
+
+
+async def _rows(visit: Visit, person: Person, domain: str) -> Rows:
+    """Return the rows of a page for this person."""
+    rows: Rows = await visit.ask(
+        "recommend_rows",
+        user=person.user,
+        domain=[domain] if domain else None,
+        k=ROW_LENGTH,
+        attributes=True,
+    )
+    return rows
 
 
 def _why(visit: Visit, person: Person, domain: str, hits: Hits) -> str | None:
