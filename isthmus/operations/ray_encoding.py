@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ VALUE: Final = "value"  # a text, or the reference of a file
 SHAPE: Final = "shape"  # of decoded media: rows and columns of an image, samples a second of audio
 VECTOR: Final = "vector"
 ERROR: Final = "error"
+CONNECTION_TIMEOUT_S: Final = 10.0
 CUT: Final = "cut"  # characters of a text that the encoder cuts, else 0
 
 _DIGEST = pa.binary(DIGEST_BYTES)
@@ -374,15 +376,24 @@ def _cluster(address: str | None) -> Iterator[None]:
 
 def _connect(address: str | None) -> None:
     ray = _import_ray()
-    is_there = address or os.environ.get("RAY_ADDRESS")
-    options = {} if is_there else {"include_dashboard": False}
+    given = address or os.environ.get("RAY_ADDRESS")
+    options = {} if given else {"include_dashboard": False}
     try:
+        if given:
+            _require_listening(given)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ServiceError(
-            f"no Ray cluster answers at {is_there or 'this machine'} ({_last_line(error)}); start "
+            f"no Ray cluster answers at {given or 'this machine'} ({_last_line(error)}); start "
             "one with: ray start --head, and give its --address, or leave it out"
         ) from error
+
+
+def _require_listening(address: str) -> None:
+    """Raise `OSError` if nothing listens at an address; Ray itself tries for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():  # and not a name, such as auto
+        socket.create_connection((host, int(port)), timeout=CONNECTION_TIMEOUT_S).close()
 
 
 def _import_ray() -> Any:
