@@ -65,6 +65,21 @@ OFFSET_BITS = np.uint64(0xFFFFFFFF)  # of a row address: the position in its fra
 Integers = npt.NDArray[np.int64]
 
 
+class Extent(NamedTuple):
+    """What events there are at a moment.
+
+    Attributes
+    ----------
+    events : int
+        Their number.
+    last_added : int
+        When the last of them was added, in microseconds since 1970; 0 for none.
+    """
+
+    events: int = 0
+    last_added: int = 0
+
+
 class InteractionStore:
     """The interactions of a space; a writer must hold the lock ``interactions``.
 
@@ -215,13 +230,21 @@ class InteractionStore:
         dataset = self._latest()
         return 0 if dataset is None else int(dataset.count_rows(f"{EVENT_ADDED} > {moment}"))
 
-    def last_added(self) -> int:
-        """Return when the last event was added, in microseconds since 1970; 0 for none."""
+    def extent(self) -> Extent:
+        """Return how many events there are, and when the last one was added."""
         dataset = self._latest()
         if dataset is None:
-            return 0
-        newest = pc.max(dataset.to_table(columns=[EVENT_ADDED]).column(EVENT_ADDED)).as_py()
-        return 0 if newest is None else int(newest)
+            return Extent()
+        added = dataset.to_table(columns=[EVENT_ADDED]).column(EVENT_ADDED)
+        return Extent(len(added), pc.max(added).as_py() or 0)
+
+    def deleted_since(self, extent: Extent) -> int:
+        """Return how many of the events that there were have been deleted, or merged, since."""
+        dataset = self._latest()
+        there = (
+            0 if dataset is None else dataset.count_rows(f"{EVENT_ADDED} <= {extent.last_added}")
+        )
+        return max(extent.events - int(there), 0)
 
     def delete_user(self, user_id: str) -> int:
         """Delete the interactions of a user, and return how many there were."""
