@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, SkipValidation, field_validator
 
+from isthmus.data.columns import LARGEST
 from isthmus.data.interactions.ingest import InteractionReport, note_merged, report_events
 from isthmus.digests import digest, keys_of
 from isthmus.errors import InvalidInput, InvalidInteractions, IsthmusError
@@ -56,6 +57,8 @@ class Event(Request):
     def _require_finite(cls, value: float | None) -> float | None:
         if value is not None and not math.isfinite(value):
             raise ValueError(f"{value} is no finite number")
+        if value is not None and abs(value) > LARGEST:
+            raise ValueError(f"{value} is over the largest number, {LARGEST:.2g}")
         return value
 
 

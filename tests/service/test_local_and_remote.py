@@ -350,6 +350,14 @@ def test_an_event_keeps_its_value_and_time(own):
     assert [(row["value"], row["time"]) for row in rows] == [(4.5, moment)] * 2
 
 
+@pytest.mark.parametrize("name", ["value", "weight"])
+def test_an_event_whose_numbers_cannot_be_held_is_refused(own, name):
+    event = {"event_id": "a", "user_id": "n", "item_id": "films-1-1", name: 1e39}
+    with pytest.raises(InvalidInteractions, match=r"over the largest number, 3\.4e\+38"):
+        own.record_events([event])
+    assert len(own.interactions("n")) == 0
+
+
 def test_interactions_and_users_are_added(own):
     rows = [{"user_id": "n", "item_id": "films-1-1", "stars": 4.0}]
     assert own.add_interactions(rows, value="stars").added == 1

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from isthmus.data.columns import LARGEST
 from isthmus.data.files import writing_parquet
 from isthmus.data.inputs import open_typed
 from isthmus.data.interactions.feedback import Feedback
@@ -221,6 +222,10 @@ def _interaction(what: str, entry: Any) -> Interaction:
         ) from error
     if not _is_number(made.value):
         raise InvalidInput(f"{what} is {entry!r}; its value is no finite number")
+    if abs(made.value) > LARGEST:
+        raise InvalidInput(
+            f"{what} is {entry!r}; its value is over the largest number, {LARGEST:.2g}"
+        )
     if not isinstance(made.item_id, str) or id_problem(made.item_id):
         made = replace(made, item_id=to_id(made.item_id, f"{what}: its item id"))
     if not (made.time is None or isinstance(made.time, datetime) or _is_number(made.time)):
@@ -233,7 +238,7 @@ def _read(entry: Any) -> Interaction:
         return entry
     if isinstance(entry, Mapping):
         return Interaction(**entry)
-    if isinstance(entry, Sequence) and not isinstance(entry, str):
+    if isinstance(entry, Sequence) and not isinstance(entry, str | bytes):
         return Interaction(*entry)
     return Interaction(entry)
 
@@ -250,7 +255,8 @@ def _pairs(ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None) ->
 def _is_pair(entry: Any) -> bool:
     if isinstance(entry, Mapping):
         return entry.keys() == {ITEM_ID, VALUE}
-    return isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2
+    is_sequence = isinstance(entry, Sequence) and not isinstance(entry, str | bytes)
+    return is_sequence and len(entry) == 2
 
 
 def _shares(rated: Sequence[Interaction], strongest: float) -> list[Interaction]:
