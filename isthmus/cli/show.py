@@ -95,6 +95,28 @@ def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
     )
 
 
+def show_forgotten(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what is left of a user."""
+    if as_json:
+        say_json(report)
+        return
+    for trace in report["traces"]:
+        say(f"{trace['where']}: {trace['found']}; {trace['remedy']}")
+    if report["deleted_events"]:
+        say(
+            f"the recommender learned from {report['deleted_events']:,} events that have been "
+            f"deleted since; so that it forgets them: {command('train')}, then: "
+            f"{command('publish')}"
+        )
+    for note in report["notes"]:
+        say(f"note: {note}")
+    say(
+        f"{report['versions']:,} versions of tables, {report['files']:,} files and "
+        f"{report['bytes']:,} bytes searched in {report['seconds']:.1f} s: "
+        + ("nothing is left" if report["forgotten"] else "not forgotten yet")
+    )
+
+
 def show_monitored(report: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what was measured of a space, and the alarms."""
     if as_json:
@@ -280,6 +302,12 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
         say(
             f"the recommender was trained {recommender['age_days']:g} days ago; since then came "
             f"{recommender['unseen_items']:,} items and {recommender['unseen_events']:,} events: "
+            f"{command('train')}, then: {command('publish')}"
+        )
+    if recommender is not None and recommender["deleted_events"]:
+        say(
+            f"the recommender learned from {recommender['deleted_events']:,} events that have been "
+            f"deleted since, such as those of forgotten users; so that it forgets them: "
             f"{command('train')}, then: {command('publish')}"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,8 +48,9 @@ def open_file(path: Path, options: CsvOptions = DEFAULTS, verbatim: Sequence[str
     suffix = path.suffix.lower()
     open_format = FORMATS.get(suffix)
     if open_format is None:
+        remedy = OTHER_FORMATS.get(suffix, "").format(shlex.quote(str(path)))
         raise InvalidInput(
-            f"cannot tell what {path} is; Isthmus reads {', '.join(sorted(FORMATS))}"
+            f"cannot tell what {path} is; Isthmus reads {', '.join(sorted(FORMATS))}{remedy}"
         )
     try:
         if suffix != LANCE:
@@ -147,6 +149,17 @@ def _open_csv(path: Path) -> Source:
 
 CSV_SUFFIXES = (".csv", ".tsv")
 LANCE = ".lance"  # a folder
+# What to do with files that hold rows in another form; the placeholder is the file.
+OTHER_FORMATS = {
+    ".gz": "; unpack it first: gunzip {}",
+    ".bz2": "; unpack it first: bunzip2 {}",
+    ".xz": "; unpack it first: unxz {}",
+    ".zst": "; unpack it first: unzstd {}",
+    ".zip": "; unpack it first: unzip {}",
+    ".xls": "; save it as CSV first",
+    ".xlsx": "; save it as CSV first",
+    ".ods": "; save it as CSV first",
+}
 FORMATS: dict[str, Callable[[Path], Source]] = {
     ".parquet": _open_parquet,
     ".pq": _open_parquet,

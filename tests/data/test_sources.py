@@ -271,6 +271,8 @@ def test_an_attribute_may_have_the_name_of_a_result(name):
         ("x.json", b"{", "is not JSON"),
         ("x.json", b"5", "must hold a list of objects"),
         ("x.docx", b"", "cannot tell what"),
+        ("x.csv.gz", b"", r"unpack it first: gunzip .*/x\.csv\.gz$"),
+        ("x.xlsx", b"", "save it as CSV first$"),
         ("x.csv", b"", "cannot read"),
     ],
 )

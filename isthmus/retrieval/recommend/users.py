@@ -238,7 +238,7 @@ def _read(entry: Any) -> Interaction:
         return entry
     if isinstance(entry, Mapping):
         return Interaction(**entry)
-    if isinstance(entry, Sequence) and not isinstance(entry, str):
+    if isinstance(entry, Sequence) and not isinstance(entry, str | bytes):
         return Interaction(*entry)
     return Interaction(entry)
 
@@ -255,7 +255,8 @@ def _pairs(ratings: Mapping[str, float] | Iterable[tuple[str, float]] | None) ->
 def _is_pair(entry: Any) -> bool:
     if isinstance(entry, Mapping):
         return entry.keys() == {ITEM_ID, VALUE}
-    return isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) == 2
+    is_sequence = isinstance(entry, Sequence) and not isinstance(entry, str | bytes)
+    return is_sequence and len(entry) == 2
 
 
 def _shares(rated: Sequence[Interaction], strongest: float) -> list[Interaction]:
