@@ -358,8 +358,6 @@ def _cluster(address: str | None) -> Iterator[None]:
         If there is no cluster at the address.
     """
     ray = _import_ray()
-    import ray.data  # noqa: F811
-
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     bars, context.enable_progress_bars = context.enable_progress_bars, False
@@ -398,7 +396,7 @@ def _require_listening(address: str) -> None:
 
 def _import_ray() -> Any:
     try:
-        import ray
+        import ray.data
     except ImportError as error:
         raise MissingDependency(
             "Ray is not installed; install it with: pip install 'isthmus[ray]'"
