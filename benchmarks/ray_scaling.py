@@ -88,7 +88,7 @@ def measure(actors: int, minutes: float, seconds: float, work: Path) -> dict[str
     busy = sum(np.clip(np.minimum(s[:, 1], drained) - np.maximum(s[:, 0], begun), 0, None).sum()
                for s in spans)  # fmt: skip
     last = max(span[-1, 1] for span in spans)
-    return {
+    found = {
         "actors": len(spans),
         "batches": batches,
         "startup_s": begun - called,
@@ -97,6 +97,7 @@ def measure(actors: int, minutes: float, seconds: float, work: Path) -> dict[str
         "writing_s": ended - last,
         "whole_job": batches * seconds / (actors * (ended - called)),
     }
+    return {name: float(value) for name, value in found.items()}
 
 
 def main() -> None:
