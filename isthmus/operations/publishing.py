@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isthmus.data.given_vectors import first_vectors
 from isthmus.errors import InvalidInput
+from isthmus.ids import is_whole
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
@@ -72,6 +73,8 @@ def measure_dims(space: OpenSpace, request: PlanRequest) -> list[ShorterVectors]
 
 def rollback(space: OpenSpace, number: int | None) -> int:
     """Make an earlier release current, with the encoders and weights that it was made with."""
+    if number is not None and not is_whole(number):
+        raise InvalidInput(f"the number of a release is {number!r}; give a whole number")
     releases = Releases(space.path)
     with switching(space):
         release = releases.open(releases.previous() if number is None else number)
