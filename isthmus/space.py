@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from isthmus.operations.alignment import AlignReport
     from isthmus.operations.backup import BackupReport
     from isthmus.operations.events import Event
+    from isthmus.operations.forgetting import ForgottenReport
     from isthmus.operations.fusion_weights import WeightsReport
     from isthmus.operations.precompute import PrecomputeReport
     from isthmus.operations.reembedding import ReembedReport
@@ -377,6 +378,11 @@ class Space:
         dry_run: bool = False,
         skip_invalid: bool = False,
         http: bool = False,
+        engine: Literal["local", "ray"] = "local",
+        address: str | None = None,
+        workers: int | None = None,
+        gpus_per_worker: float | None = None,
+        concurrency: str | int | None = None,
         progress: bool = False,
     ) -> AddReport:
         """Add new items and change those that are there; searchable when it returns.
@@ -1211,6 +1217,20 @@ class Space:
         """
         self._recommender.log.forget(to_id(user_id, "user id"))
         return operations.interactions.forget_user(self.opened, to_id(user_id, "user id"))
+
+    def verify_forgotten(self, user_id: IdLike, *, progress: bool = False) -> ForgottenReport:
+        """Search all of the space for what is left of a user who was forgotten.
+
+        Rows are looked for in every version of the tables of users, and every byte of the space is
+        searched for the id and for its MD5, SHA and BLAKE2b digests. The report says what was
+        searched, and what is left, with the command that removes it.
+
+        Examples
+        --------
+        ``assert space.verify_forgotten("user-7").forgotten``
+        """
+        found = to_id(user_id, "user id")
+        return operations.forgetting.verify_forgotten(self.opened, found, progress=progress)
 
     # ---- Users
 

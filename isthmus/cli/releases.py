@@ -20,6 +20,7 @@ from isthmus.cli.options import (
 )
 from isthmus.cli.show import (
     show_dims,
+    show_forgotten,
     show_line,
     show_monitored,
     show_plans,
@@ -145,13 +146,25 @@ def _show_compacted(done: list[CompactReport], *, as_json: bool) -> None:
 def verify(
     space: SpaceOption,
     request: Annotated[Values, OptionsOf(VerifyRequest)],
+    forgotten: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER", help="Search all of the space for what is left of a user, instead."
+        ),
+    ] = None,
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Read all of a space, name what is damaged and lost, and mend it with --repair.
 
-    The exit code is 1 where something stays damaged.
+    The exit code is 1 where something stays damaged, or is left of a forgotten user.
     """
+    if forgotten is not None:
+        search = open_space(space, wait_s=wait_s).verify_forgotten(forgotten, progress=True)
+        show_forgotten(search.as_dict(), as_json=as_json)
+        if not search.forgotten:
+            raise typer.Exit(1)
+        return
     from isthmus.operations.settings_copy import restore_settings
 
     restored = restore_settings(space) if request.get("repair") else None

@@ -73,8 +73,8 @@ def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
     if report["truncated"]:
         longest = f"{report['longest_truncated']:,} characters"
         yield (
-            f"{report['truncated']:,} texts are longer than the encoder reads, and cut; the "
-            f"longest has {longest}"
+            f"{report['truncated']:,} {'text is' if report['truncated'] == 1 else 'texts are'} "
+            f"longer than the encoder reads, and cut; the longest has {longest}"
         )
     if report["quarantined"]:
         yield f"see what was quarantined with: {command('quarantine')}"
@@ -92,6 +92,28 @@ def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
     say(
         f"{report['files']:,} files, {report['bytes']:,} bytes read in {report['seconds']:.1f} s: "
         + (f"{damaged:,} damaged" if damaged else "all sound")
+    )
+
+
+def show_forgotten(report: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print what is left of a user."""
+    if as_json:
+        say_json(report)
+        return
+    for trace in report["traces"]:
+        say(f"{trace['where']}: {trace['found']}; {trace['remedy']}")
+    if report["deleted_events"]:
+        say(
+            f"the recommender learned from {report['deleted_events']:,} events that have been "
+            f"deleted since; so that it forgets them: {command('train')}, then: "
+            f"{command('publish')}"
+        )
+    for note in report["notes"]:
+        say(f"note: {note}")
+    say(
+        f"{report['versions']:,} versions of tables, {report['files']:,} files and "
+        f"{report['bytes']:,} bytes searched in {report['seconds']:.1f} s: "
+        + ("nothing is left" if report["forgotten"] else "not forgotten yet")
     )
 
 
@@ -280,6 +302,12 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
         say(
             f"the recommender was trained {recommender['age_days']:g} days ago; since then came "
             f"{recommender['unseen_items']:,} items and {recommender['unseen_events']:,} events: "
+            f"{command('train')}, then: {command('publish')}"
+        )
+    if recommender is not None and recommender["deleted_events"]:
+        say(
+            f"the recommender learned from {recommender['deleted_events']:,} events that have been "
+            f"deleted since, such as those of forgotten users; so that it forgets them: "
             f"{command('train')}, then: {command('publish')}"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import tomli_w
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError
@@ -31,6 +31,7 @@ EDITABLE: Final = (
     "index",
     "monitoring",
     "log",
+    "retention",
     "encoders",
 )  # may be edited by hand: not in the checksum
 
@@ -175,6 +176,22 @@ class LogSettings(BaseModel):
     keep_days: float = Field(default=90.0, gt=0)
 
 
+class RetentionSettings(BaseModel):
+    """How long interactions are kept; `compact` deletes older ones.
+
+    Attributes
+    ----------
+    days : float or None
+        Days that an interaction is kept; None for ever.
+    events : dict of str to float
+        Days for kinds of event, in the place of `days`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    days: float | None = Field(default=None, gt=0)
+    events: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+
+
 class SpaceSettings(BaseModel):
     """The settings of a space.
 
@@ -198,6 +215,8 @@ class SpaceSettings(BaseModel):
         Thresholds of `monitor`.
     log : LogSettings
         How recommendations are logged.
+    retention : RetentionSettings
+        How long interactions are kept.
     pending_release : int or None
         The current release, where CURRENT does not name it yet: it became current together with
         these settings.
@@ -213,6 +232,7 @@ class SpaceSettings(BaseModel):
     index: IndexSettings = Field(default_factory=IndexSettings)
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    retention: RetentionSettings = Field(default_factory=RetentionSettings)
     pending_release: int | None = None
 
     @classmethod
@@ -342,7 +362,7 @@ class SpaceSettings(BaseModel):
             else:
                 variant = digest_components(components)
             vectors.append(vector.model_copy(update={"variant": variant}))
-        kept = {name: getattr(current, name) for name in ("index", "monitoring", "log")}
+        kept = {name: getattr(current, name) for name in EDITABLE if name != "encoders"}
         return self.model_copy(update={"named_vectors": vectors, **kept})
 
     def _vector_components(self, vector: NamedVectorSettings) -> dict[str, str]:
@@ -383,6 +403,8 @@ class SpaceSettings(BaseModel):
         values = self.model_dump(exclude_none=True)
         if not self.former_weights:
             del values["former_weights"]
+        if self.retention == RetentionSettings():
+            del values["retention"]
         for vector in values["named_vectors"]:
             for name in ("alignment", "variant"):
                 if not vector[name]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from isthmus.operations import evaluation as evaluation
     from isthmus.operations import events as events
     from isthmus.operations import finetuning as finetuning
+    from isthmus.operations import forgetting as forgetting
     from isthmus.operations import fusion_weights as fusion_weights
     from isthmus.operations import interactions as interactions
     from isthmus.operations import items as items

@@ -121,7 +121,9 @@ def describe_recommender(view: View, store: InteractionStore) -> dict[str, Any] 
     -------
     dict or None
         ``trained`` (when), ``age_days``, the ``domains`` with a ranker, and how many items
-        (``unseen_items``) and events (``unseen_events``) are newer than the training; None without
+        (``unseen_items``) and events (``unseen_events``) are newer than the training, and how many
+        of the events of then are deleted by now (``deleted_events``), such as those of users who
+        were forgotten; None without
         a recommender.
     """
     if view.release is None:
@@ -138,6 +140,7 @@ def describe_recommender(view: View, store: InteractionStore) -> dict[str, Any] 
         "domains": list(description.rankers),
         "unseen_items": len(view) - known,
         "unseen_events": store.added_after(description.last_added),
+        "deleted_events": store.deleted_since(description.extent),
     }
 
 

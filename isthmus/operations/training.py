@@ -46,7 +46,7 @@ def train(
     """Train candidate generators and rankers on the stored interactions."""
     if not isinstance(settings, RecommenderSettings):
         settings = recommender_settings(settings or TrainSettings())
-    last_added = space.interactions.last_added()
+    extent = space.interactions.extent()
     interactions, feedback = space.training_interactions(
         request.positive_from, request.event_weights, request.half_life_days
     )
@@ -76,7 +76,7 @@ def train(
             settings,
             len(data.interactions),
             encoders_of(space.settings),
-            last_added,
+            extent,
         )
         shutil.rmtree(work)
     return description

@@ -109,3 +109,19 @@ def test_all_that_is_stored_of_a_user_is_written_as_json(shop, run, tmp_path):
     assert [row["item_id"] for row in exported["interactions"]] == ["f1", "f9"]
     shown = json.loads(run("users", "export", "7", "--space", shop).stdout)
     assert {**shown, "exported": exported["exported"]} == exported
+
+
+def test_what_is_left_of_a_forgotten_user_is_named_until_nothing_is(shop, run, run_json):
+    run("interactions", "add", "likes.csv", "--space", shop, *COLUMNS, "--event-column", "kind")
+    search = ("verify", "--forgotten", "7", "--space", shop)
+    stored = run(*search)
+    assert stored.returncode == 1
+    assert "2 rows; isthmus interactions forget-user 7 --space " in stored.stdout
+    run("interactions", "forget-user", "7", "--space", shop)
+    left = run(*search)
+    assert (left.returncode, "; isthmus compact --keep-days 0 --space " in left.stdout) == (1, True)
+    run("compact", "--space", shop, "--keep-days", "0")
+    assert run(*search).returncode == 0
+    found = run_json(*search)
+    assert (found["user_id"], found["traces"], found["forgotten"]) == ("7", [], True)
+    assert "so short that its bytes stand in vectors by chance" in found["notes"][1]

@@ -156,6 +156,7 @@ GROUPED = {
     "interactions": "interactions show",
     "export_user": "users export",
     "forget_user": "interactions forget-user",
+    "verify_forgotten": "verify",
     "add_users": "users add",
     "users": "users get",
     "user_ids": "users list",
@@ -238,6 +239,7 @@ def option_of(verb: str, argument: str) -> str:
     name = argument.rpartition(".")[2]
     renamed = {("create", "path"): "space", ("interactions", "user_id"): "user"}
     renamed |= {("distill", "contents"): "texts"}
+    renamed |= {("verify_forgotten", "user_id"): "forgotten"}
     renamed |= {("forget_user", "user_id"): "user", ("set_weights", "weights"): "given"}
     param = params.get(renamed.get((verb, argument), name))
     if param is None:
@@ -322,7 +324,7 @@ def test_every_verb_is_a_command_of_its_name_and_no_other_is():
 
 
 def test_an_option_has_the_name_of_its_argument():
-    renamed = [("create", "path"), ("distill", "contents")]
+    renamed = [("create", "path"), ("distill", "contents"), ("verify_forgotten", "user_id")]
     for verb, argument, option in [*expected_rows(), *expected_rows(FUNCTIONS)]:
         name = argument.strip("`").rpartition(".")[2]
         if option.startswith("`-") and (verb, name) not in renamed:

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus.data.columns import NO_TIME
+from isthmus.data.interactions.feedback import canonical
 from isthmus.data.lance_tables import (
+    any_of,
     commit,
     compact_if_fragmented,
     delete_rows,
@@ -63,6 +66,21 @@ NUMBER_FACTORS = (0xD6E8FEB86659FD93, 0xA0761D6478BD642F, 0xE7037ED1A0B428DB)
 OFFSET_BITS = np.uint64(0xFFFFFFFF)  # of a row address: the position in its fragment
 
 Integers = npt.NDArray[np.int64]
+
+
+class Extent(NamedTuple):
+    """What events there are at a moment.
+
+    Attributes
+    ----------
+    events : int
+        Their number.
+    last_added : int
+        When the last of them was added, in microseconds since 1970; 0 for none.
+    """
+
+    events: int = 0
+    last_added: int = 0
 
 
 class InteractionStore:
@@ -215,13 +233,21 @@ class InteractionStore:
         dataset = self._latest()
         return 0 if dataset is None else int(dataset.count_rows(f"{EVENT_ADDED} > {moment}"))
 
-    def last_added(self) -> int:
-        """Return when the last event was added, in microseconds since 1970; 0 for none."""
+    def extent(self) -> Extent:
+        """Return how many events there are, and when the last one was added."""
         dataset = self._latest()
         if dataset is None:
-            return 0
-        newest = pc.max(dataset.to_table(columns=[EVENT_ADDED]).column(EVENT_ADDED)).as_py()
-        return 0 if newest is None else int(newest)
+            return Extent()
+        added = dataset.to_table(columns=[EVENT_ADDED]).column(EVENT_ADDED)
+        return Extent(len(added), pc.max(added).as_py() or 0)
+
+    def deleted_since(self, extent: Extent) -> int:
+        """Return how many of the events that there were have been deleted, or merged, since."""
+        dataset = self._latest()
+        there = (
+            0 if dataset is None else dataset.count_rows(f"{EVENT_ADDED} <= {extent.last_added}")
+        )
+        return max(extent.events - int(there), 0)
 
     def delete_user(self, user_id: str) -> int:
         """Delete the interactions of a user, and return how many there were."""
@@ -229,6 +255,39 @@ class InteractionStore:
             return 0
         (predicate,) = predicates_in(USER_ID, [user_id])
         return delete_rows(self._writable(), predicate)
+
+    def delete_expired(self, days: float | None, days_of: Mapping[str, float]) -> int:
+        """Delete the events that are older than they are kept, and return how many there were.
+
+        An event without a time is as old as its addition.
+
+        Parameters
+        ----------
+        days : float or None
+            Days that events are kept; None for ever.
+        days_of : mapping of str to float
+            Days for kinds of event, in the place of `days`.
+        """
+        predicate = self._expired(days, days_of)
+        return 0 if predicate is None else delete_rows(self._writable(), predicate)
+
+    def count_expired(self, days: float | None, days_of: Mapping[str, float]) -> int:
+        """Return how many events `delete_expired` would delete."""
+        predicate = self._expired(days, days_of)
+        return 0 if predicate is None else int(self._latest().count_rows(predicate))
+
+    def _expired(self, days: float | None, days_of: Mapping[str, float]) -> str | None:
+        """Return the predicate of expired events; None where there can be none."""
+        if self._latest() is None or (days is None and not days_of):
+            return None
+        by_kind = {canonical(kind): kept for kind, kept in days_of.items()}
+        kinds = self.table(EVENT).column(EVENT).unique().to_pylist()
+        expired = [
+            _older_than(kind, kept)
+            for kind in kinds
+            if (kept := by_kind.get(canonical(kind), days)) is not None
+        ]
+        return " OR ".join(expired) or None
 
     def rename_user(self, former: str, user_id: str) -> int:
         """Move the interactions of a user to another one, and return how many there were.
@@ -373,6 +432,15 @@ class CachedInteractions:
             )
         plain = (part.select(INTERACTIONS.names) for part in parts)
         return pa.concat_tables([INTERACTIONS.empty_table(), *plain])
+
+
+def _older_than(kind: str, days: float) -> str:
+    """Return the predicate of the events of a kind that are older than some days."""
+    moment = datetime.now(UTC) - timedelta(days=days)
+    micros = round(moment.timestamp() * 1e6)
+    of_kind = any_of(EVENT, [kind])
+    older = f"{TIME} < timestamp '{moment:%Y-%m-%d %H:%M:%S.%f}'"
+    return f"({of_kind} AND ({older} OR ({TIME} IS NULL AND {EVENT_ADDED} < {micros})))"
 
 
 def _of_users(rows: pa.Table, user_ids: pa.Array | pa.ChunkedArray) -> pa.Table:

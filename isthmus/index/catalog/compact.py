@@ -13,6 +13,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.lance_tables import (
     DELETED_SHARE,
     compact_table,
@@ -26,11 +27,13 @@ from isthmus.durable import PART
 from isthmus.encoders.embedding_cache import CONTENT
 from isthmus.errors import SpaceLocked
 from isthmus.index.catalog.lock import SWITCHING_LOCK, write_lock
+from isthmus.index.settings import SpaceSettings
 from isthmus.progress import progress_bar
 from isthmus.schema import (
     CATALOG_TABLE,
     CONTENT_HASH,
     EMBEDDING_CACHE_FOLDER,
+    INTERACTIONS_TABLE,
     ITEM_ID,
     MEDIA,
     MEDIA_FOLDER,
@@ -54,6 +57,8 @@ class CompactReport:
         Number of fragments, before and after.
     versions_removed, bytes_freed : int
         Number of versions dropped, and the bytes that were freed.
+    expired : int
+        Of interactions, those that were older than they are kept.
     unused_removed : int
         Of an embedding cache, the contents that no item has; of the catalog, the stored media that
         no item refers to, and files that killed writers left half-written.
@@ -65,6 +70,7 @@ class CompactReport:
     versions_removed: int
     bytes_freed: int
     unused_removed: int = 0
+    expired: int = 0
 
 
 def compact(
@@ -74,7 +80,8 @@ def compact(
 
     Queries go on: a version that a reader is using stays, and the next call removes it. Fragments
     of interactions and users are rewritten without deleted rows. So a deleted user is gone from the
-    disk when the older versions are.
+    disk when the older versions are. Interactions that are older than ``[retention]`` of
+    ``space.toml`` says are deleted first.
 
     Parameters
     ----------
@@ -87,6 +94,7 @@ def compact(
     progress : bool, default False
         Whether to show a progress bar.
     """
+    expired = _delete_expired(space)
     tables, keep = list(_tables(space)), timedelta(days=keep_days)
     reports = []
     with (
@@ -104,10 +112,29 @@ def compact(
                 path, key, keep, deleted_share=deleted, alone=alone or not is_cache
             )
             name = str(path.relative_to(space))
-            report = CompactReport(name, before, after, versions, freed + table_freed, unused)
+            report = CompactReport(
+                name,
+                before,
+                after,
+                versions,
+                freed + table_freed,
+                unused,
+                expired if name == INTERACTIONS_TABLE else 0,
+            )
             reports.append(report)
             advance(1)
     return reports
+
+
+def _delete_expired(space: Path) -> int:
+    """Delete interactions that are older than they are kept, and return how many."""
+    retention = SpaceSettings.read(space).retention
+    return InteractionStore(space).delete_expired(retention.days, retention.events)
+
+
+def _has_expired(space: Path) -> bool:
+    retention = SpaceSettings.read(space).retention
+    return InteractionStore(space).count_expired(retention.days, retention.events) > 0
 
 
 @contextmanager
@@ -123,7 +150,7 @@ def _encoding_alone(space: Path) -> Iterator[bool]:
 
 
 def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
-    """Compact if items or interactions have versions older than `keep_days`.
+    """Compact if tables have versions older than `keep_days`, or interactions have expired.
 
     Nothing is done, and no report returned, while another process writes: old versions only cost
     disk space, and the next call can drop them.
@@ -132,7 +159,7 @@ def compact_if_due(space: Path, keep_days: float) -> list[CompactReport]:
         with write_lock(space, "catalog", 0), write_lock(space, "interactions", 0):
             tables = (space / folder for folder in (CATALOG_TABLE, *USER_TABLES))
             keep = timedelta(days=keep_days)
-            if any(versions_older(path, keep) for path in tables):
+            if any(versions_older(path, keep) for path in tables) or _has_expired(space):
                 return compact(space, keep_days)
     except OSError:  # SpaceLocked is one
         pass

@@ -21,7 +21,7 @@ from isthmus.retrieval.candidates.user_histories import UserHistories
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-PROPAGATED = 1_000  # the best items of a user, whose scores are propagated
+PROPAGATED = 300  # the best items of a user, whose scores are propagated
 
 
 @dataclass

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SHARPNESS = 5.0
 MAX_HISTORY = 50  # items of a history, those that weigh most
-MAX_POSTINGS = 60_000  # entries of the inverted index that are read for a user
+MAX_POSTINGS = 20_000  # entries of the inverted index that are read for a user
 OVERFETCH = 4  # items found by the rarest words, over the length of the list
 ITEMS = "items"
 

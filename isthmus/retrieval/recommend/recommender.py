@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from isthmus.retrieval.ranker.ranker import Ranker
 
 DEPTH = 200
-CANDIDATES_PER_PLACE = 5
+CANDIDATES_PER_PLACE = 4
 MIN_CANDIDATES = 60
 ROUNDING = 2e-6  # of scores, relative to them and at least absolute
 
@@ -176,5 +176,5 @@ def level_scores(scores: FloatArray, owners: Columns) -> FloatArray:
 
 
 def depth_of(n: int) -> int:
-    """Return the candidates of each generator for a list of n: five a place, from 60 to 200."""
+    """Return the candidates of each generator for a list of n: four a place, from 60 to 200."""
     return max(min(CANDIDATES_PER_PLACE * n, DEPTH), MIN_CANDIDATES, n)

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from isthmus.data.interactions.feedback import Feedback
+from isthmus.data.interactions.store import Extent
 from isthmus.data.table_checksums import space_of
 from isthmus.digests import digest
 from isthmus.durable import make_folder, remove_folder, sync_tree, write_atomically
@@ -62,6 +63,8 @@ CONTENTS = "contents.safetensors"
 CONTENT_GRAPH = "content_graph"
 IGNORED = "ignored_domains"
 
+NOTHING_STORED = Extent()
+
 
 class Description(BaseModel):
     """The description of a stored recommender.
@@ -89,6 +92,8 @@ class Description(BaseModel):
         How events counted.
     last_added : int
         When the last event that it learned from was added, in microseconds since 1970.
+    stored_events : int
+        How many events were stored then; those of unknown items are among them.
     rates : bool
         Whether it predicts values.
     vector_names : list of str
@@ -116,6 +121,7 @@ class Description(BaseModel):
     interactions: int
     feedback: Feedback | None = None
     last_added: int = 0
+    stored_events: int = 0
     rates: bool
     vector_names: list[str]
     encoders: dict[str, str]
@@ -123,6 +129,11 @@ class Description(BaseModel):
     seconds: float
     stages: dict[str, float] = {}
     generator_tuning: list[GeneratorTuning] = []
+
+    @property
+    def extent(self) -> Extent:
+        """What events were stored when it was trained."""
+        return Extent(self.stored_events, self.last_added)
 
     def fits(self, settings: SpaceSettings) -> bool:
         """Return whether it learned from vectors of the encoders that a space has."""
@@ -146,7 +157,7 @@ def save_recommender(
     settings: RecommenderSettings,
     interactions: int,
     encoders: Mapping[str, str],
-    last_added: int = 0,
+    extent: Extent = NOTHING_STORED,
 ) -> Description:
     """Replace the recommender in a folder, at once and durably.
 
@@ -165,10 +176,10 @@ def save_recommender(
         Number of interactions that it learned from.
     encoders : mapping of str to str
         Fingerprint of the encoder of each modality.
-    last_added : int
-        When the last of them was added, in microseconds since 1970.
+    extent : Extent
+        What events were stored.
     """
-    description = _describe(trained, settings, interactions, encoders, last_added)
+    description = _describe(trained, settings, interactions, encoders, extent)
     content = description.model_dump_json(indent=1).encode()
     parts = folder / parts_name(content)
     remove_folder(parts)
@@ -232,7 +243,7 @@ def _describe(
     settings: RecommenderSettings,
     interactions: int,
     encoders: Mapping[str, str],
-    last_added: int,
+    extent: Extent,
 ) -> Description:
     recommender = trained.recommender
     events = recommender.rated_events
@@ -249,7 +260,8 @@ def _describe(
         reports=trained.reports,
         interactions=interactions,
         feedback=recommender.feedback,
-        last_added=last_added,
+        last_added=extent.last_added,
+        stored_events=extent.events,
         rates=recommender.rating is not None,
         vector_names=list(recommender.vector_names),
         encoders=dict(encoders),

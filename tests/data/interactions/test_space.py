@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 import pytest
 
 from isthmus import Space
 from isthmus.data.interactions.ingest import UnknownItems
-from isthmus.errors import InvalidInteractions, SpaceLocked
+from isthmus.errors import InvalidInput, InvalidInteractions, SpaceLocked
 from isthmus.index.catalog.lock import write_lock
 from isthmus.schema import INTERACTIONS
 from tests.toy import item, two_encoders
@@ -241,3 +241,37 @@ def test_a_second_writer_waits_and_then_names_the_first(shop):
             hasty.forget_user("u")
         assert hasty.upsert([item("f3", "snow")]).added == 1
     assert hasty.add_interactions([did("u", "f1")]).added == 1
+
+
+@pytest.mark.parametrize("verb", ["compact", "publish"])
+def test_interactions_are_deleted_when_they_are_older_than_they_are_kept(shop, verb):
+    ages = {"view": (1, 80, 100), "Purchase": (100, 729, 731), "other": (100, 731)}
+    now = datetime.now(UTC)
+    rows = [
+        did(f"{kind}-{days}", "f1", event=kind, time=now - timedelta(days=days))
+        for kind, of_kind in ages.items()
+        for days in of_kind
+    ]
+    shop.add_interactions([*rows, did("without a time", "f1", event="view")], event_column="event")
+    path = shop.path / "space.toml"
+    kept = "[retention]\ndays = 730\n\n[retention.events]\nVIEW = 90\n"
+    path.write_text(f"{path.read_text()}\n{kept}")
+    space = Space.open(shop.path, encoder=two_encoders())
+    assert len(space.interactions()) == 9
+    done = getattr(space, verb)()
+    assert sorted(space.interactions().column("user_id").to_pylist()) == [
+        "Purchase-100", "Purchase-729", "other-100", "view-1", "view-80", "without a time",
+    ]  # fmt: skip
+    if verb == "compact":
+        assert {report.table: report.expired for report in done if report.expired} == {
+            "interactions.lance": 3
+        }
+    assert all(report.expired == 0 for report in space.compact())
+
+
+@pytest.mark.parametrize("bad", ["days = 0", "events = { view = -1 }", "weeks = 3"])
+def test_a_retention_that_makes_no_sense_is_refused(shop, bad):
+    path = shop.path / "space.toml"
+    path.write_text(f"{path.read_text()}\n[retention]\n{bad}\n")
+    with pytest.raises(InvalidInput, match=r"space\.toml is invalid: retention\."):
+        Space.open(shop.path, encoder=two_encoders())

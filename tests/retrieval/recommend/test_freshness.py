@@ -200,6 +200,37 @@ def test_status_says_what_the_recommender_has_not_seen(copied):
     space.add_interactions([{"user_id": "u1", "item_id": "new"}, {"user_id": "u2", "item_id": "x"}])
     described = space.status()["recommender"]
     assert (described["unseen_items"], described["unseen_events"]) == (1, 2)
+    assert described["deleted_events"] == 0
+    learned = len(space.interactions("u1")) - 1
+    assert space.forget_user("u1") == learned + 1
+    assert space.status()["recommender"]["deleted_events"] == learned
+
+
+def test_a_user_is_forgotten_when_no_byte_and_no_sum_is_left(copied):
+    space = copied()
+    user = "user-to-forget"
+    space.add_users([{"user_id": user, "country": "NL"}])
+    space.add_interactions([{"user_id": user, "item_id": "f1"}, {"user_id": "u1", "item_id": "f2"}])
+    before = space.verify_forgotten(user)
+    assert not before.forgotten
+    tables = {"interactions.lance", "users.lance"}
+    rows = {trace.where.partition(",")[0] for trace in before.traces if "rows" in trace.found}
+    assert rows == tables
+    assert {t.where.partition("/")[0] for t in before.traces if t.found == "its id"} == tables
+    space.forget_user(user)
+    left = space.verify_forgotten(user)
+    assert {trace.remedy for trace in left.traces} == {
+        f"isthmus compact --keep-days 0 --space {space.path}"
+    }
+    space.compact(keep_days=0)
+    after = space.verify_forgotten(user)
+    assert (after.traces, after.deleted_events, after.forgotten) == ([], 0, True)
+    assert (after.files > 0, after.bytes > 0, after.versions > 0) == (True, True, True)
+    space.forget_user("u1")  # of whom the published recommender learned
+    space.compact(keep_days=0)
+    learned = space.verify_forgotten("u1")
+    assert (learned.traces, learned.forgotten) == ([], False)
+    assert learned.deleted_events > 0
 
 
 def test_evidence_names_titles_and_what_was_done(copied):
