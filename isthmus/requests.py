@@ -6,8 +6,10 @@ generated from them. A module of requests imports nothing heavy.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, wraps
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, dataclass_transform
 
@@ -165,8 +167,8 @@ def _bounds(metadata: Sequence[Any]) -> str:
     return " ".join(["a number", *words]) if words else ""
 
 
-def require_numbers(value: Any, argument: str) -> None:
-    """Check that an argument is a mapping of names, of which the caller checks the numbers.
+def require_mapping(value: Any, argument: str, to: str = "numbers") -> None:
+    """Check that an argument is a mapping of names, of which the caller checks the values.
 
     Raises
     ------
@@ -174,7 +176,21 @@ def require_numbers(value: Any, argument: str) -> None:
         If it is none, or a name is no text.
     """
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise InvalidInput(f"{argument} is {value!r}; give a mapping of names to numbers")
+        raise InvalidInput(f"{argument} is {value!r}; give a mapping of names to {to}")
+
+
+def is_finite(value: Any) -> bool:
+    """Return whether a value is a finite number.
+
+    Examples
+    --------
+    >>> is_finite(1), is_finite(float("nan")), is_finite("1"), is_finite(10**400)
+    (True, False, False, False)
+    """
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def as_tuple(value: Any) -> Any:

@@ -29,8 +29,9 @@ VERBS = {
     "facets": ((["price"],), ("attributes", "domain")),
     "vectors": ((), ("domain", "names")),
     "events": ((), ("event_weights",)),
-    "upsert": (([item("f1", "sea", "f")],), ("columns", "exclude", "null_values", "decimal")),
+    "upsert": (([item("f1", "sea", "f")],), ("columns", "exclude", "domain", "vectors", "decimal")),
     "add_interactions": (([{"user_id": "u", "item_id": "f1"}],), ("null_values", "event")),
+    "recommend_batch": (([User(id="u")],), ("users", "domain", "quotas")),
     "rollback": ((), ("number",)),
     "set_weights": ((), ("weights",)),
     "set_scenario": (("home",), ("domain", "quotas")),
@@ -63,6 +64,19 @@ def test_an_argument_is_taken_or_refused_by_an_error_of_isthmus(space, argument,
             list(found)
 
 
+@pytest.mark.parametrize("domain", ["", "  ", "a\nb", "\x1b[31m", "\ud800"])
+def test_a_domain_of_all_items_follows_the_rule_of_those_in_a_column(space, domain):
+    row = {"item_id": "new", "text": "sea"}
+    for call in (
+        lambda: space.upsert([row], domain=domain),
+        lambda: space.upsert([{**row, "domain": domain}]),
+        lambda: space.update([row], domain=domain),
+    ):
+        with pytest.raises(IsthmusError, match=r"domain'? (is|')|no domain in 'domain'"):
+            call()
+    assert "new" not in space.ids()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -71,6 +85,8 @@ def test_an_argument_is_taken_or_refused_by_an_error_of_isthmus(space, argument,
         (lambda s: s.search("sea", weights=[1]), r"weights is \[1\]; give a mapping"),
         (lambda s: s.search(image=5), "image is a path, bytes or a PIL image, not a int"),
         (lambda s: s.events({"view": "x"}), "weight of event 'view' is 'x'; give a number"),
+        (lambda s: s.upsert([], vectors=["v"]), r"vectors is \['v'\]; give a mapping"),
+        (lambda s: s.recommend_batch(5), "users is 5; give a list of users"),
         (lambda s: s.rollback("x"), "number of a release is 'x'; give a whole number"),
     ],
 )
