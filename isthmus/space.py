@@ -378,6 +378,11 @@ class Space:
         dry_run: bool = False,
         skip_invalid: bool = False,
         http: bool = False,
+        engine: Literal["local", "ray"] = "local",
+        address: str | None = None,
+        workers: int | None = None,
+        gpus_per_worker: float | None = None,
+        concurrency: str | int | None = None,
         progress: bool = False,
     ) -> AddReport:
         """Add new items and change those that are there; searchable when it returns.
