@@ -54,6 +54,8 @@ SCOPES: Final[tuple[Scope, ...]] = ("read", "write", "events", "admin")
 PREFIX: Final = "/v1"
 # Of a CSV, which does not come over HTTP.
 OF_FILES: Final = ("delimiter", "encoding", "quote", "decimal", "null_values")
+# The service encodes in its own processes.
+OF_ENGINES: Final = ("engine", "address", "workers", "gpus_per_worker", "concurrency")
 ITEM: Final = {"item_id": "film-1", "domain": "films", "text": "A ship in a storm", "year": 1998}
 USER: Final = {"id": "user-7", "history": ["book-2"]}
 
@@ -236,7 +238,7 @@ OPERATIONS: Final[Sequence[Operation]] = (
         *("upsert", "PUT", "/items", "write"),
         "Add new items and change those that are there; searchable when it answers 200.",
         request=UpsertRequest,
-        omit=OF_FILES,
+        omit=(*OF_FILES, *OF_ENGINES),
         answer="items_report",
         example={"items": [ITEM]},
     ),

@@ -73,8 +73,8 @@ def _remarks(report: Mapping[str, Any]) -> Iterator[str]:
     if report["truncated"]:
         longest = f"{report['longest_truncated']:,} characters"
         yield (
-            f"{report['truncated']:,} texts are longer than the encoder reads, and cut; the "
-            f"longest has {longest}"
+            f"{report['truncated']:,} {'text is' if report['truncated'] == 1 else 'texts are'} "
+            f"longer than the encoder reads, and cut; the longest has {longest}"
         )
     if report["quarantined"]:
         yield f"see what was quarantined with: {command('quarantine')}"

@@ -260,7 +260,8 @@ class LazyEncoders:
         self._loaded: dict[Modality, Encoder] = {}
         self._lock = threading.Lock()
         renew_lock(self)
-        for modality, encoder in (loaded or {}).items():
+        self._given = dict(loaded or {})
+        for modality, encoder in self._given.items():
             self._accept(modality, encoder)
 
     def __call__(self, modality: Modality) -> Encoder:
@@ -285,6 +286,11 @@ class LazyEncoders:
                 for sharing in [m for m, other in self._specs.items() if other == spec]:
                     self._accept(sharing, encoder)
         return self._loaded[modality]
+
+    @property
+    def given(self) -> dict[Modality, Encoder]:
+        """The encoders that were given, and not loaded by their specs."""
+        return dict(self._given)
 
     def _load(self, modality: Modality) -> Encoder:
         spec = self._specs[modality]

@@ -34,11 +34,18 @@ from isthmus.index.catalog.attributes import Attributes
 from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.compact import CompactReport, compact
 from isthmus.index.catalog.content_encoding import open_embedding_caches
-from isthmus.index.catalog.ingest import AddReport, Ingest, WriteOptions, is_small_batch
+from isthmus.index.catalog.ingest import (
+    AddReport,
+    EncodeAhead,
+    Ingest,
+    WriteOptions,
+    is_small_batch,
+)
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.operations.given_vectors import GivenVectors, declare_vectors
+from isthmus.operations.ray_encoding import encoding_on_ray
 from isthmus.operations.request import (
     CreateRequest,
     DeleteRequest,
@@ -216,6 +223,9 @@ def _write_items(
     if not space.local_files:
         _refuse_files(reader.media_references())
     media = space.media(http=request.http)
+    ahead = None
+    if isinstance(request, UpsertRequest) and request.engine == "ray":
+        ahead = encoding_on_ray(space, request, http=request.http)
     if request.http and not options.skip_invalid:  # before much is fetched for nothing
         known = space.catalog.snapshot().known_items(lazy=True)
         reader.check(
@@ -225,7 +235,7 @@ def _write_items(
         reader.raise_if_invalid()
     with (
         media.downloading(reader.media_references()),
-        _ingesting(space, reader.rows, media, settings) as ingest,
+        _ingesting(space, reader.rows, media, settings, ahead) as ingest,
     ):
         return ingest.write(reader, options, progress=progress)
 
@@ -315,7 +325,11 @@ def compact_space(
 
 @contextmanager
 def _ingesting(
-    space: OpenSpace, rows: int | None, media: MediaStore, settings: SpaceSettings | None = None
+    space: OpenSpace,
+    rows: int | None,
+    media: MediaStore,
+    settings: SpaceSettings | None = None,
+    encode_ahead: EncodeAhead | None = None,
 ) -> Iterator[Ingest]:
     """Hold the lock of the catalog for one batch job."""
     with write_lock(space.path, "catalog", space.wait_s):
@@ -329,4 +343,5 @@ def _ingesting(
             settings or space.settings,
             space.encoder_of,
             space.alignment,
+            encode_ahead,
         )

@@ -18,6 +18,7 @@ from isthmus.data.request import (
 from isthmus.data.times import TimeUnit
 from isthmus.errors import InvalidInput
 from isthmus.ids import Id, Ids
+from isthmus.index.settings import Preference
 from isthmus.requests import Names, Request
 from isthmus.retrieval.search.request import FilterOptions
 
@@ -90,7 +91,56 @@ class ReembedRequest(EncoderOptions):
     http: bool = Field(default=False, description=HTTP)
 
 
-class UpsertRequest(TableOptions, ItemColumns):
+class EngineOptions(Request):
+    """What encodes the contents of items: this process, or a Ray cluster."""
+
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="What encodes contents: this process, or a Ray cluster."
+    )
+    address: str | None = Field(
+        default=None,
+        description="Address of the Ray cluster; by default that of RAY_ADDRESS, else one that is "
+        "started on this machine.",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="Actors of Ray that encode, each with a model of its own; by default 1.",
+    )
+    gpus_per_worker: float | None = Field(
+        default=None, ge=0, description="GPUs of each actor of Ray that encodes; by default none."
+    )
+    concurrency: str | int | None = Field(
+        default=None,
+        description="Actors of Ray that read and decode media: a number, or the least and the most "
+        "(4:32); by default 1.",
+    )
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> Self:
+        of_ray = ("address", "workers", "gpus_per_worker", "concurrency")
+        given = [name for name in of_ray if getattr(self, name) is not None]
+        if given and self.engine != "ray":
+            raise InvalidInput(f"{given[0]} is for engine='ray' (--engine ray); give that too")
+        _ = self.pool_of_decoders
+        return self
+
+    @property
+    def pool_of_decoders(self) -> tuple[int, int]:
+        """The least and the most actors that read and decode media."""
+        least, _, most = str(1 if self.concurrency is None else self.concurrency).partition(":")
+        sizes = [least, most or least]
+        if not all(size.isdecimal() and int(size) for size in sizes) or int(sizes[0]) > int(
+            sizes[1]
+        ):
+            raise InvalidInput(
+                f"concurrency is {self.concurrency!r}; give a number, or the least and the most, "
+                "such as 4:32"
+            )
+        return int(sizes[0]), int(sizes[1])
+
+
+class UpsertRequest(TableOptions, ItemColumns, EngineOptions):
     """Items to add or replace, and which columns are what."""
 
     items: SkipValidation[Any] = Field(
@@ -275,6 +325,11 @@ class TargetOptions(Request):
     memory: int | str | None = Field(
         default=None,
         description="Largest size of a named vector's index, in bytes or such as 4GiB.",
+    )
+    prefer: Preference | None = Field(
+        default=None,
+        description="Of the indexes that reach the targets: speed, or memory or build, which take "
+        "the smallest, or the one built soonest, of those at most four times as slow.",
     )
 
 

@@ -32,6 +32,8 @@ DECODING_THREADS = 2
 T = TypeVar("T")
 
 EncoderOf = Callable[[Modality], Encoder]
+MissingContents = Iterator[tuple[Modality, dict[bytes, str]]]
+"""Contents that no cache has: digest to text, or to the reference of a file, by modality."""
 
 
 def open_embedding_caches(
@@ -115,6 +117,7 @@ class ContentEncoder:
         self._caches, self._media, self._encoder_of = caches, media, encoder_of
         self.encoded: dict[str, int] = {str(modality): 0 for modality in caches}
         self.truncated = self.longest_truncated = 0
+        self._refused: dict[Modality, dict[bytes, InvalidMedia]] = {}
 
     def missing(self, modality: Modality, hashes: Iterable[bytes]) -> list[bytes]:
         """Return the contents that the embedding cache lacks."""
@@ -132,10 +135,22 @@ class ContentEncoder:
         prepared = encoder.prepare(list(map(cut_text, texts.values())), "text")
         filled = encoder.are_truncated(prepared, "text")
         pairs = zip(texts.values(), filled, strict=True)
-        lengths = [len(text) for text, is_full in pairs if is_full or is_cut(text)]
+        self.count_truncated([len(text) for text, is_full in pairs if is_full or is_cut(text)])
+        return dict(zip(texts, prepared, strict=True))
+
+    def count_truncated(self, lengths: Sequence[int]) -> None:
+        """Count texts that are longer than the encoder reads, by their characters."""
         self.truncated += len(lengths)
         self.longest_truncated = max([self.longest_truncated, *lengths])
-        return dict(zip(texts, prepared, strict=True))
+
+    def refuse(self, modality: Modality, failed: Mapping[bytes, InvalidMedia]) -> None:
+        """Note contents that cannot be encoded, so that they are not tried again."""
+        self._refused.setdefault(modality, {}).update(failed)
+
+    def flush(self) -> None:
+        """Write the caches to the disk."""
+        for cache in self._caches.values():
+            cache.flush()
 
     def encode_texts(
         self, hashes: Sequence[bytes], prepared: Mapping[bytes, Any], advance: Advance
@@ -152,7 +167,7 @@ class ContentEncoder:
         PartlyEncoded
             If a remote encoder answers no more; what it made before is cached.
         """
-        failed: dict[bytes, InvalidMedia] = {}
+        hashes, failed = self._without_refused("text", hashes)
         for batch in batched(hashes, TEXTS_PER_BATCH):
             encoder = self._encoder_of("text")
             try:
@@ -162,9 +177,19 @@ class ContentEncoder:
                 if error.is_over:
                     raise
             else:
-                failed |= self._add(batch, vectors, "text")
+                failed |= self.add(batch, vectors, "text")
             advance(len(batch))
         return failed
+
+    def _without_refused(
+        self, modality: Modality, hashes: Sequence[bytes]
+    ) -> tuple[Sequence[bytes], dict[bytes, InvalidMedia]]:
+        """Return the contents that may be encoded, and the others with the reasons."""
+        refused = self._refused.get(modality, {})
+        if not refused:
+            return hashes, {}
+        failed = {h: refused[h] for h in hashes if h in refused}
+        return [h for h in hashes if h not in refused], failed
 
     def _add_part(
         self, hashes: Sequence[bytes], error: PartlyEncoded, dim: int
@@ -172,7 +197,7 @@ class ContentEncoder:
         """Cache what was encoded of a batch; return what was refused."""
         done = sorted(error.vectors)
         vectors = np.array([error.vectors[at] for at in done], np.float32).reshape(-1, dim)
-        failed = self._add([hashes[at] for at in done], vectors, "text")
+        failed = self.add([hashes[at] for at in done], vectors, "text")
         return failed | {hashes[at]: InvalidMedia(why) for at, why in error.refused.items()}
 
     def encode_files(
@@ -189,7 +214,7 @@ class ContentEncoder:
         dict of bytes to InvalidMedia
             The contents that failed.
         """
-        failed: dict[bytes, InvalidMedia] = {}
+        hashes, failed = self._without_refused(modality, hashes)
         if not hashes:
             return failed
         encoder, batch_size = self._encoder_of(modality), FILES_PER_BATCH[modality]
@@ -210,11 +235,11 @@ class ContentEncoder:
                 failed |= {h: value for h, value in batch if isinstance(value, InvalidMedia)}
                 if valid:
                     vectors = encoder.embed([value for _, value in valid], modality)
-                    failed |= self._add([h for h, _ in valid], vectors, modality)
+                    failed |= self.add([h for h, _ in valid], vectors, modality)
                 advance(len(batch))
         return failed
 
-    def _add(
+    def add(
         self, hashes: Sequence[bytes], vectors: FloatArray, modality: Modality
     ) -> dict[bytes, InvalidMedia]:
         """Cache vectors; return the contents whose vectors are not finite."""

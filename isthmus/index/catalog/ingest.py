@@ -7,7 +7,7 @@ it continues with what is not stored yet.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -21,6 +21,7 @@ from isthmus.data.columns import Problems
 from isthmus.data.domain_mapping import DomainMapping, require_agreement
 from isthmus.data.item_reader import ItemReader, Placement
 from isthmus.data.media import MediaStore
+from isthmus.digests import DigestIndex, keys_of
 from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.backends.runtime import prefetch
 from isthmus.encoders.embedding_cache import EmbeddingCache
@@ -30,6 +31,7 @@ from isthmus.index.catalog.catalog import Catalog
 from isthmus.index.catalog.content_encoding import (
     ContentEncoder,
     EncoderOf,
+    MissingContents,
     batched,
     lookup_vectors,
     to_list_column,
@@ -50,6 +52,8 @@ from isthmus.schema import (
     modality_bit,
     vector_column,
 )
+
+EncodeAhead = Callable[[ContentEncoder, MissingContents, bool], None]
 
 SMALL_RATIO = 20  # a batch is small if the catalog has this many times as many rows
 MAX_LAZY_ROWS = 50_000
@@ -176,6 +180,10 @@ class Ingest:
         loading an encoder takes seconds.
     alignment : Alignment, optional
         The alignment that the settings name.
+    encode_ahead : callable, optional
+        Encodes what the caches lack before the items are written, by other means than the models
+        of this process; it takes the encoder that stores the vectors, the contents, and whether
+        to show progress.
     """
 
     def __init__(
@@ -186,8 +194,10 @@ class Ingest:
         settings: SpaceSettings,
         encoder_of: EncoderOf,
         alignment: Alignment | None = None,
+        encode_ahead: EncodeAhead | None = None,
     ) -> None:
         self._alignment = alignment
+        self._encode_ahead = encode_ahead
         self._catalog = catalog
         self._media = media
         self._caches = caches
@@ -229,13 +239,33 @@ class Ingest:
             self._catalog.remember(mappings)
         with ThreadPoolExecutor(READING_THREADS) as readers:
             finder = self._finder(known, readers, mappings, new, replace=options.replace)
-            batches = reader.batches(options.rows_per_commit(reader), placement)
+            size = options.rows_per_commit(reader)
+            if self._encode_ahead is not None and not options.dry_run:
+                missing = self._missing_contents(reader.batches(size, placement), finder)
+                self._encode_ahead(self._encoder, missing, progress)
+            batches = reader.batches(size, placement)
             with progress_bar("adding", rows, show=progress) as advance:
                 self._run(batches, finder, advance)
         self.report.deleted = len(gone)
         if gone and not options.dry_run:
             self._catalog.delete(gone)
         return self.report
+
+    def _missing_contents(
+        self, batches: Iterator[pa.Table], finder: ChangeFinder
+    ) -> MissingContents:
+        """Yield the contents that no cache has, each once."""
+        seen = {m: DigestIndex(np.empty(0, np.uint64)) for m in self._caches}
+        for batch in batches:
+            changes = finder.find(batch)
+            for modality, contents in changes.contents.items():
+                missing = self._missing(modality, changes)
+                keys = keys_of(missing)
+                is_new = (seen[modality].find(keys) < 0).tolist()
+                seen[modality].add(keys)
+                new = {h: contents[h] for h, is_so in zip(missing, is_new, strict=True) if is_so}
+                if new:
+                    yield modality, new
 
     def _report_input(self, reader: ItemReader, options: WriteOptions) -> None:
         report = self.report
