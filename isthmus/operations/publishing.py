@@ -15,7 +15,7 @@ from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher, Switch
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.shorter_vectors import ShorterVectors
-from isthmus.index.settings import IndexSettings, SpaceSettings
+from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.operations.request import PlanRequest, PublishRequest, TargetOptions
 from isthmus.operations.switching import (
     MakeRelease,
@@ -152,7 +152,5 @@ def make_publisher(
 def _index_settings(space: OpenSpace, targets: TargetOptions) -> IndexSettings:
     index = space.settings.index
     return index.with_targets(
-        index.targets.replace(
-            recall=targets.recall, latency_ms=targets.latency_ms, memory=targets.memory
-        )
+        index.targets.replace(**{name: getattr(targets, name) for name in Targets.model_fields})
     )

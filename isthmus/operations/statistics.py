@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 
 from isthmus.data.interactions.store import InteractionStore
 from isthmus.data.types import type_name
+from isthmus.encoders.prompts import INSTRUCTION
+from isthmus.encoders.registry import parse_spec
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import CorruptAlignment, CorruptRelease, CorruptTable, InvalidInput
 from isthmus.index.catalog.precomputed import describe_records
@@ -76,12 +78,18 @@ def describe_space(space: OpenSpace) -> dict[str, Any]:
 
 
 def _prompts(settings: SpaceSettings) -> dict[str, str]:
-    """Return what precedes texts of each role, where their encoder has prompts."""
-    return {
+    """Return what precedes texts of each role, where their encoder has prompts.
+
+    A given prompt of queries with a place for an instruction is shown as it was given.
+    """
+    prompts = {
         name.removeprefix(PROMPTS): prompt
         for name, prompt in settings.encoder_components(TEXT).items()
         if name.startswith(PROMPTS)
     }
+    spec = settings.encoders.get(TEXT)
+    given = parse_spec(spec).options.get("query_prompt", "") if spec else ""
+    return {"query": given, **prompts} if INSTRUCTION in given else prompts
 
 
 def read_or_note(damage: list[str], read: Callable[[], Any]) -> Any:

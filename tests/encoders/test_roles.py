@@ -121,6 +121,10 @@ def test_prompts_given_for_a_space_are_stored_with_it(tmp_path):
     space = Space.create(tmp_path / "s", text_encoder="local/text", query_prompt="find: ")
     assert space.settings.encoders["text"] == "local/text?query_prompt=find%3A%20"
     assert Space.open(tmp_path / "s").status()["prompts"] == {"query": "find: "}
+    instructed = Space.create(
+        tmp_path / "i", text_encoder="local/text", query_prompt="{instruction}: "
+    )
+    assert instructed.status()["prompts"] == {"query": "{instruction}: "}
     pair = resolve_encoders("local", prompts={"document": "item: "})
     assert pair["text"].components["text.prompt.document"] == "item: "
     assert pair["image"].spec == "local/image"
