@@ -6,8 +6,10 @@ generated from them. A module of requests imports nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, wraps
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, dataclass_transform
 
@@ -165,6 +167,32 @@ def _bounds(metadata: Sequence[Any]) -> str:
     return " ".join(["a number", *words]) if words else ""
 
 
+def require_mapping(value: Any, argument: str, to: str = "numbers") -> None:
+    """Check that an argument is a mapping of names, of which the caller checks the values.
+
+    Raises
+    ------
+    InvalidInput
+        If it is none, or a name is no text.
+    """
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise InvalidInput(f"{argument} is {value!r}; give a mapping of names to {to}")
+
+
+def is_finite(value: Any) -> bool:
+    """Return whether a value is a finite number.
+
+    Examples
+    --------
+    >>> is_finite(1), is_finite(float("nan")), is_finite("1"), is_finite(10**400)
+    (True, False, False, False)
+    """
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
 def as_tuple(value: Any) -> Any:
     """Return one name, or several, as a tuple of names; None for none.
 
@@ -175,7 +203,9 @@ def as_tuple(value: Any) -> Any:
     """
     if isinstance(value, str):
         return (value,) if value else None
-    return None if value is None else tuple(value) or None
+    if value is None or not isinstance(value, Iterable):  # the type of the field refuses others
+        return value
+    return tuple(value) or None
 
 
 def split_names(value: Any) -> Any:
@@ -188,7 +218,7 @@ def split_names(value: Any) -> Any:
     """
     if isinstance(value, str):
         return tuple(name for name in map(str.strip, value.split(",")) if name)
-    return None if value is None else tuple(value)
+    return tuple(value) if isinstance(value, Iterable) else value
 
 
 ListedNames = Annotated[tuple[str, ...], BeforeValidator(split_names)]

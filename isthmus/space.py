@@ -29,7 +29,7 @@ from isthmus.index.releases.manifest import Manifest
 from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.shorter_vectors import ShorterVectors
-from isthmus.index.settings import SpaceSettings
+from isthmus.index.settings import Preference, SpaceSettings
 from isthmus.numerics.arrays import FloatArray
 from isthmus.operations.request import (
     AlignRequest,
@@ -1842,6 +1842,7 @@ class Space:
         recall: float | None = None,
         latency_ms: float | None = None,
         memory: int | str | None = None,
+        prefer: Preference | None = None,
         retrain: bool = False,
         rebuild: bool = False,
         keep_recommender: bool = False,
@@ -1885,6 +1886,7 @@ class Space:
         recall: float | None = None,
         latency_ms: float | None = None,
         memory: int | str | None = None,
+        prefer: Preference | None = None,
         progress: bool = False,
     ) -> list[Plan]: ...
 
@@ -1898,6 +1900,7 @@ class Space:
         recall: float | None = None,
         latency_ms: float | None = None,
         memory: int | str | None = None,
+        prefer: Preference | None = None,
         dims: Sequence[int] = (),
         progress: bool = False,
     ) -> list[Plan] | list[ShorterVectors]:

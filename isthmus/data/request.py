@@ -10,6 +10,7 @@ from typing import Final, Literal
 from pydantic import Field, field_validator
 
 from isthmus.data.times import TimeUnit
+from isthmus.ids import id_problem
 from isthmus.requests import ListedNames, Request
 
 NO_QUOTE: Final = "none"
@@ -119,6 +120,15 @@ class ItemColumns(IdColumn):
     exclude: ListedNames = Field(
         default=(), description="Columns not to store as attributes (a,b,c)."
     )
+
+    @field_validator("domain")
+    @classmethod
+    def _require_domain(cls, value: str | None) -> str | None:
+        """Return the domain of all items by the rule that those of a column follow."""
+        problem = None if value is None else id_problem(value, "a domain")
+        if problem is not None:
+            raise ValueError(f"domain {problem}")
+        return None if value is None else value.strip()
 
 
 class UserColumns(Request):

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from PIL.Image import Image
+
 from isthmus.encoders.audio import Waveform, validated_waveform
 from isthmus.encoders.decoder_pool import decode_apart
 from isthmus.encoders.image import to_rgb
+from isthmus.errors import InvalidMedia
 from isthmus.schema import Modality
 
 
@@ -39,14 +42,16 @@ def check_decoded(modality: Modality, content: Any) -> Any:
     Raises
     ------
     InvalidMedia
-        If it cannot be encoded.
-    TypeError
-        If audio is not a `Waveform`.
+        If it cannot be encoded, or is something else.
     """
     if modality != "audio":
+        if not isinstance(content, Image):
+            raise InvalidMedia(
+                f"image is a path, bytes or a PIL image, not a {type(content).__name__}"
+            )
         return to_rgb(content)
     if not isinstance(content, Waveform):
-        raise TypeError(
+        raise InvalidMedia(
             f"audio is a path, bytes or a Waveform, not a {type(content).__name__}; "
             "make one with isthmus.encoders.Waveform(samples, rate)"
         )

@@ -12,6 +12,7 @@ from isthmus.encoders.alignment import Alignment
 from isthmus.encoders.stack import NamedVector
 from isthmus.errors import InvalidInput
 from isthmus.numerics.arrays import FloatArray
+from isthmus.requests import require_mapping
 from isthmus.schema import Modality
 
 ModalityWeights = Mapping[str, float]
@@ -62,6 +63,7 @@ def validated_weights(
     """
     by_name = {str(modality): modality for modality in modalities}
     checked: dict[Modality, float] = {}
+    require_mapping(weights, "weights")
     for name, weight in weights.items():
         if name not in by_name:
             raise InvalidInput(

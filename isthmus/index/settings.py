@@ -53,8 +53,11 @@ class NamedVectorSettings(BaseModel):
     given: bool = False
 
 
+Preference = Literal["speed", "memory", "build"]
+
+
 class Targets(BaseModel):
-    """Targets that a release must reach.
+    """Targets that a release must reach, and what is preferred of the indexes that reach them.
 
     Attributes
     ----------
@@ -64,12 +67,16 @@ class Targets(BaseModel):
         Largest 99th percentile of a single query to the index, in milliseconds.
     memory : int or None
         Largest size of the index of one named vector, in bytes.
+    prefer : str
+        ``"speed"``, or the smallest index (``"memory"``) or the one that is built soonest
+        (``"build"``) of those that take at most four times as long as the fastest.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     recall: float = Field(default=0.95, gt=0, le=1)
     latency_ms: float | None = Field(default=None, gt=0)
     memory: ByteSize | None = Field(default=None, gt=0)
+    prefer: Preference = "speed"
 
     def __str__(self) -> str:
         latency = "" if self.latency_ms is None else f", p99 {self.latency_ms:g} ms"
@@ -121,7 +128,7 @@ class IndexSettings(Targets):
     @property
     def targets(self) -> Targets:
         """The targets alone."""
-        return Targets(recall=self.recall, latency_ms=self.latency_ms, memory=self.memory)
+        return Targets(**{name: getattr(self, name) for name in Targets.model_fields})
 
     def with_targets(self, targets: Targets) -> IndexSettings:
         """Return the settings with other targets."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -137,7 +138,8 @@ def _rows(space: OpenSpace, table: Path, version: int, user_id: str) -> Iterator
     rows = int(dataset.count_rows(predicate))
     if rows:
         is_newest = version == versions_of(table)[-1]
-        remedy = f"interactions forget-user {user_id}" if is_newest else COMPACT
+        forget = f"interactions forget-user {shlex.quote(user_id)}"
+        remedy = forget if is_newest else COMPACT
         where = f"{table.name}, version {version}"
         yield Trace(where, f"{rows:,} rows", command_in(space.path, remedy))
 

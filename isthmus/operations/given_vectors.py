@@ -14,6 +14,7 @@ from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.index.settings import SpaceSettings
 from isthmus.operations.request import UpdateRequest, UpsertRequest
+from isthmus.requests import require_mapping
 from isthmus.schema import VECTOR
 
 
@@ -110,6 +111,8 @@ def declare_vectors(space: OpenSpace, settings: SpaceSettings) -> None:
 
 def _named(settings: SpaceSettings, request: UpsertRequest | UpdateRequest) -> dict[str, Any]:
     """Return the column or the array of each named vector that a request names."""
+    if request.vectors is not None:
+        require_mapping(request.vectors, "vectors", "columns or arrays")
     named = dict(request.vectors or {})
     if request.vector is None:
         return named

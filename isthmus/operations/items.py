@@ -52,6 +52,7 @@ from isthmus.operations.request import (
     UpdateRequest,
     UpsertRequest,
 )
+from isthmus.requests import require_mapping
 from isthmus.retrieval.search.request import FilterOptions
 from isthmus.schema import (
     DOMAIN,
@@ -85,6 +86,8 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
         raise exists
     encoders = _encoders_of(request)
     weights = validated_weights(request.weights or {}, encoders)
+    if request.vectors is not None:
+        require_mapping(request.vectors, "vectors", "lengths")
     given = dict(request.vectors or {})
     stack = EncoderStack(encoders, weights, _alignment_of(request, encoders), given)
     settings = SpaceSettings.from_stack(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from isthmus.data.given_vectors import first_vectors
 from isthmus.errors import InvalidInput
+from isthmus.ids import is_whole
 from isthmus.index.ann.gpu import choose_devices
 from isthmus.index.catalog.alignments import AlignmentAttachment
 from isthmus.index.catalog.compact import compact_if_due
@@ -14,7 +15,7 @@ from isthmus.index.releases.plan import Plan
 from isthmus.index.releases.publish import Attachment, Attachments, Publisher, Switch
 from isthmus.index.releases.release import Releases
 from isthmus.index.releases.shorter_vectors import ShorterVectors
-from isthmus.index.settings import IndexSettings, SpaceSettings
+from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
 from isthmus.operations.request import PlanRequest, PublishRequest, TargetOptions
 from isthmus.operations.switching import (
     MakeRelease,
@@ -72,6 +73,8 @@ def measure_dims(space: OpenSpace, request: PlanRequest) -> list[ShorterVectors]
 
 def rollback(space: OpenSpace, number: int | None) -> int:
     """Make an earlier release current, with the encoders and weights that it was made with."""
+    if number is not None and not is_whole(number):
+        raise InvalidInput(f"the number of a release is {number!r}; give a whole number")
     releases = Releases(space.path)
     with switching(space):
         release = releases.open(releases.previous() if number is None else number)
@@ -149,7 +152,5 @@ def make_publisher(
 def _index_settings(space: OpenSpace, targets: TargetOptions) -> IndexSettings:
     index = space.settings.index
     return index.with_targets(
-        index.targets.replace(
-            recall=targets.recall, latency_ms=targets.latency_ms, memory=targets.memory
-        )
+        index.targets.replace(**{name: getattr(targets, name) for name in Targets.model_fields})
     )

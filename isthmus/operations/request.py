@@ -18,6 +18,7 @@ from isthmus.data.request import (
 from isthmus.data.times import TimeUnit
 from isthmus.errors import InvalidInput
 from isthmus.ids import Id, Ids
+from isthmus.index.settings import Preference
 from isthmus.requests import Names, Request
 from isthmus.retrieval.search.request import FilterOptions
 
@@ -324,6 +325,11 @@ class TargetOptions(Request):
     memory: int | str | None = Field(
         default=None,
         description="Largest size of a named vector's index, in bytes or such as 4GiB.",
+    )
+    prefer: Preference | None = Field(
+        default=None,
+        description="Of the indexes that reach the targets: speed, or memory or build, which take "
+        "the smallest, or the one built soonest, of those at most four times as slow.",
     )
 
 

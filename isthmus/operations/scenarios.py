@@ -32,7 +32,9 @@ def set_scenario(space: OpenSpace, request: ScenarioRequest) -> dict[str, Any]:
             "characters"
         )
     values = {
-        key: _plain(getattr(request, key)) for key in sorted(request.model_fields_set - {"name"})
+        key: _plain(value)
+        for key in sorted(request.model_fields_set - {"name"})
+        if (value := getattr(request, key)) is not None
     }
     scenario_options(space, name, values)
     with write_lock(space.path, "scenarios", space.wait_s):

@@ -11,7 +11,13 @@ import pytest
 from isthmus.encoders import load_encoder
 from isthmus.encoders.audio import Waveform, Windows, open_audio, resample
 from isthmus.encoders.decoding import check_decoded
-from isthmus.errors import InvalidAudio, InvalidInput, MissingDependency, UnknownEncoder
+from isthmus.errors import (
+    InvalidAudio,
+    InvalidInput,
+    InvalidMedia,
+    MissingDependency,
+    UnknownEncoder,
+)
 from tests.encoders import models
 from tests.encoders.sounds import file_of, noise, sine, written
 
@@ -177,7 +183,7 @@ def test_without_soxr_the_error_names_the_extra(monkeypatch):
 
 
 def test_content_other_than_a_waveform_is_refused():
-    with pytest.raises(TypeError, match="a path, bytes or a Waveform, not a list"):
+    with pytest.raises(InvalidMedia, match="a path, bytes or a Waveform, not a list"):
         check_decoded("audio", [0.0, 1.0])
     with pytest.raises(InvalidAudio, match=r"shape \(2, 9\); give one channel"):
         check_decoded("audio", Waveform(np.ones((2, 9), np.float32), 16_000))

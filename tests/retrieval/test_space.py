@@ -432,6 +432,27 @@ def test_a_large_named_vector_gets_the_recipe_that_was_measured_to_be_the_cheape
     assert len(space.search("w1 w2", k=2_999)) == 2_999
 
 
+@pytest.mark.parametrize("prefer", ["memory", "build"])
+def test_the_smallest_or_soonest_built_index_is_taken_where_that_is_preferred(space, prefer):
+    large(space, 1_500)
+    space = with_planned_indexes(space)
+    (plan,) = space.plan(recall=0.9, prefer=prefer)
+    chosen, *others = [row.expected for row in plan.table if row.sample.reaches_recall]
+    fastest = max(one.queries_per_s for one in [chosen, *others])
+    assert 4 * chosen.queries_per_s >= fastest
+    cost = {"memory": "bytes_per_vector", "build": "build_s"}[prefer]
+    for one in others:
+        assert 4 * one.queries_per_s < fastest or getattr(chosen, cost) <= getattr(one, cost)
+    manifest = space.publish(recall=0.9, prefer=prefer)
+    assert manifest.targets.prefer == prefer
+    published = manifest.plans["text"].table[0]
+    assert (published.recipe, published.verdict) == (
+        manifest.named_vectors["text"].recipe, "chosen",
+    )  # fmt: skip
+    with pytest.raises(InvalidInput, match="prefer"):
+        space.publish(prefer="price")
+
+
 @pytest.mark.parametrize("recipe", ["HNSW SQ8", "IVF SQ8"])
 def test_recall_is_promised_for_texts_that_no_index_holds(space, monkeypatch, recipe):
     monkeypatch.setattr(SUITABLE, lambda dim, on_gpu: [recipe_named(recipe)])

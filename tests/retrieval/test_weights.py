@@ -119,7 +119,8 @@ def test_an_item_does_not_depend_on_the_weight_of_what_it_lacks(joint, weight, w
 
 def test_a_weight_of_zero_keeps_items_without_another_modality(joint):
     found = scores(joint.search("red", k=None, min_score=-1, weights={"image": 0}))
-    assert found["red-blue"] == found["red-green"] == pytest.approx(1, abs=1e-5)
+    for name in ("red-blue", "red-green"):  # two pictures, of hardly any weight
+        assert found[name] == pytest.approx(1, abs=1e-5)
     assert found["only red picture"] == pytest.approx(1, abs=1e-5)
     assert found["blue-red"] == pytest.approx(found["only blue"], abs=1e-5)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from types import MappingProxyType
 from typing import Final
 
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict
 
 from isthmus.errors import InvalidInput
+from isthmus.requests import is_finite, require_mapping
 from isthmus.schema import EVENT, TIME, VALUE, WEIGHT
 
 # By name, in small letters and without what is no letter: "Add to cart" is addtocart.
@@ -143,10 +143,12 @@ class Feedback(BaseModel):
         """
         if positive_from is not None and not positive_from > 0:
             raise InvalidInput(f"positive_from is {positive_from}; give a value above zero")
+        if event_weights is not None:
+            require_mapping(event_weights, "event_weights")
         given = {canonical(name): weight for name, weight in (event_weights or {}).items()}
         for name, weight in given.items():
-            if not isfinite(weight):
-                raise InvalidInput(f"the weight of event {name!r} is {weight}; give a number")
+            if not is_finite(weight):
+                raise InvalidInput(f"the weight of event {name!r} is {weight!r}; give a number")
         kinds = pc.unique(interactions.column(EVENT)).to_pylist()
         weights = {kind: given.get(canonical(kind), default_weight(kind)) for kind in kinds}
         # Relative to the strongest kind: a log of views alone is a log of plain interactions.

@@ -29,6 +29,7 @@ from isthmus.data.table_reader import RowNumbers, TableReader
 from isthmus.data.times import TimeUnit
 from isthmus.data.types import storage_type
 from isthmus.errors import InvalidInteractions, InvalidMapping, InvalidRows, listed
+from isthmus.ids import to_id
 from isthmus.progress import Advance, ignore_progress
 from isthmus.schema import (
     EVENT,
@@ -84,6 +85,7 @@ class InteractionMapping:
         """
         if columns.event is not None and not columns.event.strip():
             raise InvalidMapping("the kind of event is empty; give a name such as view")
+        kind = to_id((columns.event or DEFAULT_EVENT).strip(), "event")
         names = source.columns
         resolved = cls(
             user=IdTemplate(columns.user, "user id"),
@@ -91,7 +93,7 @@ class InteractionMapping:
             value=columns.value or _first(VALUE_COLUMNS, names),
             time=columns.time or _first(TIME_COLUMNS, names),
             weight=columns.weight or _first([WEIGHT], names),
-            event=(columns.event or DEFAULT_EVENT).strip(),
+            event=kind,
             event_column=None if columns.event else columns.event_column or _first([EVENT], names),
             time_unit=time_unit,
             decimal=decimal,

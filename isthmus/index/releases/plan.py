@@ -11,10 +11,11 @@ from isthmus.errors import ImpossibleTargets
 from isthmus.index.ann.contract import Recipe
 from isthmus.index.ann.recipes import recipe_named
 from isthmus.index.ann.search_parameters import SearchParameters
-from isthmus.index.settings import Targets
+from isthmus.index.settings import Preference, Targets
 
 MIB = 2**20
 MEMORY_EXPONENT = 0.25  # of the bytes in the cost of a query
+MAX_SLOWDOWN = 4.0  # beside the fastest, of what is preferred for its memory or its build
 ERROR_EXPONENT = 0.25  # of the extrapolation, in the error of its costs
 
 
@@ -82,6 +83,21 @@ class FullSizeCosts(BaseModel):
         An index 16 times as large has to be twice as fast. A memory target overrides this.
         """
         return float(self.bytes_per_vector**MEMORY_EXPONENT / self.queries_per_s)
+
+    def rank(self, prefer: Preference, fastest: float) -> tuple[bool, float]:
+        """Return what recipes are ordered by, the best first.
+
+        Parameters
+        ----------
+        prefer : str
+            What is preferred, see `Targets`.
+        fastest : float
+            Queries per second of the fastest recipe that meets the targets.
+        """
+        if prefer == "speed":
+            return False, self.query_cost
+        preferred = self.bytes_per_vector if prefer == "memory" else self.build_s
+        return self.queries_per_s * MAX_SLOWDOWN < fastest, preferred
 
 
 class PlanRow(BaseModel):
@@ -203,20 +219,38 @@ def require_possible(plan: Plan) -> None:
 
 def judge(table: Sequence[PlanRow], targets: Targets, chosen: str | None = None) -> list[PlanRow]:
     """Return rows with verdicts: the chosen first, by cost, and those that miss a target last."""
-    ordered = sorted(
-        table,
-        key=lambda row: (row.recipe != chosen, bool(row.misses(targets)), row.expected.query_cost),
-    )
-    best = ordered[0].expected.query_cost
-    judged = []
-    for position, row in enumerate(ordered):
-        ratio = row.expected.query_cost / best
-        dearer = f"costs {ratio:,.1f} times as much"
+    possible = [row.expected.queries_per_s for row in table if not row.misses(targets)]
+    fastest = max(possible, default=0.0)
+
+    def key(row: PlanRow) -> tuple[bool, bool, tuple[bool, float]]:
+        rank = row.expected.rank(targets.prefer, fastest)
+        return row.recipe != chosen, bool(row.misses(targets)), rank
+
+    ordered = sorted(table, key=key)
+    best = ordered[0].expected
+    return [
+        row.model_copy(
+            update={
+                "verdict": row.misses(targets)
+                or ("chosen" if position == 0 else _why_not(row.expected, best, targets, fastest))
+            }
+        )
+        for position, row in enumerate(ordered)
+    ]
+
+
+def _why_not(costs: FullSizeCosts, best: FullSizeCosts, targets: Targets, fastest: float) -> str:
+    """Return in words why a recipe that meets the targets was not chosen."""
+    if targets.prefer == "speed":
+        ratio = costs.query_cost / best.query_cost
         if ratio < 1:
-            dearer = f"expected at {ratio:.1f} times, but so were others that turned out dearer"
-        verdict = row.misses(targets) or ("chosen" if position == 0 else dearer)
-        judged.append(row.model_copy(update={"verdict": verdict}))
-    return judged
+            return f"expected at {ratio:.1f} times, but so were others that turned out dearer"
+        return f"costs {ratio:,.1f} times as much"
+    if costs.rank(targets.prefer, fastest)[0]:
+        return f"takes {fastest / costs.queries_per_s:,.1f} times as long as the fastest"
+    if targets.prefer == "memory":
+        return f"takes {costs.bytes_per_vector / best.bytes_per_vector:,.1f} times the bytes"
+    return f"is built in {costs.build_s:,.1f} s, the chosen in {best.build_s:,.1f} s"
 
 
 def _excess(row: PlanRow, targets: Targets) -> float:

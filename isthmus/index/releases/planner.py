@@ -123,11 +123,10 @@ def _contenders(
     """
     within = targets.model_copy(update={"latency_ms": None})
     possible = [row for row in judge(table, within) if not row.misses(within)]
-    cheap = [
-        row
-        for row in possible[:MAX_CONTENDERS]
-        if row.expected.query_cost <= CONTENDER_COST * possible[0].expected.query_cost
-    ]
+    if targets.prefer == "speed":
+        limit = CONTENDER_COST * min((row.expected.query_cost for row in possible), default=0.0)
+        possible = [row for row in possible if row.expected.query_cost <= limit]
+    cheap = possible[:MAX_CONTENDERS]
     return [recipe_named(row.recipe) for row in cheap] or recipes
 
 

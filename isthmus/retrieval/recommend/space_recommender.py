@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -392,6 +392,8 @@ class SpaceRecommender:
         view = self._space.view()
         request = self._scenarios.resolve(request)
         groups = group_domains(view, request)
+        if isinstance(request.users, str | bytes) or not isinstance(request.users, Iterable):
+            raise InvalidInput(f"users is {request.users!r}; give a list of users with an id")
         users = [_named(user, at) for at, user in enumerate(request.users)]
         batches = [users[at : at + USERS_A_BATCH] for at in range(0, len(users), USERS_A_BATCH)]
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from isthmus.errors import InvalidInput
 from isthmus.ids import is_whole
+from isthmus.requests import require_mapping
 
 ROUNDING: Final = 1e-9
 
@@ -22,6 +23,7 @@ def check_quotas(quotas: Quotas, k: int) -> None:
     InvalidInput
         If a quota is not valid, or they ask for more places than there are.
     """
+    require_mapping(quotas, "quotas")
     places = sum(_places(domain, quota, k) for domain, quota in quotas.items())
     if places > k + ROUNDING:
         raise InvalidInput(f"the quotas ask for {places:g} places, but k is {k}")

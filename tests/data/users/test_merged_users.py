@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,3 +98,12 @@ def test_a_log_that_is_added_again_says_whose_its_events_are(tmp_path, items):
     assert b"visitor" not in kept
     assert space.add_interactions(log).notes == []
     assert sorted(space.interactions("visitor").column("item_id").to_pylist()) == ["i0", "i1"]
+
+
+def test_what_is_left_of_a_user_has_a_remedy_that_can_be_typed(tmp_path, items):
+    space = Space.create(tmp_path / "s", text_encoder())
+    space.upsert(items)
+    space.add_interactions([row("Anna's guest", 0, 0)])
+    (trace,) = [t for t in space.verify_forgotten("Anna's guest").traces if "rows" in t.found]
+    words = shlex.split(trace.remedy)
+    assert words[1:4] == ["interactions", "forget-user", "Anna's guest"]
