@@ -298,13 +298,13 @@ def _run(
     references = blocks.of(modality)
     if not references:
         return
-    encoding = {
+    encoding: dict[str, Any] = {
         "compute": ray.data.ActorPoolStrategy(size=min(options.workers or 1, len(references))),
         "num_gpus": options.gpus_per_worker or None,
         "batch_size": None,
         "batch_format": "pyarrow",
     }
-    dataset = ray.data.from_arrow_refs(references)
+    dataset: ray.data.Dataset = ray.data.from_arrow_refs(references)
     if modality in MEDIA:
         least, most = (min(size, len(references)) for size in options.pool_of_decoders)
         dataset = dataset.map_batches(
@@ -383,7 +383,7 @@ def _connect(address: str | None) -> None:
     except (OSError, ValueError, RuntimeError) as error:
         raise ServiceError(
             f"no Ray cluster answers at {given or 'this machine'} ({_last_line(error)}); start "
-            "one with: ray start --head, and give its --address, or leave it out"
+            "one, as the documentation of Ray says, and give its --address, or leave it out"
         ) from error
 
 

@@ -26,6 +26,7 @@ MADE_OF_OTHERS = {  # which are stopped
     "unenrich",  # attributes drop, upsert
 }
 READING = {  # `distill` and `finetune` write an encoder into a folder of its own
+    "attributes list",
     "backup",  # this and restoring are stopped in tests.retrieval.test_backup
     "backups",
     "count",
@@ -65,6 +66,7 @@ READING = {  # `distill` and `finetune` write an encoder into a folder of its ow
     "source-domains",
     "status",
     "users attributes",
+    "users export",
     "users get",
     "users list",
     "weights",

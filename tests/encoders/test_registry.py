@@ -210,9 +210,11 @@ def test_a_model_of_two_modalities_that_gives_no_image_features_is_refused(tmp_p
 
     AutoConfig.for_model("clvp").save_pretrained(tmp_path)
     expected = (
-        f"'transformers/{tmp_path}' is a model of type clvp, which gives no features of text and "
-        "of images in one space; give a dual encoder, such as "
-        "transformers/google/siglip2-base-patch16-224, or a model of text alone"
+        f"'transformers/{tmp_path}' gives no features of text and of images in one space, and "
+        "states no pooling of its hidden states; give a dual encoder, such as "
+        "transformers/google/siglip2-base-patch16-224, or a model of text alone, or, if it reads "
+        "text and media in one network and was trained for embeddings, its pooling, as in "
+        "?pooling=last"
     )
     with pytest.raises(UnknownEncoder, match=f"^{re.escape(expected)}$"):
         load_encoder(f"transformers/{tmp_path}", device="cpu")

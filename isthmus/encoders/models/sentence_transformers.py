@@ -151,10 +151,11 @@ def load_one_network(
         dim = model.get_embedding_dimension()
     else:
         raise UnknownEncoder(
-            f"{spec!r} reads text and media in one network, gives no features of text and of "
-            "images in one space, and states no pooling of its hidden states; if it was trained "
-            "for embeddings, say which one, as in ?pooling=last, else give a dual encoder, such as "
-            "transformers/google/siglip2-base-patch16-224, or a model of text alone"
+            f"{spec!r} gives no features of text and of images in one space, and states no pooling "
+            "of its hidden states; give a dual encoder, such as "
+            "transformers/google/siglip2-base-patch16-224, or a model of text alone, or, if it "
+            "reads text and media in one network and was trained for embeddings, its pooling, as "
+            "in ?pooling=last"
         )
     set_max_length(model, max_length)
     return _encoder_of(model, source, spec, runtime, window, dim)
