@@ -87,6 +87,8 @@ def build(path: Path) -> None:
         ]
     )
     space.add_users([{"user_id": f"u{user}", "age": user} for user in range(USERS)])
+    space.add_interactions([{"user_id": "visitor", "item_id": "f1"}])
+    space.merge_users("visitor", into="u1")
     space.publish()
     space.reembed(text_encoder=encoders["text"])
     space.set_weights({"image": 2.0})

@@ -227,7 +227,7 @@ class TestOnACluster:
         space = space_of(tmp_path / "s", ToyEncoder("text"))
         item = {"item_id": "a", "domain": "x", "text": "red"}
         with pytest.raises(
-            ServiceError, match=r"no Ray cluster answers at 127.0.0.1:1 .*ray start"
+            ServiceError, match=r"no Ray cluster answers at 127.0.0.1:1 .*start one"
         ):
             space.upsert([item], engine="ray", address="127.0.0.1:1")
         assert space.count() == 0
