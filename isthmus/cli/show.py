@@ -102,12 +102,7 @@ def show_forgotten(report: Mapping[str, Any], *, as_json: bool) -> None:
         return
     for trace in report["traces"]:
         say(f"{trace['where']}: {trace['found']}; {trace['remedy']}")
-    if report["deleted_events"]:
-        say(
-            f"the recommender learned from {report['deleted_events']:,} events that have been "
-            f"deleted since; so that it forgets them: {command('train')}, then: "
-            f"{command('publish')}"
-        )
+    _say_deleted(report["deleted_events"])
     for note in report["notes"]:
         say(f"note: {note}")
     say(
@@ -304,11 +299,17 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
             f"{recommender['unseen_items']:,} items and {recommender['unseen_events']:,} events: "
             f"{command('train')}, then: {command('publish')}"
         )
-    if recommender is not None and recommender["deleted_events"]:
+    if recommender is not None:
+        _say_deleted(recommender["deleted_events"])
+
+
+def _say_deleted(events: int) -> None:
+    """Say that the recommender learned from events that have been deleted since, if it did."""
+    if events:
         say(
-            f"the recommender learned from {recommender['deleted_events']:,} events that have been "
-            f"deleted since, such as those of forgotten users; so that it forgets them: "
-            f"{command('train')}, then: {command('publish')}"
+            f"the recommender learned from {events:,} events that have been deleted since, such as "
+            f"those of forgotten users; so that it forgets them: {command('train')}, then: "
+            f"{command('publish')}"
         )
 
 

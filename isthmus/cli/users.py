@@ -20,7 +20,7 @@ from isthmus.cli.options import (
 from isthmus.cli.show import show_line, show_user_attributes, show_user_report, show_users
 from isthmus.durable import write_atomically
 from isthmus.operations.request import MergeUsersRequest, UsersRequest
-from isthmus.terminal import as_json, say, say_json
+from isthmus.terminal import say, say_json
 
 app = typer.Typer(name="users", no_args_is_help=True)
 
@@ -88,7 +88,7 @@ def export(
     if out is None:
         say_json(found)
         return
-    write_atomically(out, json.dumps(as_json(found), ensure_ascii=False, indent=2).encode())
+    write_atomically(out, json.dumps(found, ensure_ascii=False, indent=2).encode())
     say(f"{out}: {len(found['interactions']):,} interactions of {user_id}", err=True)
 
 
