@@ -61,6 +61,7 @@ CURRENT_COPY: Final = ".current"  # in the folder of the releases: says that one
 TRAINING_FOLDER: Final = "training"
 FUSION_WEIGHTS_FILE: Final = "fusion_weights.json"
 SECOND_STAGE_FILE: Final = "second_stage.json"
+PRIVACY_BUDGET_FILE: Final = "privacy_budget.json"
 VECTORS_FILE: Final = ".vectors.f32"  # while a column of vectors is computed
 
 # Folders and files of a release.

@@ -29,6 +29,7 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.mapped_arrays import map_arrays
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.privacy.guarantee import Guarantee
 from isthmus.requests import fields_of
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.tuning import GeneratorTuning
@@ -108,6 +109,8 @@ class Description(BaseModel):
         Seconds of processor time of each stage of the training.
     generator_tuning : list of GeneratorTuning
         How the hyperparameters of each candidate generator were chosen.
+    privacy : Guarantee or None
+        The promise of a private training; None where users have none.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -129,6 +132,7 @@ class Description(BaseModel):
     seconds: float
     stages: dict[str, float] = {}
     generator_tuning: list[GeneratorTuning] = []
+    privacy: Guarantee | None = None
 
     @property
     def extent(self) -> Extent:
@@ -269,6 +273,7 @@ def _describe(
         seconds=trained.seconds,
         stages={name: round(seconds, 2) for name, seconds in trained.stages.items()},
         generator_tuning=trained.generator_tuning,
+        privacy=trained.privacy,
     )
 
 
