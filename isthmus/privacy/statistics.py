@@ -41,7 +41,7 @@ MAX_MODELLED: Final = 800
 POPULARITY: Final = "popularity"
 GRAM: Final = "Gram matrix"
 SCALE_POWER: Final = -0.25
-POPULARITY_SHARE: Final = 0.1  # of the inverse noise variance; the Gram matrix has the rest
+POPULARITY_SHARE: Final = 0.05  # of the inverse noise variance; the Gram matrix has the rest
 
 
 @dataclass(frozen=True, eq=False)

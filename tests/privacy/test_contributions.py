@@ -82,7 +82,7 @@ def test_more_rows_than_the_bound_are_refused():
     exact_popularity(vstack([one[:, :MAX_ROWS]], format="csr"))
 
 
-def test_noise_is_standard_normal_and_never_the_same():
+def test_noise_is_standard_normal_and_never_the_same(same_noise):
     first, second = gaussian(300, 300), gaussian(300, 300)
     assert abs(first.mean()) < 0.02
     assert first.std() == pytest.approx(1, abs=0.02)
@@ -90,7 +90,7 @@ def test_noise_is_standard_normal_and_never_the_same():
     assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 0.02
 
 
-def test_symmetric_noise_is_standard_normal_in_the_frobenius_norm():
+def test_symmetric_noise_is_standard_normal_in_the_frobenius_norm(same_noise):
     noise = symmetric_gaussian(300)
     assert (noise == noise.T).all()
     assert np.diag(noise).std() == pytest.approx(1, abs=0.15)

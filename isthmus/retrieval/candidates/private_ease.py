@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +18,16 @@ from isthmus.retrieval.candidates.scorer import SparseScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
 from isthmus.retrieval.candidates.user_histories import UserHistories
 
+MIN_EIGENVALUE: Final = 0.2  # of the ridge
+
 
 @dataclass
 class PrivateEASE(CandidateGenerator):
     """Score the modelled items by the linear model of them; weights may be negative.
 
-    With G the Gram matrix without what may be noise, and its negative eigenvalues set to 0, it is
-    ``B = I - P / diag(P)`` with ``P = (G + l2 I)^-1``.
+    With G the Gram matrix without what may be noise it is ``B = I - P / diag(P)`` with ``P = (G +
+    l2 I)^-1``. G may have negative eigenvalues, so the ridge is raised where it must be for every
+    eigenvalue of the sum to be at least `MIN_EIGENVALUE` of it.
 
     Attributes
     ----------
@@ -49,8 +52,10 @@ class PrivateEASE(CandidateGenerator):
         sums = data.private
         if sums is None:
             raise InvalidInput("a private EASE learns from sums with noise, and there are none")
-        values, vectors = np.linalg.eigh(denoised_gram(sums))
-        inverse = (vectors / (np.maximum(values, 0) + self.l2)) @ vectors.T
+        gram = denoised_gram(sums)
+        smallest = float(np.linalg.eigvalsh(gram)[0])
+        gram[np.diag_indices_from(gram)] += max(self.l2, MIN_EIGENVALUE * self.l2 - smallest)
+        inverse = np.linalg.inv(gram)
         weights = -inverse / np.diag(inverse)
         weights[np.diag_indices_from(weights)] = 0
         weights *= sums.scales[:, None] / sums.scales

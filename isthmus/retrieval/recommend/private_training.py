@@ -38,6 +38,8 @@ from isthmus.retrieval.ranker.calibration import Calibration
 from isthmus.retrieval.ranker.features import feature_columns
 from isthmus.retrieval.ranker.item_statistics import ItemStatistics
 from isthmus.retrieval.ranker.models.average import SingleGenerator
+from isthmus.retrieval.ranker.models.blend import Blend
+from isthmus.retrieval.ranker.models.model import RankerModel
 from isthmus.retrieval.ranker.ranker import Ranker
 from isthmus.retrieval.ranker.selection import SituationModel
 from isthmus.retrieval.recommend.recommender import Recommender
@@ -50,14 +52,14 @@ NEEDS_USERS: Final = "it learns from rows of users, which a private training doe
 # Ridge penalties: a part that is best without noise, and a part in edges of the noise spectrum.
 RIDGE: Final = (3.0, 0.4)
 BROAD_RIDGE: Final = (10.0, 2.5)
-# The generator whose list is taken in each situation, the first that there is. Choosing by data
+# The generators whose lists are averaged in each situation, those that there are. Choosing by data
 # would need a budget of its own.
 LISTS: Final = {
     UNKNOWN: (Popularity.name,),
-    CROSS_DOMAIN: (BROAD, Popularity.name),
-    FEW: (BROAD, Popularity.name),
-    MORE: (EASE.name, BROAD, Popularity.name),
-    NEW_ITEMS: (Content.name, Popularity.name),
+    CROSS_DOMAIN: (BROAD,),
+    FEW: (EASE.name, BROAD),
+    MORE: (EASE.name,),
+    NEW_ITEMS: (Content.name,),
 }
 
 
@@ -181,16 +183,17 @@ def _ridge(parts: tuple[float, float], sums: Statistics) -> float:
 
 
 def _ranker(generators: Sequence[str]) -> Ranker:
-    """Return a ranker that learned nothing: in each situation the list of one generator."""
+    """Return a ranker that learned nothing: in each situation the lists of fixed generators."""
     columns = feature_columns(generators, numeric=False)
     models = {
-        situation: SituationModel(
-            SingleGenerator(columns, _first_of(LISTS[situation], generators)), Calibration()
-        )
+        situation: SituationModel(_lists(LISTS[situation], generators, columns), Calibration())
         for situation in SITUATIONS
     }
     return Ranker(columns, tuple(generators), models)
 
 
-def _first_of(names: Sequence[str], generators: Sequence[str]) -> str:
-    return next((name for name in names if name in generators), generators[0])
+def _lists(names: Sequence[str], generators: Sequence[str], columns: Sequence[str]) -> RankerModel:
+    """Return the average of some lists; that of the first generator where there is none of them."""
+    there = [name for name in names if name in generators] or [generators[0]]
+    lists = [SingleGenerator(columns, name) for name in there]
+    return lists[0] if len(lists) == 1 else Blend(lists)
