@@ -15,6 +15,7 @@ NOT_COVERED: Final = (
     "the number of users and of stored events, which kinds of event there are, and the scale of "
     "their values count as public",
     "items, their contents and their attributes count as public",
+    "encoders, alignments and fusion weights that learned from interactions",
     "what is shown besides recommendations, such as the users that an item may interest, reads "
     "stored interactions",
     "the last binary digits of noise in floating point, beyond single precision",

@@ -39,6 +39,7 @@ from isthmus.retrieval.ratings.store import DESCRIPTION as RATING_DESCRIPTION
 from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
 from isthmus.retrieval.ratings.store import load as load_rating
 from isthmus.retrieval.ratings.store import save as save_rating
+from isthmus.retrieval.recommend.model_card import MODEL_CARD, model_card
 from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.release_contents import ReleaseContents
 from isthmus.retrieval.recommend.report import RankerReport
@@ -445,12 +446,19 @@ class RecommenderAttachment:
         recommender = load_recommender(folder / RECOMMENDER_FOLDER)  # it was read again
         contents = ReleaseContents.of(recommender, view, self._weights)
         _write(folder / RECOMMENDER_FOLDER / CONTENTS, contents.state())
-        names = [*files_of(self._description), CONTENTS]
+        (folder / RECOMMENDER_FOLDER / MODEL_CARD).write_text(
+            model_card(self._description), encoding="utf-8"
+        )
+        names = [*files_of(self._description), CONTENTS, MODEL_CARD]
         return [f"{RECOMMENDER_FOLDER}/{name}" for name in names]
 
     def shortfalls(self) -> list[str]:
         """Return a message for each ranker that is worse than one of its generators."""
         return [] if self._description is None else self._description.shortfalls()
+
+    def guarantee(self) -> Guarantee | None:
+        """Return the privacy that users have in the recommender."""
+        return None if self._description is None else self._description.privacy
 
 
 def trained_folder(space: Path) -> Path:
