@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from isthmus.privacy.guarantee import Guarantee
 
-if TYPE_CHECKING:
-    from isthmus.retrieval.recommend.store import Description
-
-MODEL_CARD = "MODEL_CARD.md"
+MODEL_CARD: Final = "MODEL_CARD.md"
 
 
-def model_card(description: Description) -> str:
-    """Return the model card of a recommender, as Markdown."""
-    generators = [str(generator["name"]) for generator in description.generators]
-    left_out = {
-        name: reason
-        for report in description.reports.values()
-        for name, reason in report.left_out.items()
-    }
+def model_card(
+    trained: str,
+    domains: Sequence[str],
+    interactions: int,
+    generators: Sequence[str],
+    left_out: Mapping[str, str],
+    guarantee: Guarantee | None,
+) -> str:
+    """Return the model card of a recommender, as Markdown.
+
+    Parameters
+    ----------
+    trained : str
+        When, in ISO 8601.
+    domains : sequence of str
+        The domains that it recommends from.
+    interactions : int
+        Number of interactions that it learned from.
+    generators : sequence of str
+        Its candidate generators.
+    left_out : mapping of str to str
+        Candidate generators that were left out, and why.
+    guarantee : Guarantee or None
+        What a private training promises.
+    """
     lines = [
         "# Recommender",
         "",
-        f"* Trained: {description.created}",
-        f"* Recommends: {', '.join(description.rankers) or 'nothing'}",
-        f"* Interactions: {description.interactions:,}",
+        f"* Trained: {trained}",
+        f"* Recommends: {', '.join(domains) or 'nothing'}",
+        f"* Interactions: {interactions:,}",
         f"* Candidate generators: {', '.join(generators)}",
         *(f"* Left out: {name} ({reason})" for name, reason in left_out.items()),
         "",
         "## Privacy",
         "",
-        *_privacy(description.privacy),
+        *_privacy(guarantee),
     ]
     return "\n".join(lines) + "\n"
 

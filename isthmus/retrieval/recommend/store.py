@@ -148,6 +148,18 @@ class Description(BaseModel):
         """Return a message for each ranker that is worse than one of its generators."""
         return [message for report in self.reports.values() for message in report.shortfalls()]
 
+    def model_card(self) -> str:
+        """Return the model card, see `isthmus.retrieval.recommend.model_card`."""
+        reports = self.reports.values()
+        return model_card(
+            self.created,
+            list(self.rankers),
+            self.interactions,
+            [str(generator["name"]) for generator in self.generators],
+            {name: reason for report in reports for name, reason in report.left_out.items()},
+            self.privacy,
+        )
+
 
 def encoders_of(settings: SpaceSettings) -> dict[str, str]:
     """Return the fingerprint of the encoder of each modality of a space, and of given vectors."""
@@ -447,7 +459,7 @@ class RecommenderAttachment:
         contents = ReleaseContents.of(recommender, view, self._weights)
         _write(folder / RECOMMENDER_FOLDER / CONTENTS, contents.state())
         (folder / RECOMMENDER_FOLDER / MODEL_CARD).write_text(
-            model_card(self._description), encoding="utf-8"
+            self._description.model_card(), encoding="utf-8"
         )
         names = [*files_of(self._description), CONTENTS, MODEL_CARD]
         return [f"{RECOMMENDER_FOLDER}/{name}" for name in names]
