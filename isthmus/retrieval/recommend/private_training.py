@@ -96,7 +96,8 @@ def train_private(
             data.liked, data.interactions.users.tolist(), mechanisms, seed=settings.seed
         )
     public = without_users(data, settings, sums, targets)
-    kept, left_out = private_generators(settings, sums)
+    made = settings.make_generators(attributes=data.interactions.attributes is not None)
+    kept, left_out = private_generators(made, sums)
     with stages.timed("candidate generators"):
         generators = CandidateGenerators(kept).fit(public, show=show)
     with stages.timed("item statistics"):
@@ -161,10 +162,9 @@ def without_users(
 
 
 def private_generators(
-    settings: RecommenderSettings, sums: Statistics
+    made: Sequence[CandidateGenerator], sums: Statistics
 ) -> tuple[list[CandidateGenerator], dict[str, str]]:
     """Return the generators that learn from sums and items, and why the others are left out."""
-    made = settings.make_generators()
     kept: list[CandidateGenerator] = []
     for generator in made:
         if isinstance(generator, EASE):
