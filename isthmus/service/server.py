@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.supervisors import Multiprocess
 
 from isthmus.errors import InvalidInput, IsthmusWarning
 from isthmus.service.app import make_app
+from isthmus.service.connections import Workers
 from isthmus.service.metrics import FOLDER_VARIABLE
 from isthmus.service.settings import ServeSettings, check_experiment
 
@@ -58,7 +58,7 @@ def serve(settings: ServeSettings) -> None:
         if settings.workers == 1:
             uvicorn.Server(config).run(sockets=[listening])
         else:
-            Multiprocess(config, [listening]).run()
+            Workers(config, listening).run()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -74,10 +74,10 @@ def listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise InvalidInput(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
-    listening.set_inheritable(True)
     return listening
 
 
@@ -94,6 +94,7 @@ def _config(settings: ServeSettings) -> uvicorn.Config:
     return uvicorn.Config(
         "isthmus.service.server:app_of_environment",
         factory=True,
+        loop="asyncio",
         workers=settings.workers,
         log_config=None,
         access_log=False,
