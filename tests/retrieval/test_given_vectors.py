@@ -276,8 +276,10 @@ def test_frames_and_arrays_give_the_same_vectors(tmp_path):
     without = table().drop_columns(["e", "title"])
     for array in (POINTS, POINTS.astype("f8"), POINTS.astype("f2")):
         assert space.upsert(without, domain="p", vector=array).unchanged == 4
-    with pytest.raises(InvalidInput, match="are 3, and the items 4"):
+    with pytest.raises(InvalidInput, match=r"vector 'vector' is an array of 3 rows, .* 4 or"):
         space.upsert(without, domain="p", vector=POINTS[:3])
+    with pytest.raises(InvalidItems, match="row 1: vector 'vector' holds zeros alone"):
+        space.upsert(without, domain="p", vector=POINTS * [[1], [0], [1], [1]])
     with pytest.raises(InvalidInput, match=r"numbers of shape \(n_items, dim\)"):
         space.upsert(without, domain="p", vector=POINTS.ravel())
 
