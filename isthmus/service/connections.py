@@ -9,6 +9,7 @@ and one for each connection that it closes. Where the process that accepts is go
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import selectors
 import signal
@@ -19,9 +20,10 @@ from collections.abc import Callable
 from multiprocessing.reduction import DupFd
 from typing import Any, Final
 
-from uvicorn import Config
+from uvicorn import Config, _subprocess
 from uvicorn.supervisors import Multiprocess
 
+PRELOADED: Final = "isthmus.service.preloaded"  # imported where workers are forked
 TOLD: Final = b"\0"
 READ_BYTES: Final = 4_096
 RETRY_S: Final = 0.02  # while no worker has room, or this process no file descriptor
@@ -255,6 +257,10 @@ class Workers(Multiprocess):
 
     def __init__(self, config: Config, listening: socket.socket) -> None:
         self._distributor = Distributor(listening)
+        forked = multiprocessing.get_context("forkserver")
+        forked.set_forkserver_preload([PRELOADED])
+        # uvicorn has no setting for how workers start, and spawned ones share nothing.
+        _subprocess.spawn = forked  # type: ignore[assignment]
         # Sockets are passed to each process when it starts, and so is this.
         super().__init__(config, [self._distributor])  # type: ignore[list-item]
 
