@@ -13,6 +13,7 @@ from isthmus.terminal import DataTable, print_table, say, say_json
 if TYPE_CHECKING:
     from isthmus.encoders.training.distillation.report import DistillReport
     from isthmus.encoders.training.finetuning.report import FinetuneReport
+    from isthmus.integrations.enrich import EnrichReport
     from isthmus.numerics.statistics import Estimate
     from isthmus.operations.alignment import AlignReport
     from isthmus.operations.fusion_weights import WeightsReport
@@ -60,6 +61,26 @@ def show_alignment(report: AlignReport, *, as_json: bool) -> None:
     )
     if report.release is not None:
         say(f"release {report.release} is current")
+
+
+def show_enrichment(report: EnrichReport, *, as_json: bool) -> None:
+    """Print what a chat model wrote, or would be asked for."""
+    if as_json:
+        say_json(report.as_dict())
+        return
+    show_left_out([f"not written: {item}: {why}" for item, why in report.failed.items()])
+    asked = report.items - report.cached
+    if report.dry_run:
+        say(
+            f"dry run, nothing is asked. {report.items:,} items, {report.cached:,} of them with an "
+            f"answer; the other {asked:,} take at most {report.estimated_tokens:,} tokens"
+        )
+        return
+    say(
+        f"{report.items:,} items: {report.written:,} written, {report.cached:,} of them from "
+        f"answers that were there; {len(report.failed):,} without a proper answer; "
+        f"{report.left:,} left for another run; {report.used_tokens:,} tokens used"
+    )
 
 
 def show_reembedding(report: ReembedReport, *, as_json: bool) -> None:

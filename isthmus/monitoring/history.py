@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from isthmus.durable import make_folder, remove_stale_parts, write_whole
+from isthmus.durable import make_folder, remove_stale_parts, write_atomically
 from isthmus.monitoring.report import MonitorReport
 from isthmus.schema import MEASUREMENTS_FOLDER
 
@@ -38,7 +38,7 @@ class Measurements:
         """Store a measurement of now."""
         make_folder(self._folder)
         name = f"{datetime.now(UTC).strftime(NAME)}-{os.getpid()}.json"
-        write_whole(self._folder / name, REPORT.dump_json(report))
+        write_atomically(self._folder / name, REPORT.dump_json(report))
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
         remove_stale_parts(self._folder)

@@ -60,19 +60,23 @@ def ask(connection: socket.socket) -> None:
     assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """Return the processes that serve below one."""
+def below(pid: int) -> list[int]:
+    """Return the children of a process."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
                 stat = (entry / "stat").read_text().rpartition(")")[2].split()
-                command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if int(stat[1]) == process.pid and b"spawn_main" in command:
+            if int(stat[1]) == pid:
                 found.append(int(entry.name))
     return sorted(found)
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[int]:
+    """Return the processes that serve below one; a process between them forks them."""
+    return [pid for child in below(process.pid) for pid in below(child)]
 
 
 def connections_of(pid: int, port: int) -> int:
@@ -152,6 +156,21 @@ def test_the_place_of_a_dead_worker_is_taken_by_another(served):
     eventually(taken, [5, 5])
 
 
+def test_a_worker_that_hangs_is_given_no_more(served):
+    address, process = served
+    first, _ = workers_of(process)
+    os.kill(first, signal.SIGSTOP)
+    try:
+        with ExitStack() as stack:
+            for _ in range(2):  # one goes to each
+                stack.enter_context(closing(connected(address)))
+            time.sleep(1.5)
+            for _ in range(20):
+                ask(stack.enter_context(closing(connected(address))))
+    finally:
+        os.kill(first, signal.SIGCONT)
+
+
 def test_requests_that_have_begun_are_answered_before_the_workers_end(served):
     address, process = served
     with ExitStack() as stack:
@@ -166,6 +185,30 @@ def test_requests_that_have_begun_are_answered_before_the_workers_end(served):
             one.sendall(QUERY[5:])
             assert one.recv(65_536).startswith(b"HTTP/1.1 200")
         assert process.wait(START_S) in (0, -signal.SIGTERM)
+
+
+def test_a_signal_to_all_processes_lets_them_drain(served):
+    """As systemd sends it."""
+    address, process = served
+    with closing(connected(address)) as one:
+        one.sendall(f"{HEAD}Content-Length: {len(QUERY)}\r\n\r\n".encode() + QUERY[:5])
+        eventually(lambda: sum(shares(address, process)), 1)
+        time.sleep(0.2)  # until the head is read
+        for pid in (process.pid, *below(process.pid), *workers_of(process)):
+            os.kill(pid, signal.SIGTERM)
+        eventually(lambda: takes(address), False)
+        one.sendall(QUERY[5:])
+        assert one.recv(65_536).startswith(b"HTTP/1.1 200")
+        assert process.wait(START_S) in (0, -signal.SIGTERM)
+
+
+def test_workers_share_what_they_import(served):
+    address, process = served
+    del address
+    for pid in workers_of(process):
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+        kb = {line.split(":")[0]: int(line.split()[1]) for line in rollup}
+        assert kb["Shared_Dirty"] > kb["Private_Dirty"]
 
 
 def test_workers_do_not_outlive_who_accepts(served):
