@@ -33,8 +33,7 @@ def as_verbs(cls: SpaceClass) -> SpaceClass:
     """
     for name, method in list(vars(cls).items()):
         if inspect.isfunction(method) and not name.startswith("_"):
-            wrap = _streaming_verb if inspect.isgeneratorfunction(method) else _verb
-            setattr(cls, name, wrap(method))
+            setattr(cls, name, _verb(method))
     return cls
 
 
@@ -43,18 +42,12 @@ def _verb(method: Callable[..., Any]) -> Callable[..., Any]:
     def run(self: _HasPath, *args: Any, **kwargs: Any) -> Any:
         with lease_scope():
             try:
-                return method(self, *args, **kwargs)
+                answer = method(self, *args, **kwargs)
             except BaseException as error:
                 _explain(self.path, error)
                 raise
-
-    return run
-
-
-def _streaming_verb(method: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    @wraps(method)
-    def run(self: _HasPath, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        yield from streamed(self.path, lambda: method(self, *args, **kwargs))
+        # A generator has not begun to read: it keeps what it reads until it ends.
+        return streamed(self.path, lambda: answer) if inspect.isgenerator(answer) else answer
 
     return run
 
