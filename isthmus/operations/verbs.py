@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from isthmus.data.leases import LeaseScope, lease_scope
-from isthmus.errors import IsthmusError, MissingDependency
+from isthmus.errors import InvalidInput, IsthmusError, MissingDependency
 from isthmus.operations.damage import damage_in_tables
 
 FAISS: Final = "faiss"
@@ -38,8 +38,12 @@ def as_verbs(cls: SpaceClass) -> SpaceClass:
 
 
 def _verb(method: Callable[..., Any]) -> Callable[..., Any]:
+    flags = {name for name, kind in method.__annotations__.items() if kind == "bool"}
+
     @wraps(method)
     def run(self: _HasPath, *args: Any, **kwargs: Any) -> Any:
+        for name in flags.intersection(kwargs):
+            _require_truth(name, kwargs[name])
         with lease_scope():
             try:
                 answer = method(self, *args, **kwargs)
@@ -50,6 +54,14 @@ def _verb(method: Callable[..., Any]) -> Callable[..., Any]:
         return streamed(self.path, lambda: answer) if inspect.isgenerator(answer) else answer
 
     return run
+
+
+def _require_truth(name: str, value: Any) -> None:
+    """Raise `InvalidInput` for what is neither true nor false, such as an array."""
+    try:
+        bool(value)
+    except ValueError as error:
+        raise InvalidInput(f"{name} is {value!r}; give True or False") from error
 
 
 def streamed(space: Path, begin: Callable[[], Iterator[Streamed]]) -> Iterator[Streamed]:
