@@ -187,7 +187,7 @@ def matrix_rate(dtype: torch.dtype, clock: Callable[[], float]) -> float:
 
 
 def profile(encoder: Any, texts: list[str]) -> None:
-    """Print the shares of the kinds of layers, as OpenVINO measures them in bf16 on one thread."""
+    """Print the shares of the kinds of layers, as OpenVINO measures them on one thread."""
     import openvino
 
     tower = encoder.towers["text"]
@@ -196,8 +196,15 @@ def profile(encoder: Any, texts: list[str]) -> None:
         tower.collate([prepared[row] for row in rows])
         for rows in tower.batches(prepared, encoder.limits)
     ]
-    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "bf16", "PERF_COUNT": True}
+    settings = {
+        "INFERENCE_NUM_THREADS": 1,
+        "INFERENCE_PRECISION_HINT": encoder.numeric_type,
+        "PERF_COUNT": True,
+    }
     compiled = openvino.Core().compile_model(encoder._network.graph(), "CPU", settings)
+    tokens = sum(map(len, prepared))
+    padded = sum(batch["input_ids"].size for batch in batches_)
+    print(f"    {tokens} tokens, {padded - tokens} of padding")
     request, shares = compiled.create_infer_request(), dict[str, float]()
     for batch in batches_ * 3:
         request.infer(list(batch.values()))
@@ -243,6 +250,8 @@ def compare(
         if operations:
             share = f"{operations / min(seconds[name]) / max(rates[types[name]]):>11.2f}"
         print(f"{name:<30}{rate:>9.0f}{spread:>16}{ratio:>10.2f}{min_cosine:>12.6f}{share}")
+    for dtype, measured in rates.items() if operations else ():
+        print(f"matrix products in {dtype}: {max(measured) / 1e9:.0f} GFLOP/s")
     return vectors
 
 

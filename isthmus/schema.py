@@ -60,7 +60,9 @@ CURRENT_FILE: Final = "CURRENT"
 CURRENT_COPY: Final = ".current"  # in the folder of the releases: says that one was current
 TRAINING_FOLDER: Final = "training"
 FUSION_WEIGHTS_FILE: Final = "fusion_weights.json"
+MEASUREMENTS_FOLDER: Final = "measurements"
 SECOND_STAGE_FILE: Final = "second_stage.json"
+PRIVACY_BUDGET_FILE: Final = "privacy_budget.json"
 VECTORS_FILE: Final = ".vectors.f32"  # while a column of vectors is computed
 
 # Folders and files of a release.

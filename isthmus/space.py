@@ -1759,6 +1759,9 @@ class Space:
         event_weights: Mapping[str, float] | None = None,
         positive_from: float | None = None,
         half_life_days: float | None = None,
+        private: bool = False,
+        epsilon: float | None = None,
+        delta: float | None = None,
         settings: TrainSettings | RecommenderSettings | None = None,
         progress: bool = False,
     ) -> Description:
@@ -1768,6 +1771,11 @@ class Space:
         that was interrupted resumes when it is started again on the same items and interactions
         with the same settings. See `TrainRequest` and `TrainSettings`.
 
+        With `private`, what is trained is differentially private: it would be nearly the same
+        without any one user, in the sense of `epsilon` and `delta`. What was spent is recorded in
+        the space before anything is computed, and a training that would exceed the
+        ``total_epsilon`` of ``space.toml`` is refused.
+
         Returns
         -------
         Description
@@ -1776,7 +1784,8 @@ class Space:
         Raises
         ------
         InvalidInput
-            If there are too few interactions, or a domain is unknown.
+            If there are too few interactions, a domain is unknown, or the privacy budget is not
+            valid or exhausted.
         SpaceLocked
             If another process is training.
 

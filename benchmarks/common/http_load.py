@@ -78,17 +78,25 @@ async def load(
     return latencies, failed
 
 
-def processor_s(pid: int) -> float:
-    """Return the seconds of processor time that the workers of a service have used."""
-    ticks = 0
+def processes_of(pid: int) -> dict[int, list[str]]:
+    """Return a process and all below it, with the fields of ``stat`` from the state on."""
+    fields: dict[int, list[str]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
-                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                stat = (entry / "stat").read_text()
             except OSError:
                 continue
-            if pid in (int(stat[1]), int(entry.name)):
-                ticks += int(stat[11]) + int(stat[12])
+            fields[int(entry.name)] = stat.rpartition(")")[2].split()
+    found = [pid]
+    for one in found:
+        found += [other for other, of in fields.items() if int(of[1]) == one]
+    return {one: fields[one] for one in found if one in fields}
+
+
+def processor_s(pid: int) -> float:
+    """Return the seconds of processor time that the processes of a service have used."""
+    ticks = sum(int(of[11]) + int(of[12]) for of in processes_of(pid).values())
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
@@ -124,21 +132,16 @@ def closed_loop(
 def memory_of(pid: int) -> dict[int, dict[str, int]]:
     """Return the proportional and the private memory of a process and those below it, in MB."""
     found = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                stat = (entry / "stat").read_text().rpartition(")")[2].split()
-                rollup = (entry / "smaps_rollup").read_text()
-            except OSError:
-                continue
-            if int(stat[1]) == pid or int(entry.name) == pid:
-                parts = {line.split(":")[0]: line.split()[1] for line in rollup.splitlines()[1:]}
-                found[int(entry.name)] = {
-                    "proportional_mb": round(int(parts["Pss"]) / 1024),
-                    "private_mb": round(
-                        (int(parts["Private_Clean"]) + int(parts["Private_Dirty"])) / 1024
-                    ),
-                }
+    for one in processes_of(pid):
+        try:
+            rollup = Path(f"/proc/{one}/smaps_rollup").read_text()
+        except OSError:
+            continue
+        parts = {line.split(":")[0]: line.split()[1] for line in rollup.splitlines()[1:]}
+        found[one] = {
+            "proportional_mb": round(int(parts["Pss"]) / 1024),
+            "private_mb": round((int(parts["Private_Clean"]) + int(parts["Private_Dirty"])) / 1024),
+        }
     return found
 
 

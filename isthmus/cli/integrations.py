@@ -16,6 +16,7 @@ from isthmus.cli.options import (
     open_space,
 )
 from isthmus.cli.show import show_line, show_report
+from isthmus.cli.show_reports import show_enrichment
 from isthmus.integrations.request import EnrichRequest, ImportRequest
 from isthmus.terminal import say, say_json
 
@@ -52,7 +53,7 @@ def enrich(
     from isthmus.integrations.enrich import enrich
 
     report = enrich(open_space(space, device=device), EnrichRequest(**request), progress=True)
-    show_report(report.as_dict(), as_json=as_json)
+    show_enrichment(report, as_json=as_json)
 
 
 def mcp(space: SpaceOption, device: DeviceOption = "auto") -> None:

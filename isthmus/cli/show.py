@@ -253,12 +253,21 @@ def show_releases(
     if as_json:
         say_json(rows)
         return
-    table = DataTable("release", "made", "items", "worst recall@10", "state")
+    table = DataTable("release", "made", "items", "worst recall@10", "state", "privacy")
     for row in rows:
         worst = min((r["recall"] for r in row["recall"]), default=1.0)
         state = "current" if row["current"] else "" if row["accepted"] else "rejected"
-        table.add_row(str(row["number"]), row["created"], f"{row['rows']:,}", f"{worst:.4f}", state)
+        privacy = "" if row["privacy"] is None else privacy_in_words(row["privacy"])
+        table.add_row(
+            str(row["number"]), row["created"], f"{row['rows']:,}", f"{worst:.4f}", state, privacy
+        )
     print_table(table)
+
+
+def privacy_in_words(guarantee: Mapping[str, Any]) -> str:
+    """Return epsilon, delta and unit of a guarantee."""
+    epsilon, delta = guarantee["epsilon"], guarantee["delta"]
+    return f"epsilon {epsilon:g}, delta {delta:g} ({guarantee['unit']})"
 
 
 def show_left_out(problems: Sequence[str]) -> None:
@@ -330,6 +339,8 @@ def show_stats(stats: Mapping[str, Any], *, as_json: bool) -> None:
         )
     if recommender is not None:
         _say_deleted(recommender["deleted_events"])
+        if recommender["privacy"] is not None:
+            say(f"the recommender is private: {privacy_in_words(recommender['privacy'])}")
 
 
 def _say_deleted(events: int) -> None:

@@ -7,17 +7,20 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from isthmus.cli.options import command
-from isthmus.cli.show import show_left_out
+from isthmus.cli.show import privacy_in_words, show_left_out
 from isthmus.terminal import DataTable, print_table, say, say_json
 
 if TYPE_CHECKING:
     from isthmus.encoders.training.distillation.report import DistillReport
     from isthmus.encoders.training.finetuning.report import FinetuneReport
+    from isthmus.integrations.enrich import EnrichReport
     from isthmus.numerics.statistics import Estimate
     from isthmus.operations.alignment import AlignReport
     from isthmus.operations.fusion_weights import WeightsReport
     from isthmus.operations.reembedding import ReembedReport
+    from isthmus.privacy.guarantee import Guarantee
     from isthmus.retrieval.ranker.distillation_report import RankerDistillation
+    from isthmus.retrieval.ranker.situation_report import SituationReport
     from isthmus.retrieval.recommend.store import Description
     from isthmus.retrieval.search.fusion_weights import FusionReport
     from isthmus.retrieval.search.results import Hit
@@ -58,6 +61,26 @@ def show_alignment(report: AlignReport, *, as_json: bool) -> None:
     )
     if report.release is not None:
         say(f"release {report.release} is current")
+
+
+def show_enrichment(report: EnrichReport, *, as_json: bool) -> None:
+    """Print what a chat model wrote, or would be asked for."""
+    if as_json:
+        say_json(report.as_dict())
+        return
+    show_left_out([f"not written: {item}: {why}" for item, why in report.failed.items()])
+    asked = report.items - report.cached
+    if report.dry_run:
+        say(
+            f"dry run, nothing is asked. {report.items:,} items, {report.cached:,} of them with an "
+            f"answer; the other {asked:,} take at most {report.estimated_tokens:,} tokens"
+        )
+        return
+    say(
+        f"{report.items:,} items: {report.written:,} written, {report.cached:,} of them from "
+        f"answers that were there; {len(report.failed):,} without a proper answer; "
+        f"{report.left:,} left for another run; {report.used_tokens:,} tokens used"
+    )
 
 
 def show_reembedding(report: ReembedReport, *, as_json: bool) -> None:
@@ -238,30 +261,17 @@ def _interval(figure: Estimate) -> str:
 
 def show_training(made: Description, *, as_json: bool) -> None:
     """Print each ranker beside its candidate generators, and what these cover."""
-    from isthmus.retrieval.candidates.situations import DESCRIPTIONS
     from isthmus.retrieval.source_domains.assessment import describe_lift
 
     if as_json:
         say_json(made.model_dump())
         return
+    if made.privacy is not None:
+        _show_guarantee(made.privacy)
     for domain, report in made.reports.items():
-        say("", f"{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
-        table = DataTable("situation", "users", "model", "NDCG@10", "best generator alone", "gain",
-                          "95 %", "candidates cover", "calibration error")  # fmt: skip
-        for name, outcome in report.situations.items():
-            best = outcome.generators[outcome.best]
-            table.add_row(
-                DESCRIPTIONS[name],
-                f"{outcome.users:,}",
-                outcome.model,
-                f"{outcome.ranker:.4f}",
-                f"{best:.4f} {outcome.best}",
-                f"{outcome.ranker - best:+.4f}",
-                f"{outcome.low:+.4f} to {outcome.high:+.4f}",
-                f"{outcome.coverage['union']:.3f}",
-                f"{outcome.calibration_error:.3f}",
-            )
-        print_table(table)
+        if report.situations:
+            say("", f"{domain}: NDCG@10 of simulated users, {report.seconds:.0f} s")
+            _show_situations(report.situations)
         for name, reason in report.left_out.items():
             say(f"warning: candidate generator {name!r} is left out: {reason}", err=True,
                 colour="yellow")  # fmt: skip
@@ -278,6 +288,38 @@ def show_training(made: Description, *, as_json: bool) -> None:
     times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in stages if seconds >= 0.1)
     say(f"processor time in seconds: {times}")
     say(f"trained in {made.seconds:.0f} s; make it current with: {command('publish')}")
+
+
+def _show_situations(situations: Mapping[str, SituationReport]) -> None:
+    """Print the ranker of each situation beside the candidate generators."""
+    from isthmus.retrieval.candidates.situations import DESCRIPTIONS
+
+    table = DataTable("situation", "users", "model", "NDCG@10", "best generator alone", "gain",
+                      "95 %", "candidates cover", "calibration error")  # fmt: skip
+    for name, outcome in situations.items():
+        best = outcome.generators[outcome.best]
+        table.add_row(
+            DESCRIPTIONS[name],
+            f"{outcome.users:,}",
+            outcome.model,
+            f"{outcome.ranker:.4f}",
+            f"{best:.4f} {outcome.best}",
+            f"{outcome.ranker - best:+.4f}",
+            f"{outcome.low:+.4f} to {outcome.high:+.4f}",
+            f"{outcome.coverage['union']:.3f}",
+            f"{outcome.calibration_error:.3f}",
+        )
+    print_table(table)
+
+
+def _show_guarantee(guarantee: Guarantee) -> None:
+    """Print what a private training promises, and what it does not."""
+    say(
+        f"private: {privacy_in_words(guarantee.model_dump())}; the space has spent epsilon "
+        f"{guarantee.spent_epsilon:.3g} by now"
+    )
+    for what in guarantee.not_covered:
+        say(f"not covered: {what}")
 
 
 def _show_ranker_distillation(distillation: RankerDistillation) -> None:

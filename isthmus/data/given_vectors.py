@@ -29,6 +29,19 @@ GIVEN_COLUMN: Final = "_given_"
 Doubles = npt.NDArray[np.float64]
 
 
+def described(column: str) -> str:
+    """Return what a message calls a column of vectors: a matrix has no name but its vector's.
+
+    Examples
+    --------
+    >>> described("plot"), described(f"{GIVEN_COLUMN}cover")
+    ("column 'plot'", "vector 'cover'")
+    """
+    if column.startswith(GIVEN_COLUMN):
+        return f"vector {column.removeprefix(GIVEN_COLUMN)!r}"
+    return f"column {column!r}"
+
+
 def first_vectors(space: Path | None) -> str:
     """Return how a space that was made without encoders and without vectors gets vectors."""
     command = command_in(space, "upsert FILES --vector COLUMN")
@@ -134,7 +147,7 @@ def vector_length(sources: Sequence[tuple[Source, str]]) -> int:
                     return len(parsed)
     source, name = sources[0]
     raise InvalidInput(
-        f"{source.name}: column {name!r} holds no vector, so their length is not known; give "
+        f"{source.name}: {described(name)} holds no vector, so their length is not known; give "
         "one, or the length when the space is created (--vectors NAME=DIM)"
     )
 
@@ -199,7 +212,7 @@ def _matrix(name: str, array: Any) -> npt.NDArray[Any]:
     matrix = np.asarray(array)
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
         raise InvalidInput(
-            f"the vectors of {name!r} are an array of {matrix.dtype} and shape {matrix.shape}; "
+            f"{described(name)} is an array of {matrix.dtype} and shape {matrix.shape}; "
             "give the name of a column, or numbers of shape (n_items, dim)"
         )
     return matrix
@@ -213,7 +226,10 @@ def _rows_of(name: str, matrix: npt.NDArray[Any], start: int, end: int) -> pa.Ar
 
 
 def _row_counts(name: str, vectors: int, items: int) -> str:
-    return f"the vectors of {name!r} are {vectors}, and the items {items} or more; give one each"
+    return (
+        f"{described(name)} is an array of {vectors} rows, and the items are {items} or more; "
+        "give a row for each item"
+    )
 
 
 def _numbers(values: Values, dim: int) -> tuple[Doubles, Mask, Misfits]:

@@ -29,7 +29,7 @@ from isthmus.data.convert import (
     type_of,
 )
 from isthmus.data.domain_mapping import DomainMapping, option_of
-from isthmus.data.given_vectors import first_vectors, read_vectors, require_vectors
+from isthmus.data.given_vectors import described, first_vectors, read_vectors, require_vectors
 from isthmus.data.item_files import file_columns, not_unicode, read_files
 from isthmus.data.item_mapping import FieldMapping, ResolvedMapping
 from isthmus.data.request import TableOptions
@@ -428,9 +428,9 @@ class ItemReader(TableReader[ResolvedMapping]):
             keeps[chunk.absent.get(name, [])] |= known[chunk.absent.get(name, [])]
             read = read_vectors(chunk.columns[name], dim)
             problems += [
-                (row, f"column {name!r} {why}, as vector {vector_name!r} has")
+                (row, f"{described(name)} {why}, as vector {vector_name!r} has")
                 if why.endswith(f"not {dim}")
-                else (row, f"column {name!r} {why}")
+                else (row, f"{described(name)} {why}")
                 for row, why in read.misfits
             ]
             refused = {row for row, _ in read.misfits}

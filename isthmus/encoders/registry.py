@@ -38,6 +38,9 @@ WITH_DTYPE: Final = frozenset(
     | {"cross-encoder", "late-interaction", "sparse"}
 )
 
+RUN_BY: Final = ("device", "precision", "compile")
+"""Arguments of every loader, which are no options of a spec."""
+
 EncoderLike = str | Encoder | Mapping[Modality, Encoder]
 Loader = Callable[..., Encoder]
 
@@ -434,7 +437,7 @@ def _precision(options: dict[str, str], precision: str, spec: str) -> str:
     dtype = options.pop("dtype")
     if dtype not in DTYPES:
         raise InvalidInput(f"dtype={dtype} is no type of weights; use one of {', '.join(DTYPES)}")
-    if "backend" in options:
+    if options.get("backend", TORCH) != TORCH:
         raise InvalidInput(f"{spec!r}: a backend says the type itself; leave dtype out")
     if precision not in ("auto", DTYPES[dtype]):
         raise InvalidInput(f"{spec!r} and precision={precision!r} disagree; leave one of them out")
@@ -488,7 +491,26 @@ def _load(loader: Callable[..., Any], spec: str, name: str, keywords: Mapping[st
     try:
         inspect.signature(loader).bind(name, **keywords)
     except TypeError as error:
-        raise InvalidInput(f"the encoder {spec!r} does not take these options: {error}") from error
+        wrong = _wrong_options(loader, keywords) or str(error)
+        raise InvalidInput(f"the encoder {spec!r} does not take these options: {wrong}") from error
     model = loader(name, **keywords)
     model.spec = absolute_spec(spec)
     return model
+
+
+def _wrong_options(loader: Callable[..., Any], keywords: Mapping[str, Any]) -> str:
+    """Return the options that a loader does not take, and those it takes; empty if it takes all.
+
+    Examples
+    --------
+    >>> def load(name, *, revision="main", device): ...
+    >>> _wrong_options(load, {"wat": "1", "device": "cpu"})
+    'wat; it takes revision'
+    """
+    parameters = inspect.signature(loader).parameters
+    wrong = [name for name in keywords if name not in parameters]
+    if not wrong:
+        return ""
+    own = [one.name for one in parameters.values() if one.kind is one.KEYWORD_ONLY]
+    taken = [name for name in own if name not in RUN_BY]
+    return f"{', '.join(wrong)}; it takes {', '.join(taken) or 'none'}"

@@ -72,7 +72,7 @@ class TruncatedEncoder(Encoder):
     Raises
     ------
     InvalidInput
-        If the vectors are no longer than that, or the model is not known to be trained for it and
+        If the vectors are shorter than that, or the model is not known to be trained for it and
         the truncation is not forced.
     """
 
@@ -82,7 +82,8 @@ class TruncatedEncoder(Encoder):
             raise InvalidInput(
                 f"dim={dim} is more than the {encoder.dim} values of the vectors of {name!r}"
             )
-        if not (truncation.forced or _TRAINED.search(name) or encoder.nested):
+        shortens = dim < encoder.dim
+        if shortens and not (truncation.forced or _TRAINED.search(name) or encoder.nested):
             raise InvalidInput(
                 f"{name!r} is not known to be trained so that the first {dim} of its {encoder.dim} "
                 "values stand for all (Matryoshka), and its vectors would lose more than they "

@@ -32,6 +32,7 @@ EDITABLE: Final = (
     "monitoring",
     "log",
     "retention",
+    "privacy",
     "encoders",
 )  # may be edited by hand: not in the checksum
 
@@ -200,6 +201,20 @@ class RetentionSettings(BaseModel):
     events: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
 
 
+class PrivacySettings(BaseModel):
+    """What the space may reveal of its users.
+
+    Attributes
+    ----------
+    total_epsilon : float or None
+        Largest epsilon of all private trainings together, at the delta of the last; one that would
+        exceed it is refused. None for no limit.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    total_epsilon: float | None = Field(default=None, gt=0)
+
+
 class SpaceSettings(BaseModel):
     """The settings of a space.
 
@@ -225,6 +240,8 @@ class SpaceSettings(BaseModel):
         How recommendations are logged.
     retention : RetentionSettings
         How long interactions are kept.
+    privacy : PrivacySettings
+        What the space may reveal of its users.
     pending_release : int or None
         The current release, where CURRENT does not name it yet: it became current together with
         these settings.
@@ -241,6 +258,7 @@ class SpaceSettings(BaseModel):
     monitoring: MonitoringSettings = Field(default_factory=MonitoringSettings)
     log: LogSettings = Field(default_factory=LogSettings)
     retention: RetentionSettings = Field(default_factory=RetentionSettings)
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings)
     pending_release: int | None = None
 
     @classmethod
@@ -413,6 +431,8 @@ class SpaceSettings(BaseModel):
             del values["former_weights"]
         if self.retention == RetentionSettings():
             del values["retention"]
+        if self.privacy == PrivacySettings():
+            del values["privacy"]
         for vector in values["named_vectors"]:
             for name in ("alignment", "variant"):
                 if not vector[name]:

@@ -14,12 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from importlib import import_module
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any, TypeVar
 
 MAX_PENDING = 2  # parts submitted to each process, of which one is worked on
-
-PROCESSOR_INFO = Path("/proc/cpuinfo")
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")
@@ -64,23 +61,6 @@ def forked(
 def cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
-def processor_flags() -> frozenset[str]:
-    """Return what this processor can do, in the kernel's words; empty on other systems than Linux.
-
-    Examples
-    --------
-    >>> isinstance("amx_bf16" in processor_flags(), bool)
-    True
-    """
-    if not PROCESSOR_INFO.exists():
-        return frozenset()
-    for line in PROCESSOR_INFO.read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == "flags":
-            return frozenset(value.split())
-    return frozenset()
 
 
 def _can_fork() -> bool:

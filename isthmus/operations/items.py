@@ -110,6 +110,11 @@ def create_space(request: CreateRequest) -> dict[Modality, Encoder]:
 def _encoders_of(request: CreateRequest) -> dict[Modality, Encoder]:
     by_modality = (request.text_encoder, request.image_encoder, request.audio_encoder)
     if request.encoder in (None, NO_ENCODER) and not any(by_modality):
+        if request.prompts:
+            raise InvalidInput(
+                "a space without encoders encodes no text, and so takes no prompt "
+                "(--query-prompt, --document-prompt); name the text encoder too"
+            )
         return {}
     return resolve_encoders(
         request.encoder,

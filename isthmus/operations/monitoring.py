@@ -6,10 +6,11 @@ import time
 from datetime import UTC, datetime
 from functools import partial
 
-from isthmus.errors import ReleaseNotFound
+from isthmus.errors import ReleaseNotFound, warn
 from isthmus.index.catalog.precomputed import describe_records
 from isthmus.index.open_space import OpenSpace
 from isthmus.monitoring.drift import item_drift
+from isthmus.monitoring.history import Measurements
 from isthmus.monitoring.recall import LiveRecall, live_recall
 from isthmus.monitoring.report import RECALL, MonitorReport, State, find_alarms
 from isthmus.operations.publishing import rollback
@@ -38,7 +39,17 @@ def monitor_space(space: OpenSpace, request: MonitorRequest) -> MonitorReport:
     former = None
     if action == "rollback" and any(alarm.name == RECALL for alarm in alarms):
         former = _roll_back(space)
-    return MonitorReport(state, recall, drift, alarms, former, time.perf_counter() - start)
+    report = MonitorReport(state, recall, drift, alarms, former, time.perf_counter() - start)
+    _store(space, report)
+    return report
+
+
+def _store(space: OpenSpace, report: MonitorReport) -> None:
+    """Store a measurement, which counts also where that is not possible."""
+    try:
+        Measurements(space.path).add(report)
+    except OSError as error:
+        warn(f"the measurement is not drawn over time: {space.path} cannot be written ({error})")
 
 
 def _roll_back(space: OpenSpace) -> int | None:

@@ -26,6 +26,7 @@ from isthmus.schema import (
     CURRENT_COPY,
     CURRENT_FILE,
     FUSION_WEIGHTS_FILE,
+    PRIVACY_BUDGET_FILE,
     RELEASES_FOLDER,
     SECOND_STAGE_FILE,
     SPACE_FILE,
@@ -42,6 +43,7 @@ REPLACED: Final = (
     SPACE_FILE_COPY,
     FUSION_WEIGHTS_FILE,
     SECOND_STAGE_FILE,
+    PRIVACY_BUDGET_FILE,
 )
 # What is locked, half-written or being removed, and no part of what a space holds.
 _SUFFIXES_LEFT_OUT: Final = (PART, LOCK, HOLDER)

@@ -131,8 +131,8 @@ def describe_recommender(view: View, store: InteractionStore) -> dict[str, Any] 
         ``trained`` (when), ``age_days``, the ``domains`` with a ranker, and how many items
         (``unseen_items``) and events (``unseen_events``) are newer than the training, and how many
         of the events of then are deleted by now (``deleted_events``), such as those of users who
-        were forgotten; None without
-        a recommender.
+        were forgotten; ``privacy`` is the guarantee of a private training. None without a
+        recommender.
     """
     if view.release is None:
         return None
@@ -149,6 +149,7 @@ def describe_recommender(view: View, store: InteractionStore) -> dict[str, Any] 
         "unseen_items": len(view) - known,
         "unseen_events": store.added_after(description.last_added),
         "deleted_events": store.deleted_since(description.extent),
+        "privacy": None if description.privacy is None else description.privacy.model_dump(),
     }
 
 

@@ -22,6 +22,7 @@ from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.view import View
 from isthmus.index.settings import SpaceSettings
+from isthmus.operations.private_training import require_private_request, train_private
 from isthmus.retrieval.recommend.request import TrainRequest, TrainSettings
 from isthmus.retrieval.recommend.settings import RecommenderSettings, recommender_settings
 from isthmus.retrieval.recommend.space_data import space_interactions, space_training_data
@@ -46,6 +47,7 @@ def train(
     """Train candidate generators and rankers on the stored interactions."""
     if not isinstance(settings, RecommenderSettings):
         settings = recommender_settings(settings or TrainSettings())
+    require_private_request(request, settings)
     extent = space.interactions.extent()
     interactions, feedback = space.training_interactions(
         request.positive_from, request.event_weights, request.half_life_days
@@ -57,18 +59,21 @@ def train(
         data = space_training_data(
             view, space.vector_weights, interactions, feedback=feedback, users=users
         )
-        start_from = request.start_from
-        trained = train_recommender(
-            data,
-            settings,
-            request.targets,
-            feedback=feedback,
-            rated=_ratings(view, interactions, feedback),
-            pretrained=None if start_from is None else published_rankers(start_from),
-            pretrain_on=_pretraining(request.targets or view.domains, request.pretrain),
-            folder=work,
-            show=progress,
-        )
+        if request.private:
+            trained = train_private(space, request, settings, data, feedback, progress=progress)
+        else:
+            start_from = request.start_from
+            trained = train_recommender(
+                data,
+                settings,
+                request.targets,
+                feedback=feedback,
+                rated=_ratings(view, interactions, feedback),
+                pretrained=None if start_from is None else published_rankers(start_from),
+                pretrain_on=_pretraining(request.targets or view.domains, request.pretrain),
+                folder=work,
+                show=progress,
+            )
         _require_same_encoders(space)
         description = save_recommender(
             trained_folder(space.path),

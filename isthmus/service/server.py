@@ -14,15 +14,17 @@ from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.supervisors import Multiprocess
 
 from isthmus.errors import InvalidInput, IsthmusWarning
 from isthmus.service.app import make_app
+from isthmus.service.connections import Workers
 from isthmus.service.metrics import FOLDER_VARIABLE
 from isthmus.service.settings import ServeSettings, check_experiment
 
 SETTINGS_VARIABLE: Final = "ISTHMUS_SERVE"
 THREADS_VARIABLES: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+# Memory that was freed is given back: allocators keep what each thread had at its most.
+ALLOCATION: Final = {"MIMALLOC_PURGE_DELAY": "0", "MALLOC_ARENA_MAX": "2"}
 BACKLOG: Final = 2_048
 KEEP_ALIVE_S: Final = 75
 UNRESPONSIVE_S: Final = 30  # after which a worker is replaced; one that has no core is slow
@@ -43,6 +45,8 @@ def serve(settings: ServeSettings) -> None:
     share = str(max(1, (os.cpu_count() or 1) // settings.workers))
     for name in THREADS_VARIABLES:
         os.environ.setdefault(name, share)
+    for name, value in ALLOCATION.items():
+        os.environ.setdefault(name, value)
     os.environ[SETTINGS_VARIABLE] = settings.model_dump_json()
     host, port = listening.getsockname()[:2]
     logging.getLogger("isthmus.service").info(
@@ -58,7 +62,7 @@ def serve(settings: ServeSettings) -> None:
         if settings.workers == 1:
             uvicorn.Server(config).run(sockets=[listening])
         else:
-            Multiprocess(config, [listening]).run()
+            Workers(config, listening).run()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -74,10 +78,10 @@ def listen(host: str, port: int) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
         raise InvalidInput(f"cannot listen at {host}:{port}: {error.strerror or error}") from error
-    listening.set_inheritable(True)
     return listening
 
 
@@ -94,6 +98,7 @@ def _config(settings: ServeSettings) -> uvicorn.Config:
     return uvicorn.Config(
         "isthmus.service.server:app_of_environment",
         factory=True,
+        loop="asyncio",
         workers=settings.workers,
         log_config=None,
         access_log=False,

@@ -91,7 +91,14 @@ def test_import_a_collection_then_enrich_and_rank_it(run, run_json, tmp_path):
         command += ["--prompt-file", "prompt.txt", "--fields", "mood=text"]
         assert run_json(*command, "--dry-run")["estimated_tokens"] > 0
         assert server.requests == []
+        planned = run(*command, "--dry-run")
+        assert "3 items, 0 of them with an answer; the other 3 take at most" in planned.stdout
         assert run_json(*command)["written"] == 3
+        again = run(*command).stdout
+        assert "3 items: 3 written, 3 of them from answers that were there; 0 without" in again
+        failed = run(*command, "--fields", "place=text", "--model", server.spec(retries=0))
+        assert "not written: a: " in failed.stderr
+        assert "0 written, 0 of them from answers that were there; 3 without" in failed.stdout
         assert run_json("get", "a", "--space", "s.space")["attributes"]["ai_mood"] == "calm"
         assert run_json("profile", "rain", *model) == {"profile": "likes rain"}
     dropped = run_json("unenrich", "--space", "s.space", "--domain", "films")["dropped"]

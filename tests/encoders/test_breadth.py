@@ -240,6 +240,7 @@ class TestDtype:
             ("?dtype=int8", "auto", "dtype=int8 is no type of weights; use one of fp32, bf16"),
             ("?dtype=bf16", "fp32", "precision='fp32' disagree"),
             ("?dtype=bf16&backend=openvino-fp32", "auto", "leave dtype out"),
+            ("?wat=1", "auto", "these options: wat; it takes .*revision"),
         ],
     )
     def test_what_cannot_be_is_refused(self, options, precision, message, folder_of):
@@ -248,5 +249,5 @@ class TestDtype:
             load_encoder(spec, device="cpu", precision=precision)
 
     def test_a_family_without_weights_refuses_it(self):
-        with pytest.raises(InvalidInput, match="does not take these options"):
+        with pytest.raises(InvalidInput, match="these options: dtype; it takes base_url, key_env"):
             load_encoder("openai/x?base_url=http://localhost:1/v1&dtype=bf16")

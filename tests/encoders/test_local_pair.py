@@ -123,9 +123,46 @@ def test_weights_in_a_file_of_pytorch_are_read_and_code_is_not(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("flags", "numeric_type"), [({"amx_bf16"}, "bf16"), ({"avx512_bf16"}, "f32"), (set(), "f32")]
+    ("capabilities", "seconds", "numeric_type"),
+    [
+        (["FP32", "BF16"], {"bf16": 1, "f32": 2}, "bf16"),
+        (["FP32", "BF16"], {"bf16": 3, "f32": 2}, "f32"),
+        (["FP32"], {"bf16": 1, "f32": 2}, "f32"),
+    ],
 )
-def test_bf16_is_for_processors_with_a_matrix_unit(monkeypatch, tmp_path, flags, numeric_type):
+def test_bf16_is_used_where_the_processor_has_it_and_it_is_faster(
+    monkeypatch, tmp_path, capabilities, seconds, numeric_type
+):
     monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path))
-    monkeypatch.setattr(compiled_encoder, "processor_flags", lambda: flags)
+    monkeypatch.setattr(compiled_encoder, "_capabilities", lambda: capabilities)
+
+    def stated(models, batches):
+        assert sum(len(batch["input_ids"]) for batch in batches) == 11
+        return [seconds[model.precision] for model in models]
+
+    monkeypatch.setattr(compiled_encoder, "measure_seconds", stated)
     assert load_encoder("local/text", device="cpu").numeric_type == numeric_type
+    monkeypatch.setattr(compiled_encoder, "measure_seconds", None)  # remembered
+    assert load_encoder("local/text", device="cpu").numeric_type == numeric_type
+
+
+def test_models_are_timed_in_turns():
+    calls = []
+    models = [lambda batch, name=name: calls.append((name, batch)) for name in "ab"]
+    seconds = compiled_encoder.measure_seconds(models, [1, 2])
+    assert calls == [("a", 1), ("a", 2), ("b", 1), ("b", 2)] * compiled_encoder.ROUNDS
+    assert len(seconds) == 2
+    assert min(seconds) >= 0
+
+
+def test_a_type_that_disagrees_is_not_timed(monkeypatch, tmp_path):
+    monkeypatch.setenv("ISTHMUS_CACHE", str(tmp_path))
+    monkeypatch.setattr(compiled_encoder, "_capabilities", lambda: ["FP32", "BF16"])
+    monkeypatch.setattr(compiled_encoder, "measure_seconds", None)
+    agreements = {"bf16": 0.997, "f32": 1.0}
+    monkeypatch.setattr(
+        compiled_encoder.CompiledEncoder,
+        "_measure",
+        lambda encoder, model: agreements[model.precision],
+    )
+    assert load_encoder("local/image", device="cpu").numeric_type == "f32"

@@ -49,7 +49,7 @@ def test_one_bad_answer_is_requested_again(server, behaviour):
     [
         ("half", "answered 2 vectors for 4 texts"),
         ("same index", "answered vectors whose indexes are not those of the texts"),
-        ("dimension", "answered vectors of 63 numbers; they had 64"),
+        ("dimension", "answered vectors of 63 numbers, and not 64"),
         ("nan", "answered a vector of norm nan for text 0"),
         ("500", "answered 500"),
         ("html", "answered 6 bytes that are no JSON"),
@@ -65,6 +65,12 @@ def test_many_bad_answers_are_an_error_that_names_the_address(server, behaviour,
     assert why in str(caught.value)
     assert f"{server.address}/embeddings" in str(caught.value)
     assert "(2 attempts)" in str(caught.value)
+
+
+def test_a_server_that_ignores_the_length_it_is_asked_for_is_refused(server):
+    assert load_encoder(server.spec(dimensions=64)).dim == 64
+    with pytest.raises(ServiceError, match="answered vectors of 64 numbers, and not 32"):
+        load_encoder(server.spec(dimensions=32, retries=0))
 
 
 def test_a_server_that_stalls_is_given_up(server):

@@ -143,13 +143,16 @@ def test_roles_that_make_no_sense_are_refused(arguments, reason, encoder_of):
         encoder_of("local/text").encode(["hat"], **arguments)
 
 
-def test_empty_prompts_and_instructions_are_refused(prompted, encoder_of):
+def test_empty_prompts_and_instructions_are_refused(prompted, encoder_of, tmp_path):
     with pytest.raises(InvalidInput, match=r"the prompt of a query is empty.*--query-prompt"):
         load_encoder("local/text?query_prompt=", device="cpu")
     with pytest.raises(InvalidInput, match=r"follows no instruction.*has no place for one"):
         encoder_of(prompted).encode(["hat"], role="query", instruction="find shoes")
     with pytest.raises(InvalidInput, match="takes no text, and so no prompt"):
         load_encoder("local/image?query_prompt=find", device="cpu")
+    with pytest.raises(InvalidInput, match=r"without encoders .* takes no prompt"):
+        Space.create(tmp_path / "s", "none", query_prompt="find: ")
+    assert not (tmp_path / "s").exists()
 
 
 def test_shorter_vectors_are_the_first_values_at_unit_norm(prompted, encoder_of):
@@ -159,6 +162,12 @@ def test_shorter_vectors_are_the_first_values_at_unit_norm(prompted, encoder_of)
         expected = kept / np.linalg.norm(kept, axis=1, keepdims=True)
         np.testing.assert_allclose(short.encode(TEXTS, role=role), expected, atol=1e-6)
     assert (short.dim, short.components["dim"]) == (8, "8")
+
+
+def test_the_length_of_the_vectors_themselves_shortens_nothing(prompted, encoder_of):
+    whole, same = (encoder_of(f"{prompted}{options}") for options in ("", "?dim=32"))
+    np.testing.assert_allclose(same.encode(TEXTS), whole.encode(TEXTS), atol=1e-6)
+    assert same.fingerprint == whole.fingerprint
 
 
 @pytest.mark.parametrize(

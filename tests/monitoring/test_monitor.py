@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import numpy as np
 import pytest
 
 from isthmus import Space
+from isthmus.errors import IsthmusWarning
 from isthmus.files import with_checksum, without_checksum
 from isthmus.index.ann.recipes import recipe_named
 from isthmus.index.releases.manifest import Manifest
 from isthmus.index.settings import MonitoringSettings
+from isthmus.monitoring.history import Measurements
 from isthmus.monitoring.recall import live_recall
 from isthmus.retrieval.search.recall_queries import RecallQuerySampler
+from isthmus.schema import MEASUREMENTS_FOLDER
 from tests.toy import text_encoder
 
 WORDS = [f"w{n}" for n in range(400)]
@@ -68,6 +73,33 @@ def planned(tmp_path_factory):
         space.publish(recall=0.95)
         space.publish()
     return space
+
+
+def test_measurements_are_kept_in_their_order_and_the_oldest_removed(space, monkeypatch):
+    space.publish()
+    history = Measurements(space.path)
+    assert history.last(5) == []
+    made = [space.monitor(seed=seed) for seed in range(3)]
+    assert [report for _, report in history.last(5)] == made
+    assert [report for _, report in history.last(2)] == made[1:]
+    moments = [moment for moment, _ in history.last(5)]
+    assert moments == sorted(moments)
+    assert datetime.now(UTC) - moments[0] < timedelta(hours=1)
+    folder = space.path / MEASUREMENTS_FOLDER
+    (newest := max(folder.iterdir())).write_text("{")
+    assert [report for _, report in history.last(5)] == made[:2]  # not what cannot be read
+    monkeypatch.setattr("isthmus.monitoring.history.KEPT", 2)
+    made.append(space.monitor(seed=3))
+    assert [report for _, report in history.last(5)] == made[3:]
+    assert sorted(folder.iterdir())[0] == newest
+
+
+def test_a_measurement_counts_where_it_cannot_be_stored(space):
+    space.publish()
+    (space.path / MEASUREMENTS_FOLDER).write_text("")
+    with pytest.warns(IsthmusWarning, match="the measurement is not drawn over time"):
+        report = space.monitor(seed=0)
+    assert report.recall
 
 
 def test_a_healthy_space_has_no_alarm(space):

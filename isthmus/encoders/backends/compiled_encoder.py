@@ -1,14 +1,16 @@
 """Encoders whose network OpenVINO runs on the CPU, without PyTorch.
 
 The vectors are those of the PyTorch model: at the first use on a machine they are compared with
-reference vectors on sample contents. The fastest precision that agrees is used, and PyTorch itself
-where none does; so one fingerprint stands for all of them.
+reference vectors on sample contents, and timed. The fastest precision that agrees is used, and
+PyTorch itself where none does; so one fingerprint stands for all of them.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,11 +29,16 @@ from isthmus.encoders.user_cache import remembered
 from isthmus.errors import UnsupportedOperation
 from isthmus.forking import keep_alive, renew_lock
 from isthmus.numerics.arrays import FloatArray
-from isthmus.numerics.processes import cores, processor_flags
+from isthmus.numerics.processes import cores
 from isthmus.schema import Modality
 
 MIN_AGREEMENT: Final = 0.9999
 """Smallest cosine, over sample contents, of vectors that share a fingerprint."""
+
+BF16: Final = "bf16"
+F32: Final = "f32"
+TORCH: Final = "torch"
+ROUNDS: Final = 4  # of the comparison of speeds; the first one warms up
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class CompiledEncoder(TowerEncoder):
     def numeric_type(self) -> str:
         """What it computes in: ``bf16`` or ``f32``, or ``torch`` where OpenVINO disagrees."""
         model = self._runner.model()
-        return "torch" if isinstance(model, TorchEncoder) else model.precision
+        return TORCH if isinstance(model, TorchEncoder) else model.precision
 
     def _run(
         self, modality: Modality, inputs: Sequence[Any], batches: Sequence[Rows]
@@ -138,12 +145,39 @@ class CompiledEncoder(TowerEncoder):
 
     def _choose(self) -> CompiledModel | TorchEncoder:
         """Return the fastest model whose vectors agree with the reference."""
-        for precision in ("f32",) if self._exact else _precisions():
-            model = CompiledModel(self._network.graph, precision)
-            self._network.release()
-            if self._agreement(model) >= MIN_AGREEMENT:
-                return model
-        return self.in_torch()
+        if self._exact:
+            precision = F32 if self._agrees(self._compile(F32)) else TORCH
+        else:
+            key = f"{self._network.weights} {describe_machine()}"
+            precision = remembered("precision", key, self._fastest)
+        return self.in_torch() if precision == TORCH else self._compile(precision)
+
+    def _fastest(self) -> str:
+        """Return the fastest numeric type that agrees with the reference; ``torch`` if none does.
+
+        Whether bf16 pays is measured, since its instructions do not tell: with AVX-512 bf16 and no
+        matrix unit it takes 0.5 of the time of float32 on one maker's processors, and 1.7 times
+        that time on another's (see docs/experiments/openvino.md).
+        """
+        models = [self._compile(precision) for precision in _precisions()]
+        agreeing = [model for model in models if self._agrees(model)]
+        if len(agreeing) < 2:
+            return agreeing[0].precision if agreeing else TORCH
+        tower = self.towers[self._modality]
+        inputs = tower.prepare(sample_contents(self._modality))
+        batches = [
+            tower.collate([inputs[row] for row in rows])
+            for rows in tower.batches(inputs, self.limits)
+        ]
+        return agreeing[int(np.argmin(measure_seconds(agreeing, batches)))].precision
+
+    def _compile(self, precision: str) -> CompiledModel:
+        model = CompiledModel(self._network.graph, precision)
+        self._network.release()
+        return model
+
+    def _agrees(self, model: CompiledModel) -> bool:
+        return self._agreement(model) >= MIN_AGREEMENT
 
     def _agreement(self, model: CompiledModel) -> float:
         key = f"{self._network.weights} {model.description}"
@@ -222,9 +256,7 @@ class CompiledModel:
         renew_lock(self)
         self._pool: ThreadPoolExecutor | None = None
         self._compile(n_threads())
-        openvino = import_openvino()
-        processor = openvino.Core().get_property("CPU", "FULL_DEVICE_NAME")
-        self.description = f"openvino {openvino.__version__} {processor} {precision}"
+        self.description = f"{describe_machine()} {precision}"
 
     def __call__(self, batch: Arrays) -> FloatArray:
         """Run the model over the arrays of a batch; shape (n, dim), not of unit norm."""
@@ -273,15 +305,45 @@ def n_threads() -> int:
     return int(stated) if stated.isdecimal() and int(stated) else cores()
 
 
-def _precisions() -> Iterator[str]:
-    """Yield numeric types, the fastest on this processor first.
+def describe_machine() -> str:
+    """Return what results depend on besides a graph: OpenVINO's version, and the processor."""
+    openvino = import_openvino()
+    core = openvino.Core()
+    name = core.get_property("CPU", "FULL_DEVICE_NAME")  # under a hypervisor often of a series only
+    return f"openvino {openvino.__version__} {name} {' '.join(sorted(_capabilities()))}"
 
-    bf16 pays with a matrix unit (AMX). Without one, on a processor with AVX-512 bf16, it takes 1.6
-    times the time of float32 (see docs/experiments/openvino.md).
+
+def measure_seconds(models: Sequence[CompiledModel], batches: Sequence[Arrays]) -> list[float]:
+    """Return the seconds that each model takes for some batches: the least of `ROUNDS`, in turns.
+
+    Parameters
+    ----------
+    models : sequence of CompiledModel
+        The models.
+    batches : sequence of mapping of str to numpy.ndarray
+        Arrays of each batch.
     """
-    if "amx_bf16" in processor_flags():
-        yield "bf16"
-    yield "f32"
+    least = [math.inf] * len(models)
+    for _ in range(ROUNDS):
+        for n, model in enumerate(models):
+            start = time.perf_counter()
+            for batch in batches:
+                model(batch)
+            least[n] = min(least[n], time.perf_counter() - start)
+    return least
+
+
+def _precisions() -> Sequence[str]:
+    """Return the numeric types that this processor has instructions for."""
+    return (BF16, F32) if "BF16" in _capabilities() else (F32,)
+
+
+def _capabilities() -> Sequence[str]:
+    """Return the numeric types that OpenVINO need not emulate on this processor, among others."""
+    capabilities: Sequence[str] = (
+        import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    )
+    return capabilities
 
 
 def _unit(vectors: FloatArray) -> FloatArray:

@@ -123,7 +123,7 @@ class RemoteEncoder(Encoder):
         self._prompt = ""  # of the probe
         self._spec = ""
         self.modalities = frozenset({"text"})
-        self.dim = 0
+        self.dim = dimensions or 0  # 0: as the answer to the probe has it
         vector = self._ask([PROBE_TEXT])[0]
         self.dim = len(vector)
         self._prompt = self._prompts.document
@@ -227,7 +227,7 @@ class RemoteEncoder(Encoder):
         rows = [_numbers(data[places.index(at)].get("embedding")) for at in range(count)]
         lengths = {len(row) for row in rows}
         if len(lengths) != 1 or (self.dim and lengths != {self.dim}):
-            expected = f"; they had {self.dim}" if self.dim else ""
+            expected = f", and not {self.dim}" if self.dim else ""
             shown = ", ".join(map(str, sorted(lengths)))
             raise Malformed(f"answered vectors of {shown} numbers{expected}")
         matrix = np.stack(rows)

@@ -91,3 +91,6 @@ class AlignmentAttachment:
     def shortfalls(self) -> list[str]:
         """Return nothing: an alignment never speaks against a release."""
         return []
+
+    def guarantee(self) -> None:
+        """Return nothing: an alignment promises no privacy."""

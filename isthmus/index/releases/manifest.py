@@ -14,6 +14,7 @@ from isthmus.index.ann.search_parameters import SearchParameters
 from isthmus.index.releases.plan import FullSizeCosts, Plan
 from isthmus.index.settings import Targets
 from isthmus.numerics.arrays import FloatArray, Positions
+from isthmus.privacy.guarantee import Guarantee
 
 ROWS = "rows.arrow"
 
@@ -114,6 +115,7 @@ class Manifest(BaseModel):
     built_s: float | None = None
     attached: list[str] = Field(default_factory=list)
     attachment_shortfalls: list[str] = Field(default_factory=list)
+    privacy: Guarantee | None = None
 
     @property
     def worst_recall(self) -> float:

@@ -42,6 +42,7 @@ from isthmus.index.releases.release_check import shortfalls, widen_to_target
 from isthmus.index.releases.shorter_vectors import ShorterVectors, measure_shorter
 from isthmus.index.releases.view import View
 from isthmus.index.settings import IndexSettings, Targets
+from isthmus.privacy.guarantee import Guarantee
 from isthmus.progress import progress_bar
 from isthmus.schema import DOMAIN, ITEM_ID, ROW_ID
 
@@ -60,6 +61,10 @@ class Attachment(Protocol):
 
     def shortfalls(self) -> list[str]:
         """Return why the release must not become current; empty where it may."""
+        ...
+
+    def guarantee(self) -> Guarantee | None:
+        """Return the privacy that users have in this part; None where it promises none."""
         ...
 
 
@@ -82,6 +87,10 @@ class Attachments:
     def shortfalls(self) -> list[str]:
         """Return why the release must not become current."""
         return [reason for part in self._parts for reason in part.shortfalls()]
+
+    def guarantee(self) -> Guarantee | None:
+        """Return the privacy that users have in the part that promises it."""
+        return next((found for part in self._parts if (found := part.guarantee())), None)
 
 
 class Publisher:
@@ -312,6 +321,7 @@ class Publisher:
             files=file_manifests(folder, [*names, *attached]),
             attached=attached,
             attachment_shortfalls=problems,
+            privacy=None if self._attachment is None else self._attachment.guarantee(),
             built_s=round(time.perf_counter() - start, 1),
         )
         return self._releases.seal(folder, manifest)

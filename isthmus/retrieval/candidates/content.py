@@ -42,6 +42,7 @@ class Content(CandidateGenerator):
     """
 
     name: ClassVar[str] = "content"
+    needs_users: ClassVar[bool] = False
     pooling: Pooling = "interests"
 
     def fit(self, data: TrainingData) -> Self:

@@ -42,6 +42,7 @@ class ContentSmoothedItemKNN(CandidateGenerator):
     """
 
     name: ClassVar[str] = "content-smoothed item-KNN"
+    needs_users: ClassVar[bool] = False
     smoothing: float = 0.3
     alpha: float = 0.5
     beta: float = 0.1

@@ -33,9 +33,13 @@ class CandidateGenerator(ABC):
     ----------
     name : str
         The name in reports and explanations, and the key of the stored state.
+    needs_users : bool
+        Whether it learns from rows of users, so that a private training leaves it out. Others
+        learn from items, or from sums over users (see `TrainingData.private`).
     """
 
     name: ClassVar[str]
+    needs_users: ClassVar[bool] = True
 
     @abstractmethod
     def fit(self, data: TrainingData) -> Self:

@@ -19,6 +19,7 @@ from isthmus.retrieval.candidates.factor_regression import FactorRegression
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.item_knn import ItemKNN
 from isthmus.retrieval.candidates.popularity import Popularity, Trend
+from isthmus.retrieval.candidates.private_ease import PrivateEASE
 from isthmus.retrieval.candidates.profile_regression import ProfileRegression
 from isthmus.retrieval.candidates.scorer import Scorer
 from isthmus.retrieval.candidates.segment_popularity import SegmentPopularity
@@ -44,6 +45,7 @@ KINDS: dict[str, type[CandidateGenerator]] = {
     "two_tower": TwoTower,
     "segment_popularity": SegmentPopularity,
     "attribute_regression": AttributeRegression,
+    "private_ease": PrivateEASE,
 }
 
 

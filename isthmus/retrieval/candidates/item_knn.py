@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from isthmus.numerics.arrays import ArrayState
-from isthmus.numerics.co_occurrence import CountSimilarity, nearest_columns
-from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.numerics.co_occurrence import CountSimilarity, nearest_columns, top_k_per_group
+from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays, to_csr
 from isthmus.numerics.sparse_rows import SparseRows
+from isthmus.privacy.denoising import denoised_gram
+from isthmus.privacy.statistics import Statistics
 from isthmus.retrieval.candidates.generator import CandidateGenerator, ColumnsByDomain
 from isthmus.retrieval.candidates.scorer import SparseScorer
 from isthmus.retrieval.candidates.training_data import TrainingData
@@ -59,6 +61,7 @@ class ItemKNN(CandidateGenerator):
         the square of the length, and what long histories share says little. None counts all.
     """
 
+    needs_users: ClassVar[bool] = False
     name: str = "item-KNN"  # type: ignore[misc]
     alpha: float = 0.5
     beta: float = 0.5
@@ -70,7 +73,9 @@ class ItemKNN(CandidateGenerator):
     _similar: ColumnsByDomain = field(init=False, repr=False, compare=False)
 
     def fit(self, data: TrainingData) -> Self:
-        """Find the neighbours of every item."""
+        """Find the neighbours of every item, or in a private training of every modelled item."""
+        if data.private is not None:
+            return self._fit_private(data, data.private)
         return self._fit(data, self._counted(data))
 
     def _counted(self, data: TrainingData) -> csr_array:
@@ -83,6 +88,27 @@ class ItemKNN(CandidateGenerator):
         similarity = CountSimilarity(self.alpha, self.beta, self.shrink, self.jaccard)
         similar = nearest_columns(liked, similarity, self.k, data.domains)
         self._similar = ColumnsByDomain(similar)
+        return self
+
+    def _fit_private(self, data: TrainingData, sums: Statistics) -> Self:
+        """Find neighbours by the Gram matrix without what may be noise."""
+        from scipy.sparse import csr_array
+
+        shared = np.maximum(denoised_gram(sums), 0)
+        shared[np.diag_indices_from(shared)] += sums.gram_noise
+        shared /= np.outer(sums.scales, sums.scales)
+        totals = np.diag(shared).copy()
+        shared[np.diag_indices_from(shared)] = 0
+        similarity = CountSimilarity(self.alpha, self.beta, self.shrink)
+        rows, columns = np.nonzero(shared)
+        values = similarity(
+            shared[rows, columns],
+            similarity.row_terms(totals)[rows],
+            similarity.column_terms(totals)[columns],
+        )
+        places = (sums.items[rows], sums.items[columns])
+        matrix = csr_array((values, places), shape=(len(data), len(data)))
+        self._similar = ColumnsByDomain(to_csr(top_k_per_group(matrix, self.k, data.domains)))
         return self
 
     def fit_grid(self, data: TrainingData) -> Iterator[Self]:

@@ -21,6 +21,7 @@ class Popularity(CandidateGenerator):
     """Score items by the number of users that liked them, the same for everybody."""
 
     name: ClassVar[str] = "popularity"
+    needs_users: ClassVar[bool] = False
     only_scored: ClassVar[bool] = False  # also for users without any history
 
     def fit(self, data: TrainingData) -> Self:
@@ -81,6 +82,7 @@ class Trend(Popularity):
     """
 
     name: ClassVar[str] = "trend"
+    needs_users: ClassVar[bool] = True
     only_scored: ClassVar[bool] = True
     half_life: float = 0.1
 

@@ -54,6 +54,7 @@ class TfidfOverlap(CandidateGenerator):
     """
 
     name: ClassVar[str] = "TF-IDF overlap"
+    needs_users: ClassVar[bool] = False
     _extended: tuple[ItemFeatures, csr_array, ColumnsByDomain] | None = field(
         default=None, init=False, repr=False, compare=False
     )

@@ -13,6 +13,8 @@ from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.numerics.arrays import Columns, FloatArray, Mask
 from isthmus.numerics.sparse import binarize
 from isthmus.numerics.svd import truncated_svd
+from isthmus.privacy.denoising import popularity_above_noise
+from isthmus.privacy.statistics import Statistics
 from isthmus.retrieval.candidates.content_graph import content_graph
 from isthmus.retrieval.candidates.feature_projection import FeatureProjection, ProjectedFeatures
 from isthmus.retrieval.candidates.item_features import ItemFeatures
@@ -49,6 +51,9 @@ class TrainingData:
         The domains that are recommended from; by default all.
     normalisation : str
         Of the content vectors where they are projected, see `FeatureProjection`.
+    private : Statistics, optional
+        Sums over users with noise, which stand for the interactions in a private training; the
+        matrix has no entries then.
     """
 
     item_ids: npt.NDArray[np.object_]
@@ -58,6 +63,7 @@ class TrainingData:
     interactions: InteractionMatrix
     targets: tuple[str, ...] | None = None
     normalisation: Normalisation = "whiten"
+    private: Statistics | None = None
     # Lists of one element at most: `replace` shares them between this and `without_entries`.
     _content_graph: list[csr_array] = field(default_factory=list, repr=False)
     _tfidf: list[tuple[TfidfVocabulary, csr_array]] = field(default_factory=list, repr=False)
@@ -75,7 +81,12 @@ class TrainingData:
 
     @cached_property
     def popularity(self) -> npt.NDArray[np.float64]:
-        """The number of users that liked each item, shape (n_items,)."""
+        """The number of users that liked each item, shape (n_items,).
+
+        In a private training it is the popularity with noise, 0 where that may be noise alone.
+        """
+        if self.private is not None:
+            return popularity_above_noise(self.private)
         liked = self.interactions.columns[self.interactions.likes]
         return np.bincount(liked, minlength=len(self)).astype(np.float64)
 

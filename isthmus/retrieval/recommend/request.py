@@ -192,6 +192,21 @@ class EventsRequest(Request):
 class TrainRequest(EventsRequest):
     """What a recommender is trained for; how, say the settings."""
 
+    private: bool = Field(
+        default=False,
+        description="Train with differential privacy of every user, over all domains together; "
+        "epsilon says how much.",
+    )
+    epsilon: float | None = Field(
+        default=None,
+        description="Privacy budget of a private training; the smaller, the more private.",
+    )
+    delta: float | None = Field(
+        default=None,
+        description="Probability that the promise of a private training fails, below 1 / users; "
+        "by default 1e-6.",
+    )
+
     targets: Names = Field(
         default=None,
         description="Domains to recommend in; by default all with 20 users or more.",

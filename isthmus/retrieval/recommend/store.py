@@ -29,6 +29,7 @@ from isthmus.index.settings import SpaceSettings
 from isthmus.numerics.arrays import ArrayState
 from isthmus.numerics.mapped_arrays import map_arrays
 from isthmus.numerics.sparse import sparse_from_arrays, sparse_to_arrays
+from isthmus.privacy.guarantee import Guarantee
 from isthmus.requests import fields_of
 from isthmus.retrieval.candidates.generators import CandidateGenerators
 from isthmus.retrieval.candidates.tuning import GeneratorTuning
@@ -38,6 +39,7 @@ from isthmus.retrieval.ratings.store import DESCRIPTION as RATING_DESCRIPTION
 from isthmus.retrieval.ratings.store import TENSORS as RATING_TENSORS
 from isthmus.retrieval.ratings.store import load as load_rating
 from isthmus.retrieval.ratings.store import save as save_rating
+from isthmus.retrieval.recommend.model_card import MODEL_CARD, model_card
 from isthmus.retrieval.recommend.recommender import Recommender
 from isthmus.retrieval.recommend.release_contents import ReleaseContents
 from isthmus.retrieval.recommend.report import RankerReport
@@ -108,6 +110,8 @@ class Description(BaseModel):
         Seconds of processor time of each stage of the training.
     generator_tuning : list of GeneratorTuning
         How the hyperparameters of each candidate generator were chosen.
+    privacy : Guarantee or None
+        The promise of a private training; None where users have none.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -129,6 +133,7 @@ class Description(BaseModel):
     seconds: float
     stages: dict[str, float] = {}
     generator_tuning: list[GeneratorTuning] = []
+    privacy: Guarantee | None = None
 
     @property
     def extent(self) -> Extent:
@@ -142,6 +147,18 @@ class Description(BaseModel):
     def shortfalls(self) -> list[str]:
         """Return a message for each ranker that is worse than one of its generators."""
         return [message for report in self.reports.values() for message in report.shortfalls()]
+
+    def model_card(self) -> str:
+        """Return the model card, see `isthmus.retrieval.recommend.model_card`."""
+        reports = self.reports.values()
+        return model_card(
+            self.created,
+            list(self.rankers),
+            self.interactions,
+            [str(generator["name"]) for generator in self.generators],
+            {name: reason for report in reports for name, reason in report.left_out.items()},
+            self.privacy,
+        )
 
 
 def encoders_of(settings: SpaceSettings) -> dict[str, str]:
@@ -269,6 +286,7 @@ def _describe(
         seconds=trained.seconds,
         stages={name: round(seconds, 2) for name, seconds in trained.stages.items()},
         generator_tuning=trained.generator_tuning,
+        privacy=trained.privacy,
     )
 
 
@@ -440,12 +458,19 @@ class RecommenderAttachment:
         recommender = load_recommender(folder / RECOMMENDER_FOLDER)  # it was read again
         contents = ReleaseContents.of(recommender, view, self._weights)
         _write(folder / RECOMMENDER_FOLDER / CONTENTS, contents.state())
-        names = [*files_of(self._description), CONTENTS]
+        (folder / RECOMMENDER_FOLDER / MODEL_CARD).write_text(
+            self._description.model_card(), encoding="utf-8"
+        )
+        names = [*files_of(self._description), CONTENTS, MODEL_CARD]
         return [f"{RECOMMENDER_FOLDER}/{name}" for name in names]
 
     def shortfalls(self) -> list[str]:
         """Return a message for each ranker that is worse than one of its generators."""
         return [] if self._description is None else self._description.shortfalls()
+
+    def guarantee(self) -> Guarantee | None:
+        """Return the privacy that users have in the recommender."""
+        return None if self._description is None else self._description.privacy
 
 
 def trained_folder(space: Path) -> Path:

@@ -15,6 +15,7 @@ from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.data.interactions.ratings import RatingData
 from isthmus.errors import InvalidInput, command_in, listed
 from isthmus.numerics.memory import release_memory
+from isthmus.privacy.guarantee import Guarantee
 from isthmus.progress import progress_bar
 from isthmus.retrieval.candidates.generator import CandidateGenerator
 from isthmus.retrieval.candidates.generators import CandidateGenerators, GeneratorFailure
@@ -56,6 +57,8 @@ class Trained:
         Seconds of processor time of each stage, over all targets.
     generator_tuning : list of GeneratorTuning
         How the hyperparameters of each candidate generator were chosen.
+    privacy : Guarantee or None
+        The promise of a private training.
     """
 
     recommender: Recommender
@@ -63,6 +66,7 @@ class Trained:
     seconds: float
     stages: dict[str, float]
     generator_tuning: list[GeneratorTuning]
+    privacy: Guarantee | None = None
 
 
 def train_recommender(

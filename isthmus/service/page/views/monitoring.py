@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.responses import Response
 
-from isthmus.api.answers import RESULTS_OF_JOBS
 from isthmus.index.settings import MonitoringSettings
+from isthmus.monitoring.history import Measurements
 from isthmus.monitoring.report import MonitorReport
 from isthmus.service.metrics import Metrics
 from isthmus.service.page.bars import Bar, bars_of
@@ -18,7 +19,6 @@ from isthmus.service.page.charts import Chart, Reading, line_chart
 from isthmus.service.page.visit import Visit
 
 MEASURE: Final = "monitor"
-DONE: Final = "done"
 RUNNING: Final = "running"
 MAX_STEPS: Final = 20
 MIN_SCALE: Final = 0.1  # of the chart of shares
@@ -65,12 +65,8 @@ class Operation:
 async def show(visit: Visit) -> Response:
     """Show what is known."""
     jobs = [job for job in await visit.ask("jobs") if job["operation"] == MEASURE]
-    done = [job for job in jobs if job["state"] == DONE]
-    reports = [
-        (job["finished"], RESULTS_OF_JOBS[MEASURE].read(job["result"]))
-        for job in reversed(done[:MAX_STEPS])
-    ]
-    settings = visit.space.space.settings
+    space = visit.space.space
+    settings, reports = space.settings, Measurements(space.path).last(MAX_STEPS)
     thresholds = settings.monitoring
     status = await visit.ask("status") if visit.may("status") and not visit.key.is_bound else None
     latest: MonitorReport | None = reports[-1][1] if reports else None
@@ -141,11 +137,11 @@ def _gauges(
     return gauges
 
 
-def _charts(reports: Sequence[tuple[str, MonitorReport]], smallest: float) -> list[Chart]:
+def _charts(reports: Sequence[tuple[datetime, MonitorReport]], smallest: float) -> list[Chart]:
     """Return how measurements went: recall by domain, and how much is new."""
     if not reports:
         return []
-    steps = [f"{when[5:10]} {when[11:16]}" for when, _ in reports]
+    steps = [f"{when:%m-%d %H:%M}" for when, _ in reports]
     domains = list(dict.fromkeys(one.domain for _, report in reports for one in report.recall))
     recall = [(name, [_worst(report, name) for _, report in reports]) for name in domains]
     states = [report.state for _, report in reports]
