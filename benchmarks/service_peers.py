@@ -197,6 +197,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     options = parser.parse_args()
     vectors = np.array(real_vectors(options.rows + QUERIES, options.vectors))
+    np.random.default_rng(0).shuffle(vectors)  # their order is that of several sets of texts
     base, queries = vectors[: options.rows], vectors[options.rows :]
     with tempfile.TemporaryDirectory() as folder:
         own = isthmus(Path(folder), base, queries, options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +23,7 @@ from isthmus.requests import Request
 from isthmus.schema import EVENT, INTERACTIONS, ITEM_ID, TIME, USER_ID, VALUE, WEIGHT
 
 SOURCE: Final = "the events"
+CLOCKS_AHEAD: Final = timedelta(days=1)  # of senders, and zones that were left out
 
 
 class Event(Request):
@@ -59,6 +60,16 @@ class Event(Request):
             raise ValueError(f"{value} is no finite number")
         if value is not None and abs(value) > LARGEST:
             raise ValueError(f"{value} is over the largest number, {LARGEST:.2g}")
+        return value
+
+    @field_validator("time")
+    @classmethod
+    def _require_past(cls, value: datetime | None) -> datetime | None:
+        """Refuse what is to come: it would be the newest for ever, and all else old beside it."""
+        if value is not None and _aware(value) > datetime.now(UTC) + CLOCKS_AHEAD:
+            raise ValueError(
+                f"{value.isoformat()} is in the future; give the time in UTC or with its zone"
+            )
         return value
 
 
@@ -151,7 +162,11 @@ def _to_rows(events: list[Event]) -> pa.Table:
     return pa.table(arrays, schema=INTERACTIONS)
 
 
+def _aware(moment: datetime) -> datetime:
+    """Return a moment with its zone, UTC where it has none."""
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
 def _microseconds(moment: datetime) -> int:
-    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
+    since = _aware(moment) - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import isthmus
 from isthmus import Space, User
 from isthmus.integrations.mcp_server import make_mcp_server
 from tests.retrieval.crowd import make_crowd
@@ -45,6 +46,7 @@ def test_there_are_five_tools_that_only_read(server):
             return (await client.list_tools()).tools
 
     tools = asyncio.run(ask())
+    assert server.version == isthmus.__version__
     assert [tool.name for tool in tools] == ["domains", "search", "similar", "recommend", "explain"]
     for tool in tools:
         assert tool.annotations.read_only_hint

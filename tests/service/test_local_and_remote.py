@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -348,6 +348,17 @@ def test_an_event_keeps_its_value_and_time(own):
     )
     rows = own.interactions("n").to_pylist()
     assert [(row["value"], row["time"]) for row in rows] == [(4.5, moment)] * 2
+
+
+def test_an_event_of_the_future_is_refused(own):
+    """It would be the newest for ever: beside it, nothing that is popular now is new."""
+    event = {"event_id": "a", "user_id": "n", "item_id": "films-1-1"}
+    now = datetime.now(UTC)
+    for ahead in (timedelta(days=2), timedelta(days=100_000)):
+        with pytest.raises(InvalidInteractions, match="is in the future; give the time in UTC"):
+            own.record_events([{**event, "time": now + ahead}])
+    assert len(own.interactions("n")) == 0
+    assert own.record_events([{**event, "time": now + timedelta(hours=14)}]).added == 1
 
 
 @pytest.mark.parametrize("name", ["value", "weight"])
