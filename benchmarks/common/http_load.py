@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+WARM_S = 5.0  # in which each worker loads what it answers from
 HEAD = "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 
 
@@ -108,7 +109,7 @@ def closed_loop(
     ``worker_ms`` is the processor time of a request in the service, and ``client_ms`` that of the
     load: beside other jobs they say more than the rate.
     """
-    asyncio.run(load(port, messages, connections, seconds / 4, None))  # warm
+    asyncio.run(load(port, messages, connections, max(seconds / 4, WARM_S), None))
     used, own = processor_s(service), time.process_time()
     latencies, failed = asyncio.run(load(port, messages, connections, seconds, None))
     used, own = processor_s(service) - used, time.process_time() - own

@@ -209,10 +209,13 @@ class PrivacySettings(BaseModel):
     total_epsilon : float or None
         Largest epsilon of all private trainings together, at the delta of the last; one that would
         exceed it is refused. None for no limit.
+    min_users : int
+        Users that reasons and rows of popular items must rest on to be shown; 1 shows all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     total_epsilon: float | None = Field(default=None, gt=0)
+    min_users: int = Field(default=1, ge=1)
 
 
 class SpaceSettings(BaseModel):

@@ -4,7 +4,8 @@ Workers that accept from one socket share it badly: whoever wakes first takes al
 wait, and clients keep them. Sockets of their own (``SO_REUSEPORT``) share by chance, and what waits
 at one is lost with its worker. So the process that started the workers accepts, and passes each
 connection through the pipe of a worker (``SCM_RIGHTS``). A worker writes a byte when it is ready,
-and one for each connection that it closes. Where the process that accepts is gone, it ends.
+and for each connection one when it takes it and one when it closes it. One that takes none for a
+while is given none. Where the process that accepts is gone, it ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.reduction import DupFd
 from typing import Any, Final
 
@@ -24,7 +26,11 @@ from uvicorn import Config, _subprocess
 from uvicorn.supervisors import Multiprocess
 
 PRELOADED: Final = "isthmus.service.preloaded"  # imported where workers are forked
-TOLD: Final = b"\0"
+READY: Final = b"r"
+TAKEN: Final = b"t"
+CLOSED: Final = b"c"
+GIVEN: Final = b"g"  # with each connection
+STUCK_S: Final = 1.0  # without taking what it was given
 READ_BYTES: Final = 4_096
 RETRY_S: Final = 0.02  # while no worker has room, or this process no file descriptor
 
@@ -46,11 +52,17 @@ class WorkerPipe:
         self.pipe, self._far = socket.socketpair()
         self.pipe.setblocking(False)
         self.ready, self.opened = False, 0
+        self._untaken, self._since = 0, 0.0  # since when it has taken none
 
     @property
     def far(self) -> int:
         """The descriptor of the worker's end, here until the worker has it."""
         return self._far.fileno()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the worker has taken nothing for long, though something waits for it."""
+        return self._untaken > 0 and time.monotonic() - self._since > STUCK_S
 
     def give(self, connection: socket.socket) -> bool:
         """Pass a connection to the worker; return whether there was room.
@@ -61,24 +73,27 @@ class WorkerPipe:
             If the worker is gone.
         """
         try:
-            socket.send_fds(self.pipe, [TOLD], [connection.fileno()])
+            socket.send_fds(self.pipe, [GIVEN], [connection.fileno()])
         except BlockingIOError:
             return False
-        self.opened += 1
+        if not self._untaken:
+            self._since = time.monotonic()
+        self.opened, self._untaken = self.opened + 1, self._untaken + 1
         return True
 
     def hear(self) -> bool:
         """Read what the worker has told; return whether it is there still."""
         try:
-            told = len(self.pipe.recv(READ_BYTES))
+            told = self.pipe.recv(READ_BYTES)
         except OSError:
             return False
-        if told and not self.ready:
+        if READY in told:
             self._far.close()
-            self.ready, told = True, told - 1
-            return True
-        self.opened -= told
-        return self.ready and told > 0
+            self.ready = True
+        if TAKEN in told:
+            self._untaken, self._since = self._untaken - told.count(TAKEN), time.monotonic()
+        self.opened -= told.count(CLOSED)
+        return bool(told)
 
     def close(self) -> None:
         """Close both ends that are here."""
@@ -119,7 +134,7 @@ class Distributor:
 
     def close(self) -> None:
         """Accept no more; connections that workers have are theirs."""
-        self._wake.send(TOLD)
+        self._wake.send(GIVEN)
         self._thread.join()
         self._listening.close()
         if self._held is not None:
@@ -163,9 +178,12 @@ class Distributor:
             self._selector.unregister(self._listening)
 
     def _hand_over(self, connection: socket.socket) -> bool:
-        """Give a connection to the worker with the fewest that has room; return whether one has."""
+        """Give a connection to the worker with the fewest that has room; return whether one has.
+
+        A worker that is stuck comes last: what it is given may wait until it is replaced.
+        """
         ready = [worker for worker in self._workers if worker.ready]
-        for worker in sorted(ready, key=lambda worker: worker.opened):
+        for worker in sorted(ready, key=lambda one: (one.is_stuck, one.opened)):
             try:
                 if worker.give(connection):
                     return True
@@ -183,12 +201,12 @@ class Distributor:
 class HandedConnections(socket.socket):
     """The end of a pipe in a worker; to an event loop, a socket that listens."""
 
-    _untold = 0
+    _untold = b""
 
     def listen(self, backlog: int = 0) -> None:
         """Say that the worker takes connections."""
         del backlog  # of the socket that accepts
-        self._tell()
+        self._tell(READY)
 
     def accept(self) -> tuple[socket.socket, Any]:
         """Return the next connection, and the address of its client.
@@ -198,25 +216,26 @@ class HandedConnections(socket.socket):
         BlockingIOError
             If there is none now, or will be none.
         """
-        told, descriptors, _, _ = socket.recv_fds(self, len(TOLD), 1)
-        if not told:  # who accepts is gone: nobody would ask this process any more
+        given, descriptors, _, _ = socket.recv_fds(self, len(GIVEN), 1)
+        if not given:  # who accepts is gone: nobody would ask this process any more
             os.kill(os.getpid(), signal.SIGTERM)
         if not descriptors:
             raise BlockingIOError
+        self._tell(TAKEN)
         os.set_inheritable(descriptors[0], False)
         connection = HandedConnection(fileno=descriptors[0])
-        connection.closed = self._tell
+        connection.closed = partial(self._tell, CLOSED)
         try:
             return connection, connection.getpeername()
         except OSError as error:  # the client has left
             connection.close()
             raise ConnectionAbortedError from error
 
-    def _tell(self) -> None:
+    def _tell(self, what: bytes) -> None:
         """Tell of one thing more, and of those before that there was no room for."""
-        self._untold += 1
+        self._untold += what
         try:
-            self._untold -= self.send(TOLD * self._untold)
+            self._untold = self._untold[self.send(self._untold) :]
         except OSError:  # full, or nobody listens
             return
 

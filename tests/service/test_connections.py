@@ -156,6 +156,21 @@ def test_the_place_of_a_dead_worker_is_taken_by_another(served):
     eventually(taken, [5, 5])
 
 
+def test_a_worker_that_hangs_is_given_no_more(served):
+    address, process = served
+    first, _ = workers_of(process)
+    os.kill(first, signal.SIGSTOP)
+    try:
+        with ExitStack() as stack:
+            for _ in range(2):  # one goes to each
+                stack.enter_context(closing(connected(address)))
+            time.sleep(1.5)
+            for _ in range(20):
+                ask(stack.enter_context(closing(connected(address))))
+    finally:
+        os.kill(first, signal.SIGCONT)
+
+
 def test_requests_that_have_begun_are_answered_before_the_workers_end(served):
     address, process = served
     with ExitStack() as stack:
