@@ -292,8 +292,11 @@ def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def command_in(space: Path | None, words: str) -> str:
+def command_in(space: Path | None, words: str, *values: str) -> str:
     """Return a command for a space, to be typed as it is.
+
+    Values from data, such as ids and names, are quoted. Where one looks like an option, they
+    follow ``--``.
 
     Where a message is made that does not know the space, it is the one that the command line was
     called with, and elsewhere the placeholder ``SPACE``.
@@ -304,9 +307,17 @@ def command_in(space: Path | None, words: str) -> str:
     "isthmus verify --repair --space 'my shop.space'"
     >>> command_in(None, "verify --repair")
     'isthmus verify --repair --space SPACE'
+    >>> command_in(Path("s"), "attributes drop", "art prints", "size")
+    "isthmus attributes drop 'art prints' size --space s"
+    >>> command_in(Path("s"), "attributes drop", "-x", "size")
+    'isthmus attributes drop --space s -- -x size'
     """
     space = COMMAND_SPACE.get() if space is None else space
-    return f"isthmus {words} --space {'SPACE' if space is None else shlex.quote(str(space))}"
+    quoted = [shlex.quote(value) for value in values]
+    option = f"--space {'SPACE' if space is None else shlex.quote(str(space))}"
+    if any(value.startswith("-") for value in values):
+        return " ".join(["isthmus", words, option, "--", *quoted])
+    return " ".join(["isthmus", words, *quoted, option])
 
 
 def commands_for_another_space(modality: str, dim: object) -> str:

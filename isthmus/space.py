@@ -96,6 +96,7 @@ if TYPE_CHECKING:
     from isthmus.monitoring.report import MonitorReport
     from isthmus.operations.alignment import AlignReport
     from isthmus.operations.backup import BackupReport
+    from isthmus.operations.erasure import CheckedCertificate
     from isthmus.operations.events import Event
     from isthmus.operations.forgetting import ForgottenReport
     from isthmus.operations.fusion_weights import WeightsReport
@@ -1231,6 +1232,73 @@ class Space:
         """
         found = to_id(user_id, "user id")
         return operations.forgetting.verify_forgotten(self.opened, found, progress=progress)
+
+    def erase_user(
+        self,
+        user_id: IdLike,
+        *,
+        certificate: str | Path,
+        signing_key: str | Path,
+        progress: bool = False,
+    ) -> dict[str, Any]:
+        """Forget a user, clear the disk, search the space, and write a signed certificate.
+
+        As `forget_user`, ``compact(keep_days=0)`` and `verify_forgotten` in turn. The certificate
+        is JSON: what was deleted, the tables of users before and after with digests of their
+        files, what was searched, what is left, and which releases have a recommender that learned
+        from events that are deleted by now, and until when. It names the user by a salted digest.
+
+        Parameters
+        ----------
+        user_id : str
+            The user.
+        certificate : str or Path
+            File to write, outside the space.
+        signing_key : str or Path
+            PEM of an Ed25519 key; made there, readable by its owner alone, if there is none.
+        progress : bool, default False
+            Whether to show progress bars.
+
+        Returns
+        -------
+        dict
+            The content of the certificate.
+
+        Raises
+        ------
+        InvalidInput
+            If the certificate would stand in the space, or the key is of another kind.
+        SpaceLocked
+            If another process is writing.
+
+        Examples
+        --------
+        ``space.erase_user("user-7", certificate="erased.json", signing_key="erasure.pem")``
+        """
+        found = to_id(user_id, "user id")
+        self._recommender.log.forget(found)
+        return operations.erasure.erase_user(
+            self.opened, found, Path(certificate), Path(signing_key), progress=progress
+        )
+
+    def check_certificate(
+        self, certificate: str | Path, user_id: IdLike, *, progress: bool = False
+    ) -> CheckedCertificate:
+        """Check the signature of a certificate of erasure, and search the space for the user again.
+
+        Raises
+        ------
+        InvalidInput
+            If it was changed since it was signed, or is of another user.
+
+        Examples
+        --------
+        ``assert space.check_certificate("erased.json", "user-7").search.forgotten``
+        """
+        found = to_id(user_id, "user id")
+        return operations.erasure.check_certificate(
+            self.opened, Path(certificate), found, progress=progress
+        )
 
     # ---- Users
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,7 @@ from isthmus.cli.options import (
     open_space,
 )
 from isthmus.cli.show import (
+    show_certificate,
     show_dims,
     show_forgotten,
     show_line,
@@ -29,6 +31,7 @@ from isthmus.cli.show import (
     show_stats,
     show_verified,
 )
+from isthmus.errors import InvalidInput
 from isthmus.operations.request import (
     BackupRequest,
     MonitorRequest,
@@ -40,6 +43,7 @@ from isthmus.terminal import say, say_json
 
 if TYPE_CHECKING:
     from isthmus.index.catalog.compact import CompactReport
+    from isthmus.space import Space
 
 ALARM = 3  # exit code
 PlaceArgument = Annotated[
@@ -152,6 +156,12 @@ def verify(
             metavar="USER", help="Search all of the space for what is left of a user, instead."
         ),
     ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Check this certificate of the erasure of the user as well."
+        ),
+    ] = None,
     wait_s: WaitOption = 30.0,
     as_json: JsonOption = False,
 ) -> None:
@@ -159,11 +169,10 @@ def verify(
 
     The exit code is 1 where something stays damaged, or is left of a forgotten user.
     """
+    if certificate is not None and forgotten is None:
+        raise InvalidInput("--certificate is of a user; name the user with --forgotten USER")
     if forgotten is not None:
-        search = open_space(space, wait_s=wait_s).verify_forgotten(forgotten, progress=True)
-        show_forgotten(search.as_dict(), as_json=as_json)
-        if not search.forgotten:
-            raise typer.Exit(1)
+        _verify_forgotten(open_space(space, wait_s=wait_s), forgotten, certificate, as_json)
         return
     from isthmus.operations.settings_copy import restore_settings
 
@@ -173,6 +182,19 @@ def verify(
         report = replace(report, damages=[restored, *report.damages])
     show_verified(report.as_dict(), as_json=as_json)
     if not report.sound:
+        raise typer.Exit(1)
+
+
+def _verify_forgotten(space: Space, user_id: str, certificate: Path | None, as_json: bool) -> None:
+    """Search for a user, check its certificate if there is one, and exit with 1 if some is left."""
+    if certificate is None:
+        search = space.verify_forgotten(user_id, progress=True)
+        show_forgotten(search.as_dict(), as_json=as_json)
+    else:
+        checked = space.check_certificate(certificate, user_id, progress=True)
+        search = checked.search
+        show_certificate(checked.as_dict(), as_json=as_json)
+    if not search.forgotten:
         raise typer.Exit(1)
 
 

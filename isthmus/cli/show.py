@@ -95,6 +95,35 @@ def show_verified(report: Mapping[str, Any], *, as_json: bool) -> None:
     )
 
 
+def show_certificate(checked: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a checked certificate of erasure, and what a search found now."""
+    if as_json:
+        say_json(checked)
+        return
+    certificate = checked["certificate"]
+    say(
+        f"the certificate of {certificate['issued']} is signed by the key "
+        f"{certificate['public_key']}, and unchanged"
+    )
+    show_forgotten(checked["search"], as_json=False)
+
+
+def show_erased(certificate: Mapping[str, Any], file: Path, *, as_json: bool) -> None:
+    """Print what a certificate of erasure says."""
+    if as_json:
+        say_json(certificate)
+        return
+    say(f"{certificate['deleted_interactions']:,} interactions deleted, and the disk cleared")
+    for trace in certificate["left"]:
+        say(f"left: {trace['where']}: {trace['found']}")
+    for held in certificate["recommenders"]:
+        say(
+            f"release {held['release']} has a recommender that learned from "
+            f"{held['deleted_events']:,} events that are deleted by now, until {held['until']}"
+        )
+    say(f"certificate: {file}, signed by the key {certificate['public_key']}")
+
+
 def show_forgotten(report: Mapping[str, Any], *, as_json: bool) -> None:
     """Print what is left of a user."""
     if as_json:

@@ -17,7 +17,13 @@ from isthmus.cli.options import (
     generate_options,
     open_space,
 )
-from isthmus.cli.show import show_line, show_user_attributes, show_user_report, show_users
+from isthmus.cli.show import (
+    show_erased,
+    show_line,
+    show_user_attributes,
+    show_user_report,
+    show_users,
+)
 from isthmus.durable import write_atomically
 from isthmus.operations.request import MergeUsersRequest, UsersRequest
 from isthmus.terminal import say, say_json
@@ -121,3 +127,24 @@ def delete(
 def attributes(space: SpaceOption, as_json: JsonOption = False) -> None:
     """List the attributes of users: type, share of users with a value, examples."""
     show_user_attributes(open_space(space).user_attributes(), as_json=as_json)
+
+
+@app.command()
+def erase(
+    user_id: UserArgument,
+    space: SpaceOption,
+    certificate: Annotated[
+        Path, typer.Option(metavar="FILE", help="Certificate to write, outside the space.")
+    ],
+    signing_key: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="PEM of an Ed25519 key; made there if there is none."),
+    ],
+    wait_s: WaitOption = 30.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Forget a user, clear the disk, search the space, and write a signed certificate."""
+    erased = open_space(space, wait_s=wait_s).erase_user(
+        user_id, certificate=certificate, signing_key=signing_key, progress=True
+    )
+    show_erased(erased, certificate, as_json=as_json)

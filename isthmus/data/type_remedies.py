@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +40,8 @@ class CastRemedy:
         target = self._wider(self._objects[row])
         if target is None:
             return ""
-        words = shlex.join(["attributes", "cast", self._domain, self._name, target])
-        return f"; correct it, or: {command_in(self._space, words)}"
+        cast = command_in(self._space, "attributes cast", self._domain, self._name, target)
+        return f"; correct it, or: {cast}"
 
     def _wider(self, value: Any) -> str | None:
         try:

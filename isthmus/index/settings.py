@@ -36,6 +36,7 @@ EDITABLE: Final = (
     "encoders",
 )  # may be edited by hand: not in the checksum
 
+MAX_KEEP_DAYS: Final = 36_500  # a century
 RECALL_MARGIN = 0.02  # below the target, within what a few hundred queries cannot tell from it
 
 
@@ -124,7 +125,7 @@ class IndexSettings(Targets):
     sample_rows: int = Field(default=50_000, ge=1_000)
     retrain_growth: float = Field(default=2.0, gt=1)
     keep_releases: int = Field(default=5, ge=1)
-    keep_versions_days: float = Field(default=14.0, ge=0)
+    keep_versions_days: float = Field(default=14.0, ge=0, le=MAX_KEEP_DAYS)
 
     @property
     def targets(self) -> Targets:
@@ -208,10 +209,13 @@ class PrivacySettings(BaseModel):
     total_epsilon : float or None
         Largest epsilon of all private trainings together, at the delta of the last; one that would
         exceed it is refused. None for no limit.
+    min_users : int
+        Users that reasons and rows of popular items must rest on to be shown; 1 shows all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     total_epsilon: float | None = Field(default=None, gt=0)
+    min_users: int = Field(default=1, ge=1)
 
 
 class SpaceSettings(BaseModel):

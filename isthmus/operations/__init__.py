@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from isthmus.operations import alignment as alignment
     from isthmus.operations import attributes as attributes
     from isthmus.operations import backup as backup
+    from isthmus.operations import erasure as erasure
     from isthmus.operations import evaluation as evaluation
     from isthmus.operations import events as events
     from isthmus.operations import finetuning as finetuning

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -167,13 +166,18 @@ class _CastCounts:
                 f"; and {self.lossy - len(self.examples)} more" if self.lossy > MAX_MISFITS else ""
             )
             unit = f" --time-unit {request.time_unit}" if request.time_unit else ""
-            domain, name = shlex.quote(request.domain), shlex.quote(request.name)
-            words = f"attributes cast {domain} {name} {shlex.quote(request.type)}{unit}"
+            cast = command_in(
+                space.path,
+                f"attributes cast --allow-lossy{unit}",
+                request.domain,
+                request.name,
+                request.type,
+            )
             raise InvalidInput(
                 f"{self.lossy} of {self.values} value(s) of {request.name!r} of {request.domain} "
                 f"are no {type_name(type_)} and would lose something: {'; '.join(self.examples)}"
                 f"{more}. Nothing was changed; correct these items first, or lose it: "
-                f"{command_in(space.path, f'{words} --allow-lossy')}"
+                f"{cast}"
             )
 
 
@@ -231,11 +235,10 @@ def rename_attribute(space: OpenSpace, request: RenameAttributeRequest) -> dict[
         change = space.catalog.change_attributes()
         change.before.field(request.domain, request.name)
         if request.new_name in change.columns[request.domain]:
-            domain, name = shlex.quote(request.domain), shlex.quote(request.new_name)
-            words = f"attributes drop {domain} {name}"
+            drop = command_in(space.path, "attributes drop", request.domain, request.new_name)
             raise InvalidInput(
                 f"the domain {request.domain!r} has an attribute {request.new_name!r} already; "
-                f"drop it first: {command_in(space.path, words)}"
+                f"drop it first: {drop}"
             )
         change.rename(request.domain, request.name, request.new_name)
         change.apply()

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,17 +93,32 @@ class ForgottenReport:
         return {**asdict(self), "forgotten": self.forgotten}
 
 
-def verify_forgotten(space: OpenSpace, user_id: str, *, progress: bool = False) -> ForgottenReport:
-    """Search all of a space for a user, see `Space.verify_forgotten`."""
+def verify_forgotten(
+    space: OpenSpace, user_id: str, formers: Sequence[str] = (), *, progress: bool = False
+) -> ForgottenReport:
+    """Search all of a space for a user, see `Space.verify_forgotten`.
+
+    Parameters
+    ----------
+    space : OpenSpace
+        The space.
+    user_id : str
+        The user.
+    formers : sequence of str
+        Ids that were merged into it, which are searched for as well.
+    progress : bool, default False
+        Whether to show a progress bar.
+    """
+    names = [user_id, *formers]
     started = time.monotonic()
     tables = [space.path / name for name in USER_TABLES]
     versions = [(table, version) for table in tables for version in versions_of(table)]
-    traces = [trace for one in versions for trace in _rows(space, *one, user_id)]
+    traces = [trace for one in versions for trace in _rows(space, *one, names)]
     notes = [f"backups, and what a service keeps elsewhere, are not part of {space.path}"]
-    patterns = _patterns(user_id)
-    if len(user_id.encode()) < MIN_BYTES:
+    patterns = [pattern for name in names for pattern in _patterns(name).items()]
+    if any(len(name.encode()) < MIN_BYTES for name in names):
         notes.append(
-            f"the id {user_id!r} is so short that its bytes stand in vectors by chance; files were "
+            f"an id of fewer than {MIN_BYTES} bytes stands in vectors by chance; files were "
             "searched for its digests alone"
         )
     paths = [path for path in sorted(space.path.rglob("*")) if path.is_file()]
@@ -130,18 +144,23 @@ def verify_forgotten(space: OpenSpace, user_id: str, *, progress: bool = False) 
     )
 
 
-def _rows(space: OpenSpace, table: Path, version: int, user_id: str) -> Iterator[Trace]:
+def _rows(space: OpenSpace, table: Path, version: int, user_ids: Sequence[str]) -> Iterator[Trace]:
     """Yield a trace of the rows of a user in one version of a table, if there are some."""
     dataset = open_unchecked(table, version)
     columns = [name for name in (USER_ID, INTO) if name in dataset.schema.names]
-    predicate = " OR ".join(any_of(name, [user_id]) for name in columns)
+    predicate = " OR ".join(any_of(name, user_ids) for name in columns)
     rows = int(dataset.count_rows(predicate))
     if rows:
         is_newest = version == versions_of(table)[-1]
-        forget = f"interactions forget-user {shlex.quote(user_id)}"
-        remedy = forget if is_newest else COMPACT
+        forget = command_in(space.path, "interactions forget-user", user_ids[0])
+        remedy = forget if is_newest else command_in(space.path, COMPACT)
         where = f"{table.name}, version {version}"
-        yield Trace(where, f"{rows:,} rows", command_in(space.path, remedy))
+        yield Trace(where, f"{rows:,} rows", remedy)
+
+
+def forms_of(user_id: str) -> list[str]:
+    """Return the forms of an id that files are searched for."""
+    return list(_patterns(user_id))
 
 
 def _patterns(user_id: str) -> dict[str, bytes]:
@@ -155,7 +174,7 @@ def _patterns(user_id: str) -> dict[str, bytes]:
     return patterns
 
 
-def _search(path: Path, patterns: dict[str, bytes]) -> tuple[int, list[str]]:
+def _search(path: Path, patterns: Sequence[tuple[str, bytes]]) -> tuple[int, list[str]]:
     """Return the size of a file, and what stands in it; one that is gone by now has nothing."""
     try:
         with path.open("rb") as file:
@@ -163,7 +182,8 @@ def _search(path: Path, patterns: dict[str, bytes]) -> tuple[int, list[str]]:
             if not size:
                 return 0, []
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return size, [name for name, one in patterns.items() if content.find(one) >= 0]
+                found = (what for what, one in patterns if content.find(one) >= 0)
+                return size, list(dict.fromkeys(found))
     except FileNotFoundError:
         return 0, []
 

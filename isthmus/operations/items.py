@@ -43,7 +43,7 @@ from isthmus.index.catalog.ingest import (
 )
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
-from isthmus.index.settings import IndexSettings, SpaceSettings, Targets
+from isthmus.index.settings import MAX_KEEP_DAYS, IndexSettings, SpaceSettings, Targets
 from isthmus.operations.given_vectors import GivenVectors, declare_vectors
 from isthmus.operations.ray_encoding import encoding_on_ray
 from isthmus.operations.request import (
@@ -52,7 +52,7 @@ from isthmus.operations.request import (
     UpdateRequest,
     UpsertRequest,
 )
-from isthmus.requests import require_mapping
+from isthmus.requests import is_finite, require_mapping
 from isthmus.retrieval.search.request import FilterOptions
 from isthmus.schema import (
     DOMAIN,
@@ -322,8 +322,8 @@ def compact_space(
 ) -> list[CompactReport]:
     """Merge small files, and drop old versions of the tables."""
     days = space.settings.index.keep_versions_days if keep_days is None else keep_days
-    if days < 0:
-        raise InvalidInput(f"keep_days is {days}; give zero or more")
+    if not is_finite(days) or not 0 <= days <= MAX_KEEP_DAYS:
+        raise InvalidInput(f"keep_days is {days!r}; give a number from 0 to {MAX_KEEP_DAYS}")
     with (
         write_lock(space.path, "catalog", space.wait_s),
         write_lock(space.path, "interactions", space.wait_s),

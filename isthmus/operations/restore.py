@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -95,7 +94,7 @@ def restore(
     store = FileStore(place)
     names = list_backups(store)
     if backup is None and not names:
-        command = command_in(None, f"backup {shlex.quote(str(place))}")
+        command = command_in(None, "backup", str(place))
         raise BackupNotFound(f"no backup in {store.place}; make one with: {command}")
     name = names[-1] if backup is None else backup
     files = read_backup(store, name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from isthmus.errors import InvalidFilter, InvalidInput
 from isthmus.index.catalog.lock import write_lock
 from isthmus.index.open_space import OpenSpace
@@ -82,6 +84,8 @@ def delete_scenario(space: OpenSpace, name: str) -> None:
     InvalidInput
         If there is none of this name.
     """
+    if not isinstance(name, str):
+        raise InvalidInput(f"the name of a scenario is {name!r}; give a name")
     with write_lock(space.path, "scenarios", space.wait_s):
         scenarios = Scenarios(space.path)
         scenarios.get(name)
@@ -94,4 +98,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(one) for key, one in value.items()}
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if isinstance(value, np.generic) else value

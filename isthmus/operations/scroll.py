@@ -49,7 +49,8 @@ def _next_ids(snapshot: Snapshot, request: ScrollRequest) -> list[str]:
         if after is not None:
             ids = ids.filter(pc.greater(ids.column(ITEM_ID), after))
         joined = pa.concat_tables([smallest, ids])
-        first = pc.select_k_unstable(joined, request.k + 1, sort_keys=[(ITEM_ID, "ascending")])
+        wanted = min(request.k + 1, len(joined))
+        first = pc.select_k_unstable(joined, wanted, sort_keys=[(ITEM_ID, "ascending")])
         smallest = joined.take(first)
     found: list[Any] = smallest.column(ITEM_ID).to_pylist()
     return found

@@ -5,7 +5,6 @@ The catalog is read in batches, so memory does not grow with the number of items
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -221,10 +220,10 @@ def _schema(
             types = {snapshot.attributes.schema.field(column).type for column in columns}
             if name in taken or len(types) != 1:
                 why = "has other types in other domains" if len(types) != 1 else "is a vector's"
-                words = f"attributes cast DOMAIN {shlex.quote(name)} TYPE"
+                cast = command_in(None, "attributes cast", "DOMAIN", name, "TYPE")
                 raise InvalidInput(
                     f"the name of attribute {name!r} {why}; export one domain or without "
-                    f"attributes, or cast it: {command_in(None, words)}"
+                    f"attributes, or cast it: {cast}"
                 )
             fields.append(pa.field(name, types.pop()))
     return pa.schema(fields)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from isthmus.data.leases import LeaseScope, lease_scope
-from isthmus.errors import IsthmusError, MissingDependency
+from isthmus.errors import InvalidInput, IsthmusError, MissingDependency
 from isthmus.operations.damage import damage_in_tables
 
 FAISS: Final = "faiss"
@@ -33,30 +33,35 @@ def as_verbs(cls: SpaceClass) -> SpaceClass:
     """
     for name, method in list(vars(cls).items()):
         if inspect.isfunction(method) and not name.startswith("_"):
-            wrap = _streaming_verb if inspect.isgeneratorfunction(method) else _verb
-            setattr(cls, name, wrap(method))
+            setattr(cls, name, _verb(method))
     return cls
 
 
 def _verb(method: Callable[..., Any]) -> Callable[..., Any]:
+    flags = {name for name, kind in method.__annotations__.items() if kind == "bool"}
+
     @wraps(method)
     def run(self: _HasPath, *args: Any, **kwargs: Any) -> Any:
+        for name in flags.intersection(kwargs):
+            _require_truth(name, kwargs[name])
         with lease_scope():
             try:
-                return method(self, *args, **kwargs)
+                answer = method(self, *args, **kwargs)
             except BaseException as error:
                 _explain(self.path, error)
                 raise
+        # A generator has not begun to read: it keeps what it reads until it ends.
+        return streamed(self.path, lambda: answer) if inspect.isgenerator(answer) else answer
 
     return run
 
 
-def _streaming_verb(method: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
-    @wraps(method)
-    def run(self: _HasPath, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        yield from streamed(self.path, lambda: method(self, *args, **kwargs))
-
-    return run
+def _require_truth(name: str, value: Any) -> None:
+    """Raise `InvalidInput` for what is neither true nor false, such as an array."""
+    try:
+        bool(value)
+    except ValueError as error:
+        raise InvalidInput(f"{name} is {value!r}; give True or False") from error
 
 
 def streamed(space: Path, begin: Callable[[], Iterator[Streamed]]) -> Iterator[Streamed]:

@@ -23,6 +23,11 @@ def noise_edge(statistics: Statistics) -> float:
     return statistics.gram_noise * float(np.sqrt(2 * len(statistics.items)))
 
 
+def stands_out(statistics: Statistics) -> bool:
+    """Return whether any direction of the Gram matrix can be told from noise."""
+    return float(np.linalg.eigvalsh(statistics.gram).max(initial=0.0)) > noise_edge(statistics)
+
+
 def denoised_gram(statistics: Statistics) -> Float64Array:
     """Return the Gram matrix without what cannot be told from noise, symmetric.
 

@@ -16,8 +16,8 @@ NOT_COVERED: Final = (
     "their values count as public",
     "items, their contents and their attributes count as public",
     "encoders, alignments and fusion weights that learned from interactions",
-    "what is shown besides recommendations, such as the users that an item may interest, reads "
-    "stored interactions",
+    "what reads stored interactions besides: exploration, which counts clicks on new items, and "
+    "the users that an item may interest",
     "the last binary digits of noise in floating point, beyond single precision",
 )
 

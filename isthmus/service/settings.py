@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -162,7 +161,7 @@ def check_experiment(settings: ServeSettings) -> None:
                 raise InvalidInput(
                     f"the arm {arm!r} of {test.name!r} names the scenario {scenario!r}, which "
                     f"{space!r} does not have; set it first with: "
-                    f"{command_in(path, f'scenarios set {shlex.quote(scenario)}')}"
+                    f"{command_in(path, 'scenarios set', scenario)}"
                 )
 
 

@@ -124,4 +124,4 @@ def test_what_is_left_of_a_forgotten_user_is_named_until_nothing_is(shop, run, r
     assert run(*search).returncode == 0
     found = run_json(*search)
     assert (found["user_id"], found["traces"], found["forgotten"]) == ("7", [], True)
-    assert "so short that its bytes stand in vectors by chance" in found["notes"][1]
+    assert "an id of fewer than 6 bytes stands in vectors by chance" in found["notes"][1]

@@ -24,6 +24,7 @@ MADE_OF_OTHERS = {  # which are stopped
     "import",  # create, upsert
     "monitor",  # rollback
     "unenrich",  # attributes drop, upsert
+    "users erase",  # interactions forget-user, compact
 }
 READING = {  # `distill` and `finetune` write an encoder into a folder of its own
     "attributes list",

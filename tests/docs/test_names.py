@@ -157,6 +157,8 @@ GROUPED = {
     "export_user": "users export",
     "forget_user": "interactions forget-user",
     "verify_forgotten": "verify",
+    "erase_user": "users erase",
+    "check_certificate": "verify",
     "add_users": "users add",
     "users": "users get",
     "user_ids": "users list",
@@ -239,7 +241,9 @@ def option_of(verb: str, argument: str) -> str:
     name = argument.rpartition(".")[2]
     renamed = {("create", "path"): "space", ("interactions", "user_id"): "user"}
     renamed |= {("distill", "contents"): "texts"}
-    renamed |= {("verify_forgotten", "user_id"): "forgotten"}
+    renamed |= {
+        (verb, "user_id"): "forgotten" for verb in ("verify_forgotten", "check_certificate")
+    }
     renamed |= {("forget_user", "user_id"): "user", ("set_weights", "weights"): "given"}
     param = params.get(renamed.get((verb, argument), name))
     if param is None:
@@ -324,7 +328,8 @@ def test_every_verb_is_a_command_of_its_name_and_no_other_is():
 
 
 def test_an_option_has_the_name_of_its_argument():
-    renamed = [("create", "path"), ("distill", "contents"), ("verify_forgotten", "user_id")]
+    renamed = [("create", "path"), ("distill", "contents")]
+    renamed += [("verify_forgotten", "user_id"), ("check_certificate", "user_id")]
     for verb, argument, option in [*expected_rows(), *expected_rows(FUNCTIONS)]:
         name = argument.strip("`").rpartition(".")[2]
         if option.startswith("`-") and (verb, name) not in renamed:

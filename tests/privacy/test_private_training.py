@@ -159,6 +159,17 @@ def test_what_cannot_be_kept_is_refused_and_spends_nothing(shop, arguments, sett
     assert read_budget(shop.path).expenses == []
 
 
+def test_where_all_drowns_in_noise_lists_are_by_popularity_and_content(shop):
+    rankers = {}
+    for epsilon in (0.05, 100.0):
+        made = shop.train(private=True, epsilon=epsilon)
+        rankers[epsilon] = made.rankers["books"]["models"]
+    parts = [part["generator"] for part in rankers[0.05]["more"]["models"]]
+    assert parts == ["popularity", "content"]
+    assert rankers[100.0]["more"]["generator"] == "EASE"
+    assert rankers[100.0]["cross-domain"]["generator"] == private_training.BROAD
+
+
 def test_two_trainings_of_the_same_data_differ_by_their_noise(shop):
     sums = []
     for _ in range(2):

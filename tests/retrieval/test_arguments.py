@@ -5,38 +5,56 @@ from __future__ import annotations
 import inspect
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from isthmus import IsthmusError, Space, User
 from tests.toy import item, two_encoders
 
-ODD = st.sampled_from(
-    [
-        *(5, -1, 1.5, float("nan"), True, b"x", "x", "\ud800", "", object(), datetime.now(UTC)),
-        *([], [1], [None], [["x"]], ("x",), {}, {"x": "y"}, {"x": None}, {1: 2}, {"x": [1]}),
-    ]
-)
-# What each verb needs, and the arguments that are names, numbers by name, or contents.
-VERBS = {
-    "search": (("sea",), ("image", "audio", "domain", "quotas", "weights", "boost", "caps")),
-    "similar": (("f1",), ("domain", "quotas", "weights", "pin", "ban")),
-    "recommend": ((User(id="u"),), ("domain", "quotas", "experiment")),
-    "count": ((), ("domain", "where")),
-    "ids": ((), ("domain",)),
-    "facets": ((["price"],), ("attributes", "domain")),
-    "vectors": ((), ("domain", "names")),
-    "events": ((), ("event_weights",)),
-    "upsert": (([item("f1", "sea", "f")],), ("columns", "exclude", "domain", "vectors", "decimal")),
-    "add_interactions": (([{"user_id": "u", "item_id": "f1"}],), ("null_values", "event")),
-    "recommend_batch": (([User(id="u")],), ("users", "domain", "quotas")),
-    "rollback": ((), ("number",)),
-    "set_weights": ((), ("weights",)),
-    "set_scenario": (("home",), ("domain", "quotas")),
+ODD = [
+    *(5, -1, 2**63, 10**400, 1.5, float("nan"), float("inf"), True, b"x", "x", "\ud800", ""),
+    *([], [1], [None], [["x"]], ("x",), {}, {"x": "y"}, {"x": None}, {1: 2}, {"x": [1]}),
+    *(object(), datetime.now(UTC), np.array([True, False]), np.float32("nan")),
+]
+# What each verb needs. A verb that is not here trains, builds, or writes outside the space.
+VERBS: dict[str, tuple[Any, ...]] = {
+    "search": ("sea",),
+    "search_batch": (["sea"],),
+    "similar": ("f1",),
+    "recommend": (User(id="u"),),
+    "recommend_batch": ([User(id="u")],),
+    "recommend_rows": (User(id="u"),),
+    "recommend_users": ("f1",),
+    "count": (),
+    "ids": (),
+    "scroll": (),
+    "facets": (["price"],),
+    "get": ("f1",),
+    "vectors": (),
+    "attributes": (),
+    "quarantine": (),
+    "interactions": (),
+    "events": (),
+    "users": (),
+    "upsert": ([item("f1", "sea", "f")],),
+    "update": ([{"item_id": "f1", "price": 3}],),
+    "delete": (["unknown"],),
+    "cast_attribute": ("f", "price", "float"),
+    "add_interactions": ([{"user_id": "u", "item_id": "f1"}],),
+    "add_users": ([{"user_id": "u", "age": 3}],),
+    "compact": (),
+    "rollback": (),
+    "set_weights": ({"text": 1.0},),
+    "set_scenario": ("home",),
+    "delete_scenario": ("home",),
 }
-ARGUMENTS = [(verb, name) for verb, (_, names) in VERBS.items() for name in names]
+ARGUMENTS = [
+    (verb, name)
+    for verb in VERBS
+    for name in list(inspect.signature(getattr(Space, verb)).parameters)[1:]
+]
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +65,15 @@ def space(tmp_path_factory):
     return made
 
 
-def test_every_argument_that_is_tried_exists():
-    for verb, name in ARGUMENTS:
-        assert name in inspect.signature(getattr(Space, verb)).parameters
-
-
-@settings(max_examples=150)
-@given(st.sampled_from(ARGUMENTS), ODD)
-def test_an_argument_is_taken_or_refused_by_an_error_of_isthmus(space, argument, value):
-    verb, name = argument
+@pytest.mark.parametrize(("verb", "name"), ARGUMENTS)
+def test_an_argument_is_taken_or_refused_by_an_error_of_isthmus(space, verb, name):
     method = getattr(space, verb)
-    needed = dict(zip(inspect.signature(method).parameters, VERBS[verb][0], strict=False))
-    with suppress(IsthmusError):
-        found = method(**{**needed, name: value})
-        if verb == "ids":
-            list(found)
+    needed = dict(zip(inspect.signature(method).parameters, VERBS[verb], strict=False))
+    for value in ODD:
+        with suppress(IsthmusError):
+            found = method(**{**needed, name: value})
+            if inspect.isgenerator(found):
+                list(found)
 
 
 @pytest.mark.parametrize("domain", ["", "  ", "a\nb", "\x1b[31m", "\ud800"])

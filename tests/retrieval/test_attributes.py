@@ -262,7 +262,7 @@ def test_a_cast_loses_something_only_with_allow_lossy(tmp_path):
     with pytest.raises(InvalidInput, match=refused) as error:
         space.cast_attribute("films", "price", "int64")
     command = str(error.value).rpartition(": isthmus ")[2]
-    assert command.startswith("attributes cast films price int64 --allow-lossy --space ")
+    assert command.startswith("attributes cast --allow-lossy films price int64 --space ")
     report = space.cast_attribute("films", "price", "int64", allow_lossy=True)
     assert (report["values"], report["lossy"]) == (2, 1)
     assert report["examples"] == ["item 'a': 9.99 becomes 10"]

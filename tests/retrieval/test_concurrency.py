@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from isthmus import Space
-from isthmus.errors import SpaceExists, SpaceLocked
+from isthmus.data.lance_manifest import versions_of
+from isthmus.errors import CorruptTable, SpaceExists, SpaceLocked
 from isthmus.index.catalog.lock import write_lock
 from tests.stress.readers import beside_a_writer
 from tests.toy import item, two_encoders
@@ -143,6 +144,35 @@ def test_a_view_takes_up_what_is_new_though_its_version_was_removed(space):
 
 def test_every_other_verb_keeps_its_view_or_takes_a_new_one(outdated):
     assert outdated.count(where="n > 2") == 1
+
+
+@pytest.mark.parametrize(
+    "begin", [lambda space: space.ids(), lambda space: space.vectors()], ids=["ids", "vectors"]
+)
+def test_a_stream_keeps_the_version_that_it_reads_until_its_end(space, begin):
+    space.upsert([item(f"sea{n}", f"sea word{n}") for n in range(3)])
+    writer = Space.open(space.path, encoder=two_encoders())
+    catalog = space.path / "catalog.lance"
+    read = versions_of(catalog)[-1]
+    stream = iter(begin(space))
+    next(stream)
+    writer.upsert([item("new", "sea word9")])
+    writer.compact(keep_days=0)
+    assert read in versions_of(catalog)
+    for _ in stream:
+        pass
+    writer.compact(keep_days=0)
+    assert read not in versions_of(catalog)
+
+
+@pytest.mark.parametrize("where", [None, "n > 0"])
+def test_a_stream_whose_file_is_lost_names_the_file_and_not_the_filter(space, where):
+    space.upsert([item(f"sea{n}", f"sea word{n}", n=n) for n in range(3)])
+    assert space.count() == 3
+    (lost,) = (space.path / "catalog.lance" / "data").iterdir()
+    lost.unlink()
+    with pytest.raises(CorruptTable, match=f"{lost.name} is missing or damaged"):
+        list(space.ids(where=where))
 
 
 @pytest.mark.heavy

@@ -213,7 +213,9 @@ def load_model(type_name: str, source: ModelSource) -> Any:
     import sentence_transformers
     import torch
 
-    with quiet_transformers(), requiring_weights():
+    is_plain = type_name == "SentenceTransformer" and type_of(source) is None
+    instead = f"transformers/{source.name}" if is_plain else ""
+    with quiet_transformers(), requiring_weights(instead):
         return getattr(sentence_transformers, type_name)(
             source.name,
             device="cpu",

@@ -94,7 +94,7 @@ def load_model(source: ModelSource, model_class: Any, **options: Any) -> LoadedM
     return LoadedModel(model, {name: t for name, t in state.items() if name not in missing})
 
 
-def require_weights(name: str, model_class: str, missing: Iterable[str]) -> None:
+def require_weights(name: str, model_class: str, missing: Iterable[str], instead: str = "") -> None:
     """Refuse a checkpoint that lacks weights which vectors depend on.
 
     Parameters
@@ -105,6 +105,8 @@ def require_weights(name: str, model_class: str, missing: Iterable[str]) -> None
         The class that it was loaded into.
     missing : iterable of str
         Names of the weights that it lacks, of any kind.
+    instead : str, optional
+        Another way to use the checkpoint, for the message.
 
     Raises
     ------
@@ -116,11 +118,12 @@ def require_weights(name: str, model_class: str, missing: Iterable[str]) -> None
         raise UnknownEncoder(
             f"the checkpoint of {name} lacks {len(required)} of the model's weights, "
             f"such as {required[0]}; give a checkpoint that was saved whole from a {model_class}"
+            f"{f', or take {instead}' if instead else ''}"
         )
 
 
 @contextmanager
-def requiring_weights() -> Iterator[None]:
+def requiring_weights(instead: str = "") -> Iterator[None]:
     """Refuse checkpoints as `require_weights` does while another library loads their models."""
     from transformers import modeling_utils
 
@@ -129,7 +132,7 @@ def requiring_weights() -> Iterator[None]:
 
     def checked(model: Any, pretrained_model_name_or_path: str, **options: Any) -> None:
         missing = options["loading_info"].missing_keys
-        require_weights(pretrained_model_name_or_path, type(model).__name__, missing)
+        require_weights(pretrained_model_name_or_path, type(model).__name__, missing, instead)
         report(model, pretrained_model_name_or_path, **options)
 
     module.log_state_dict_report = checked

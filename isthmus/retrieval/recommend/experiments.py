@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import Field, SkipValidation
 
 from isthmus.errors import InvalidInput
-from isthmus.requests import Request
+from isthmus.requests import Request, require_mapping
 from isthmus.retrieval.recommend.request import RecommendRequest
 
 POINTS: Final = 2**64
@@ -63,10 +63,7 @@ class Experiment(Request):
         """Return an experiment that is given as such, or by its values."""
         if isinstance(given, Experiment):
             return given
-        if not isinstance(given, Mapping):
-            raise InvalidInput(
-                f"experiment is {given!r}; give an isthmus.Experiment, or its values"
-            )
+        require_mapping(given, "experiment", "values, or an isthmus.Experiment")
         return cls(**given)
 
     def arm(self, name: str) -> Arm:
@@ -74,11 +71,7 @@ class Experiment(Request):
         values = self.arms[name]
         if isinstance(values, Arm):
             return values
-        if not isinstance(values, Mapping):
-            raise InvalidInput(
-                f"the arm {name!r} of {self.name!r} is {values!r}; give a mapping, such as "
-                "{'scenario': 'home'}"
-            )
+        require_mapping(values, f"the arm {name!r} of {self.name!r}", "its settings")
         try:
             return Arm(**values)
         except InvalidInput as error:

@@ -17,7 +17,7 @@ from isthmus.data.interactions.feedback import Feedback
 from isthmus.data.interactions.matrix import InteractionMatrix
 from isthmus.errors import InvalidInput, listed
 from isthmus.privacy.accountant import Mechanism
-from isthmus.privacy.denoising import noise_edge
+from isthmus.privacy.denoising import noise_edge, stands_out
 from isthmus.privacy.statistics import Statistics, release_statistics
 from isthmus.retrieval.candidates.content import Content
 from isthmus.retrieval.candidates.ease import EASE
@@ -61,6 +61,7 @@ LISTS: Final = {
     MORE: (EASE.name,),
     NEW_ITEMS: (Content.name,),
 }
+IMPERSONAL: Final = (Popularity.name, Content.name)  # where co-occurrences drown in noise
 
 
 def train_private(
@@ -96,7 +97,8 @@ def train_private(
             data.liked, data.interactions.users.tolist(), mechanisms, seed=settings.seed
         )
     public = without_users(data, settings, sums, targets)
-    kept, left_out = private_generators(settings, sums)
+    made = settings.make_generators(attributes=data.interactions.attributes is not None)
+    kept, left_out = private_generators(made, sums)
     with stages.timed("candidate generators"):
         generators = CandidateGenerators(kept).fit(public, show=show)
     with stages.timed("item statistics"):
@@ -108,7 +110,7 @@ def train_private(
         domains=public.domains,
         generators=generators,
         statistics=statistics,
-        rankers=dict.fromkeys(targets, _ranker(generators.names)),
+        rankers=dict.fromkeys(targets, _ranker(generators.names, sums)),
         content_graph=public.content_graph,
         feedback=feedback,
         vector_names=public.features.vector_names,
@@ -161,10 +163,9 @@ def without_users(
 
 
 def private_generators(
-    settings: RecommenderSettings, sums: Statistics
+    made: Sequence[CandidateGenerator], sums: Statistics
 ) -> tuple[list[CandidateGenerator], dict[str, str]]:
     """Return the generators that learn from sums and items, and why the others are left out."""
-    made = settings.make_generators()
     kept: list[CandidateGenerator] = []
     for generator in made:
         if isinstance(generator, EASE):
@@ -182,11 +183,12 @@ def _ridge(parts: tuple[float, float], sums: Statistics) -> float:
     return without_noise + edges * noise_edge(sums)
 
 
-def _ranker(generators: Sequence[str]) -> Ranker:
+def _ranker(generators: Sequence[str], sums: Statistics) -> Ranker:
     """Return a ranker that learned nothing: in each situation the lists of fixed generators."""
     columns = feature_columns(generators, numeric=False)
+    lists = LISTS if stands_out(sums) else dict.fromkeys(LISTS, IMPERSONAL)
     models = {
-        situation: SituationModel(_lists(LISTS[situation], generators, columns), Calibration())
+        situation: SituationModel(_lists(lists[situation], generators, columns), Calibration())
         for situation in SITUATIONS
     }
     return Ranker(columns, tuple(generators), models)

@@ -20,6 +20,7 @@ from isthmus.retrieval.search.request import (
 )
 from isthmus.retrieval.search.rule_request import to_seconds
 
+MAX_PROCESSES = 1_024
 PROCESSES = "How many processes answer, each on one core (forked, on Linux)."
 
 
@@ -118,7 +119,7 @@ class RecommendBatchRequest(UserListOptions):
     users: SkipValidation[Any] = Field(
         description="Users with an id, or pairs of a name and a user."
     )
-    processes: int = Field(default=1, ge=1, description=PROCESSES)
+    processes: int = Field(default=1, ge=1, le=MAX_PROCESSES, description=PROCESSES)
 
 
 class RecommendRowsRequest(UserListOptions):
@@ -157,7 +158,7 @@ class RecommendFileRequest(UserListOptions):
         "text; stored interactions count."
     )
     out: Path = Field(description="Parquet to write: user_id, item_id, rank and score.")
-    processes: int = Field(default=1, ge=1, description=PROCESSES)
+    processes: int = Field(default=1, ge=1, le=MAX_PROCESSES, description=PROCESSES)
 
 
 class PredictRatingsRequest(Request):

@@ -27,6 +27,7 @@ from isthmus.numerics.micro_batches import MicroBatcher
 from isthmus.numerics.processes import forked
 from isthmus.progress import progress_bar
 from isthmus.retrieval.ratings.ratings import History
+from isthmus.retrieval.recommend.anonymity import Anonymity
 from isthmus.retrieval.recommend.content_based import recommend
 from isthmus.retrieval.recommend.dislikes import move_away
 from isthmus.retrieval.recommend.experiments import in_arm
@@ -156,6 +157,7 @@ class SpaceRecommender:
             rank_together, USERS_TOGETHER
         )
         self._new_items = CountedItems(space.interactions)
+        self._anonymity = Anonymity(space.interactions, space.settings.privacy.min_users)
         self._recommendation_log: RecommendationLog | None = None
 
     def recommend(self, request: RecommendRequest) -> Hits:
@@ -238,16 +240,24 @@ class SpaceRecommender:
         if serving is None:
             counts = ItemCounts.of(self._space.interactions.table(ITEM_ID, EVENT)).clicks
             rows, values = view.find(list(counts)), np.array(list(counts.values()), np.float32)
+            values[~self._popularity_shown(list(counts))] = 0
             popularity[rows[rows >= 0]] = values[rows >= 0]
             new = np.arange(len(allowed)) >= view.release_rows
             return Catalogue(allowed, new & (view.release is not None), popularity)
         learned = np.arange(len(serving.recommender.item_ids))
         rows = serving.features.rows[: len(learned)]
         used = serving.recommender.statistics.popularity(learned)
+        used = used * self._popularity_shown(serving.recommender.item_ids.tolist())
         popularity[rows[rows >= 0]] = used[rows >= 0]
         new = view.living.rows.copy()
         new[rows[rows >= 0]] = False
         return Catalogue(allowed, new, popularity)
+
+    def _popularity_shown(self, item_ids: Sequence[str]) -> Mask:
+        """Return which items enough users stand behind, shape (n_items,)."""
+        if not self._anonymity.demanded:
+            return np.ones(len(item_ids), bool)
+        return self._anonymity.is_shown(self._anonymity.users_of(item_ids))
 
     def recommend_users(self, request: RecommendUsersRequest) -> list[dict[str, Any]]:
         """Return the users to tell about an item, see `Space.recommend_users`."""
@@ -317,6 +327,7 @@ class SpaceRecommender:
         explained = [hits[place] for place in at.tolist()]
         user, text = queries.users[0], queries.texts[0]
         reasons = explain_hits(serving, user, text, rows[at], explained, groups, depth)
+        reasons = self._anonymity.shown(reasons)
         for place, hit in zip(at.tolist(), reasons, strict=True):
             hits[place] = hit
 

@@ -185,7 +185,7 @@ def _numbers(vectors: Any) -> FloatArray:
     """
     try:
         return np.asarray(vectors, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidInput(
             f"a vector is not a list of numbers: {error}; encode texts and pictures first, "
             "or give them to `search`"
@@ -371,5 +371,5 @@ def _parse_vector(vector: Any) -> FloatArray:
     try:
         values = json.loads(vector) if isinstance(vector, str) else vector
         return np.asarray(values, np.float32)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidInput("the vector is no list of numbers") from error

@@ -62,7 +62,7 @@ class Scenarios:
         if name in scenarios:
             return scenarios[name]
         there = f"there are: {listed(list(scenarios), name)}" if scenarios else "there is none yet"
-        command = command_in(self._folder, f"scenarios set {name}")
+        command = command_in(self._folder, "scenarios set", name)
         raise InvalidInput(f"no scenario {name!r}; {there}; set it with: {command}")
 
     def write(self, scenarios: Mapping[str, Values]) -> None:

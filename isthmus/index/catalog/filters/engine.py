@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from isthmus.errors import InvalidFilter, listed
+from isthmus.errors import InvalidFilter, IsthmusError, listed
 from isthmus.index.catalog.filters.compiler import CompiledFilter
 from isthmus.index.catalog.filters.tokens import shorten
 
@@ -33,6 +33,10 @@ _HINTS = {
 }
 
 
+# Where Lance reads files; its messages end with the place in its source.
+_STORAGE_SOURCES = re.compile(r"/rust/lance-(io|file|encoding)/src/")
+
+
 def raise_failures(dataset: Any, compiled: CompiledFilter) -> None:
     """Raise if a filter fails for a value of a table, as a cast of a text does.
 
@@ -50,18 +54,31 @@ def raise_failures(dataset: Any, compiled: CompiledFilter) -> None:
 
 @contextmanager
 def raising_invalid_filter(where: Any, columns: pa.Schema) -> Iterator[None]:
-    """Raise any error of a filter as `InvalidFilter`, with the list of columns."""
+    """Raise any error of a filter as `InvalidFilter`, with the list of columns.
+
+    What is no fault of the filter is raised as it is: there may be none, and a version that was
+    removed or a file that cannot be read has its own error.
+    """
     try:
         yield
     except (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as error:  # a panic of the engine is no Exception
+        if where is None or _is_of_storage(error):
+            raise
         cause = str(error) if isinstance(error, InvalidFilter) else _cause(error, where)
         names = listed([f"{field.name} ({field.type})" for field in columns])
         shown = shorten(repr(where))
         raise InvalidFilter(
             f"cannot filter by {shown}: {cause} The columns are: {names}"
         ) from error
+
+
+def _is_of_storage(error: BaseException) -> bool:
+    """Return whether a file could not be read."""
+    if isinstance(error, IsthmusError):
+        return not isinstance(error, InvalidFilter)
+    return _STORAGE_SOURCES.search(str(error)) is not None
 
 
 def _cause(error: BaseException, where: Any) -> str:
