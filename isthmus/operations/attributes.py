@@ -166,8 +166,13 @@ class _CastCounts:
                 f"; and {self.lossy - len(self.examples)} more" if self.lossy > MAX_MISFITS else ""
             )
             unit = f" --time-unit {request.time_unit}" if request.time_unit else ""
-            words = f"attributes cast --allow-lossy{unit}"
-            cast = command_in(space.path, words, request.domain, request.name, request.type)
+            cast = command_in(
+                space.path,
+                f"attributes cast --allow-lossy{unit}",
+                request.domain,
+                request.name,
+                request.type,
+            )
             raise InvalidInput(
                 f"{self.lossy} of {self.values} value(s) of {request.name!r} of {request.domain} "
                 f"are no {type_name(type_)} and would lose something: {'; '.join(self.examples)}"

@@ -118,8 +118,8 @@ def verify_forgotten(
     patterns = [pattern for name in names for pattern in _patterns(name).items()]
     if any(len(name.encode()) < MIN_BYTES for name in names):
         notes.append(
-            f"an id of fewer than {MIN_BYTES} bytes stands in vectors by chance; files were searched "
-            "for its digests alone"
+            f"an id of fewer than {MIN_BYTES} bytes stands in vectors by chance; files were "
+            "searched for its digests alone"
         )
     paths = [path for path in sorted(space.path.rglob("*")) if path.is_file()]
     searched = 0

@@ -104,8 +104,9 @@ def remedies() -> Iterator[tuple[str, str]]:
         nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
         made = [words for node in nodes for words in _words_of_command(node)]
         parts = [one for node in nodes if isinstance(node, ast.JoinedStr) for one in node.values]
-        done = {id(node) for node in (*made, *parts, *chain(*map(_docstring, nodes)))}
-        found = [(node, f"{_text(node)} --space SPACE") for node in made]
+        held = (node for node, _ in made)
+        done = {id(node) for node in (*held, *parts, *chain(*map(_docstring, nodes)))}
+        found = [(node, f"{text} --space SPACE") for node, text in made]
         found += [(n, words) for n in nodes if id(n) not in done for words in _named_in(_text(n))]
         for node, words in found:
             yield f"{path.relative_to(PACKAGE)}:{node.lineno}", words
@@ -150,6 +151,7 @@ def test_every_page_that_the_package_names_exists():
 def test_words_that_are_joined_are_a_remedy():
     found = {words for _, words in remedies()}
     assert "attributes cast PLACEHOLDER PLACEHOLDER PLACEHOLDER --space SPACE" in found
+    assert "scenarios set PLACEHOLDER --space SPACE" in found
     assert "precompute PLACEHOLDER --space SPACE" in found
     for where, node in joined():
         assert _text(node), f"{where}: {ast.unparse(node)} cannot be read; join a list"
@@ -167,6 +169,8 @@ def refusal(words: str) -> str | None:
     """Return why a command cannot be typed as it is; None if its parser takes it."""
     command = root_command()
     try:
+        # What follows an option without a space is another option, where there is one.
+        words = re.sub(r"(--[a-z-]+)PLACEHOLDER", r"\1", words)
         rest = shlex.split(words.replace("--PLACEHOLDER-", "--text-").replace("PLACEHOLDER", "1"))
         while hasattr(command, "commands"):
             command = command.commands[rest.pop(0)]
@@ -228,14 +232,19 @@ def _docstring(node: ast.AST) -> list[ast.expr]:
     return [first.value] if isinstance(first, ast.Expr) else []
 
 
-def _words_of_command(node: ast.AST) -> list[ast.expr]:
-    """The words that a call makes a command of, or that a variable holds until then."""
-    given: list[ast.expr] = []
+def _words_of_command(node: ast.AST) -> list[tuple[ast.expr, str]]:
+    """The words, as a node and as text, that a call makes a command of, or a variable holds."""
+    given: list[tuple[ast.expr, str]] = []
     if isinstance(node, ast.Call):
         function = node.func
         of_app = isinstance(function, ast.Attribute) and function.attr == "command"
         name = getattr(function, "id", "") or getattr(function, "attr", "")
-        given = node.args[-1:] if name in MAKERS and not of_app else []
+        if name == "command_in":  # the space, the words, and values that follow them
+            words, *values = node.args[1:]
+            text = _text(words)
+            given = [(words, " ".join([text, *("PLACEHOLDER" for _ in values)]))] if text else []
+        elif name in MAKERS and not of_app:
+            given = [(one, _text(one)) for one in node.args[-1:]]
     elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "words":
-        given = [node.value]
-    return [one for one in given if _text(one) and not _text(one).startswith("PLACEHOLDER")]
+        given = [(node.value, _text(node.value))]
+    return [(one, text) for one, text in given if text and not text.startswith("PLACEHOLDER")]

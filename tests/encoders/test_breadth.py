@@ -92,7 +92,9 @@ def test_a_window_is_refused_where_no_sounds_are_taken(folder_of):
 def test_a_checkpoint_that_the_library_would_fill_with_random_weights_is_refused(folder_of):
     """Of Whisper the library loads the encoder, by names that the whole model does not have."""
     folder = folder_of(models.whisper_folder)
-    with pytest.raises(UnknownEncoder, match=r"lacks 37 of the model's weights.*or take transformers/"):
+    with pytest.raises(
+        UnknownEncoder, match=r"lacks 37 of the model's weights.*or take transformers/"
+    ):
         load_encoder(f"sentence-transformers/{folder}", device="cpu")
 
 

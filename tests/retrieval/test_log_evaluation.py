@@ -156,7 +156,10 @@ def test_an_arm_answers_with_its_scenario_and_is_compared(shop):
 @pytest.mark.parametrize(
     ("test", "words"),
     [
-        ("boots", "experiment is 'boots'; give an isthmus.Experiment"),
+        (
+            "boots",
+            "experiment is 'boots'; give a mapping of names to values, or an isthmus.Experiment",
+        ),
         ({"name": "t", "arms": {"a": {}}}, "'t' has no two arms"),
         ({"name": " ", "arms": ARMS}, "name of an experiment is empty"),
         ({"name": "t", "arms": {"a": {}, "b": 3}}, "arm 'b' of 't' is 3; give a mapping"),
