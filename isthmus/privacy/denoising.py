@@ -16,6 +16,7 @@ import numpy as np
 from isthmus.privacy.statistics import Float64Array, Statistics
 
 THRESHOLD: Final = 2.0
+TRACY_WIDOM: Final = 3.3
 
 
 def noise_edge(statistics: Statistics) -> float:
@@ -24,8 +25,14 @@ def noise_edge(statistics: Statistics) -> float:
 
 
 def stands_out(statistics: Statistics) -> bool:
-    """Return whether any direction of the Gram matrix can be told from noise."""
-    return float(np.linalg.eigvalsh(statistics.gram).max(initial=0.0)) > noise_edge(statistics)
+    """Return whether any direction of the Gram matrix can be told from noise.
+
+    The largest eigenvalue of noise varies about the edge e by ``e n^(-2/3) / 2`` times a variable
+    of the Tracy-Widom distribution, which exceeds 3.3 once in a thousand times.
+    """
+    largest = float(np.linalg.eigvalsh(statistics.gram).max(initial=0.0))
+    margin = TRACY_WIDOM / (2 * max(len(statistics.items), 1) ** (2 / 3))
+    return largest > noise_edge(statistics) * (1 + margin)
 
 
 def denoised_gram(statistics: Statistics) -> Float64Array:

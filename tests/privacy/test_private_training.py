@@ -159,7 +159,7 @@ def test_what_cannot_be_kept_is_refused_and_spends_nothing(shop, arguments, sett
     assert read_budget(shop.path).expenses == []
 
 
-def test_where_all_drowns_in_noise_lists_are_by_popularity_and_content(shop):
+def test_where_all_drowns_in_noise_lists_are_by_popularity_and_content(shop, same_noise):
     rankers = {}
     for epsilon in (0.05, 100.0):
         made = shop.train(private=True, epsilon=epsilon)
