@@ -25,27 +25,22 @@ def noise_edge(statistics: Statistics) -> float:
 
 
 def stands_out(statistics: Statistics) -> bool:
-    """Return whether any direction of the Gram matrix can be told from noise.
-
-    The largest eigenvalue of noise varies about the edge e by ``e n^(-2/3) / 2`` times a variable
-    of the Tracy-Widom distribution, which exceeds 3.3 once in a thousand times.
-    """
+    """Return whether any direction of the Gram matrix can be told from noise."""
     largest = float(np.linalg.eigvalsh(statistics.gram).max(initial=0.0))
-    margin = TRACY_WIDOM / (2 * max(len(statistics.items), 1) ** (2 / 3))
-    return largest > noise_edge(statistics) * (1 + margin)
+    return largest > _clear_of_noise(statistics)
 
 
 def denoised_gram(statistics: Statistics) -> Float64Array:
     """Return the Gram matrix without what cannot be told from noise, symmetric.
 
-    It is the sum of two parts. In the first, of what many items share, an eigenvalue v above the
+    It is the sum of two parts. In the first, of what many items share, an eigenvalue v clear of the
     edge e becomes ``sqrt(v^2 - e^2)``, which is the shrinkage that is optimal in the Frobenius
     norm; the others become 0. The second, of single pairs such as a film and its sequel, is what
     the first leaves of each entry, soft-thresholded at `THRESHOLD` deviations of the noise.
     """
     values, vectors = np.linalg.eigh(statistics.gram)
     edge = noise_edge(statistics)
-    kept = values > edge
+    kept = values > _clear_of_noise(statistics)
     shrunk = np.sqrt(values[kept] ** 2 - edge**2)
     common = (vectors[:, kept] * shrunk) @ vectors[:, kept].T
     rest = statistics.gram - common
@@ -53,6 +48,16 @@ def denoised_gram(statistics: Statistics) -> Float64Array:
     threshold = THRESHOLD * statistics.gram_noise / np.sqrt(2)
     pairs = np.sign(rest) * np.maximum(np.abs(rest) - threshold, 0)
     return np.asarray(common + pairs)
+
+
+def _clear_of_noise(statistics: Statistics) -> float:
+    """Return what the largest eigenvalue of noise exceeds once in a thousand times.
+
+    It varies about the edge e by ``e n^(-2/3) / 2`` times a variable of the Tracy-Widom
+    distribution, which exceeds 3.3 that often.
+    """
+    margin = TRACY_WIDOM / (2 * max(len(statistics.items), 1) ** (2 / 3))
+    return noise_edge(statistics) * (1 + margin)
 
 
 def popularity_above_noise(statistics: Statistics) -> Float64Array:
