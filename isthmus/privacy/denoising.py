@@ -31,7 +31,7 @@ def stands_out(statistics: Statistics) -> bool:
     of the Tracy-Widom distribution, which exceeds 3.3 once in a thousand times.
     """
     largest = float(np.linalg.eigvalsh(statistics.gram).max(initial=0.0))
-    margin = TRACY_WIDOM / (2 * max(len(statistics.items), 1) ** (2 / 3))
+    margin: float = TRACY_WIDOM / 2 * float(max(len(statistics.items), 1)) ** (-2 / 3)
     return largest > noise_edge(statistics) * (1 + margin)
 
 
