@@ -56,7 +56,7 @@ def _clear_of_noise(statistics: Statistics) -> float:
     It varies about the edge e by ``e n^(-2/3) / 2`` times a variable of the Tracy-Widom
     distribution, which exceeds 3.3 that often.
     """
-    margin = TRACY_WIDOM / (2 * max(len(statistics.items), 1) ** (2 / 3))
+    margin: float = TRACY_WIDOM / 2 * float(max(len(statistics.items), 1)) ** (-2 / 3)
     return noise_edge(statistics) * (1 + margin)
 
 
