@@ -225,7 +225,7 @@ def test_several_processes_answer_as_one(board, options, monkeypatch):
 
 
 def test_no_process_is_refused(board):
-    with pytest.raises(InvalidInput, match="processes is 0; give 1 or more"):
+    with pytest.raises(InvalidInput, match="processes is 0; give a number from 1 to 1024"):
         board.recommend_batch(USERS, processes=0)
 
 
