@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from isthmus.durable import write_atomically
 from isthmus.errors import InvalidInput
+from isthmus.files import crc_of
 from isthmus.privacy.accountant import Mechanism, epsilon_of
 from isthmus.schema import PRIVACY_BUDGET_FILE
 
@@ -39,6 +41,27 @@ class Budget(BaseModel):
     model_config = ConfigDict(extra="forbid")
     expenses: list[Expense] = []
 
+    def encode(self) -> bytes:
+        """Return the content of the file: the expenses and their checksum, as JSON."""
+        body = self.model_dump_json()
+        return json.dumps({"crc": _checksum(body), **json.loads(body)}, indent=1).encode()
+
+    @classmethod
+    def decode(cls, content: bytes) -> Budget:
+        """Return the budget in a file.
+
+        Raises
+        ------
+        ValueError
+            If it is damaged.
+        """
+        values = json.loads(content)
+        crc = values.pop("crc", None) if isinstance(values, dict) else None
+        budget = cls.model_validate(values)
+        if crc != _checksum(budget.model_dump_json()):
+            raise ValueError("its checksum differs")
+        return budget
+
     @property
     def mechanisms(self) -> list[Mechanism]:
         """All mechanisms that were run."""
@@ -47,6 +70,10 @@ class Budget(BaseModel):
     def spent(self, delta: float) -> float:
         """Return the epsilon of all expenses together, at a delta."""
         return epsilon_of(self.mechanisms, delta)
+
+
+def _checksum(text: str) -> str:
+    return f"{crc_of(text.encode()).crc:08x}"
 
 
 def read_budget(space: Path) -> Budget:
@@ -59,10 +86,10 @@ def read_budget(space: Path) -> Budget:
     """
     path = space / PRIVACY_BUDGET_FILE
     try:
-        return Budget.model_validate_json(path.read_bytes())
+        return Budget.decode(path.read_bytes())
     except FileNotFoundError:
         return Budget()
-    except ValidationError as error:
+    except ValueError as error:
         raise InvalidInput(
             f"{path} is damaged, so what private trainings have spent is not known; restore it "
             "from a backup"
@@ -102,7 +129,7 @@ def spend(
             f"[privacy] total_epsilon in space.toml is {total:g}; train with a smaller epsilon, or "
             "raise the total"
         )
-    write_atomically(space / PRIVACY_BUDGET_FILE, budget.model_dump_json(indent=1).encode())
+    write_atomically(space / PRIVACY_BUDGET_FILE, budget.encode())
     return budget
 
 

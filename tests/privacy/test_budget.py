@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
 from isthmus.errors import InvalidInput
@@ -33,6 +35,16 @@ def test_a_damaged_record_lets_nothing_be_spent(tmp_path):
     (tmp_path / "privacy_budget.json").write_text('{"expenses": [{"time"')
     with pytest.raises(InvalidInput, match="damaged, so what private trainings have spent is not"):
         spend(tmp_path, [Mechanism(name="sum", noise_multiplier=1.0)], 1e-6, None)
+
+
+def test_no_changed_byte_changes_what_was_spent(tmp_path):
+    spent = spend(tmp_path, mechanisms_for(3.0, 1e-6), 1e-6, None)
+    file = tmp_path / "privacy_budget.json"
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 3):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with suppress(InvalidInput):
+            assert read_budget(tmp_path) == spent  # a blank that became another blank, say
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
