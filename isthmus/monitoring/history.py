@@ -14,6 +14,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from isthmus.durable import make_folder, remove_stale_parts, write_atomically
+from isthmus.files import with_checksum, without_checksum
 from isthmus.monitoring.report import MonitorReport
 from isthmus.schema import MEASUREMENTS_FOLDER
 
@@ -38,7 +39,7 @@ class Measurements:
         """Store a measurement of now."""
         make_folder(self._folder)
         name = f"{datetime.now(UTC).strftime(NAME)}-{os.getpid()}.json"
-        write_atomically(self._folder / name, REPORT.dump_json(report))
+        write_atomically(self._folder / name, with_checksum(REPORT.dump_json(report).decode()))
         for old in self._files()[:-KEPT]:
             old.unlink(missing_ok=True)
         remove_stale_parts(self._folder)
@@ -51,7 +52,8 @@ class Measurements:
                 break
             try:
                 moment = datetime.strptime(file.stem.partition("-")[0], NAME).replace(tzinfo=UTC)
-                found.append((moment, REPORT.validate_json(file.read_bytes())))
+                report = REPORT.validate_python(without_checksum(file.read_bytes()))
+                found.append((moment, report))
             except (OSError, ValueError):  # removed meanwhile, damaged, or no measurement
                 continue
         return found[::-1]

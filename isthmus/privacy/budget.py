@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from isthmus.durable import write_atomically
 from isthmus.errors import InvalidInput
-from isthmus.files import crc_of
+from isthmus.files import with_checksum, without_checksum
 from isthmus.privacy.accountant import Mechanism, epsilon_of
 from isthmus.schema import PRIVACY_BUDGET_FILE
 
@@ -41,27 +40,6 @@ class Budget(BaseModel):
     model_config = ConfigDict(extra="forbid")
     expenses: list[Expense] = []
 
-    def encode(self) -> bytes:
-        """Return the content of the file: the expenses and their checksum, as JSON."""
-        body = self.model_dump_json()
-        return json.dumps({"crc": _checksum(body), **json.loads(body)}, indent=1).encode()
-
-    @classmethod
-    def decode(cls, content: bytes) -> Budget:
-        """Return the budget in a file.
-
-        Raises
-        ------
-        ValueError
-            If it is damaged.
-        """
-        values = json.loads(content)
-        crc = values.pop("crc", None) if isinstance(values, dict) else None
-        budget = cls.model_validate(values)
-        if crc != _checksum(budget.model_dump_json()):
-            raise ValueError("its checksum differs")
-        return budget
-
     @property
     def mechanisms(self) -> list[Mechanism]:
         """All mechanisms that were run."""
@@ -70,10 +48,6 @@ class Budget(BaseModel):
     def spent(self, delta: float) -> float:
         """Return the epsilon of all expenses together, at a delta."""
         return epsilon_of(self.mechanisms, delta)
-
-
-def _checksum(text: str) -> str:
-    return f"{crc_of(text.encode()).crc:08x}"
 
 
 def read_budget(space: Path) -> Budget:
@@ -86,7 +60,7 @@ def read_budget(space: Path) -> Budget:
     """
     path = space / PRIVACY_BUDGET_FILE
     try:
-        return Budget.decode(path.read_bytes())
+        return Budget.model_validate(without_checksum(path.read_bytes()))
     except FileNotFoundError:
         return Budget()
     except ValueError as error:
@@ -129,7 +103,7 @@ def spend(
             f"[privacy] total_epsilon in space.toml is {total:g}; train with a smaller epsilon, or "
             "raise the total"
         )
-    write_atomically(space / PRIVACY_BUDGET_FILE, budget.encode())
+    write_atomically(space / PRIVACY_BUDGET_FILE, with_checksum(budget.model_dump_json()))
     return budget
 
 

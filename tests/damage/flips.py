@@ -34,7 +34,9 @@ from typing import Any, TextIO
 from isthmus import IsthmusError, Space, User, schema
 from isthmus.encoders.training.settings import AlignmentSettings
 from isthmus.index.settings import SpaceSettings
+from isthmus.monitoring.history import Measurements
 from isthmus.operations.precompute import precompute_by
+from isthmus.privacy.budget import read_budget
 from tests.retrieval.recommend.worlds import BRIEF
 from tests.toy import COLOURS, ToyEncoder, ToyRecords, item, picture, two_encoders
 
@@ -93,8 +95,10 @@ def build(path: Path) -> None:
     space.reembed(text_encoder=encoders["text"])
     space.set_weights({"image": 2.0})
     space.align(settings=AlignmentSettings(dim=6, epochs=1))
+    space.train(private=True, epsilon=3.0, delta=1e-3)
     space.train(settings=BRIEF)
     space.publish()
+    space.monitor()
     space.set_scenario("home", caps={"taste": 2})
     for user in range(3):
         space.recommend(User(id=f"u{user}"), k=5, log=True)
@@ -132,7 +136,19 @@ READS: dict[str, Callable[[Space], Any]] = {
     "quarantine": lambda space: [(r["item_id"], r["reason"]) for r in space.quarantine()],
     "weights": lambda space: space.weights,
     "release": lambda space: space.current_release,
+    "privacy budget": lambda space: read_budget(space.path).spent(1e-3),
+    "measurements": lambda space: _last_measurement(space),
 }
+
+
+def _last_measurement(space: Space) -> str:
+    """Return the last measurement; one that is damaged is passed over, and not shown."""
+    found = Measurements(space.path).last(1)
+    if not found and (space.path / schema.MEASUREMENTS_FOLDER).exists():
+        raise IsthmusError("no measurement can be read")
+    return str(found)
+
+
 AFTER_A_WRITE = ("get", "interactions", "quarantine", "filter")
 
 
