@@ -21,7 +21,7 @@ from isthmus.data.lance_tables import open_unchecked
 from isthmus.data.paths import local_path
 from isthmus.data.table_checksums import read_manifest
 from isthmus.durable import make_folder, write_atomically
-from isthmus.errors import InvalidInput, IsthmusError, command_in
+from isthmus.errors import InvalidInput, command_in
 from isthmus.index.open_space import OpenSpace
 from isthmus.index.releases.release import Releases
 from isthmus.operations.forgetting import ForgottenReport, forms_of, verify_forgotten
@@ -194,14 +194,13 @@ def _read(path: Path) -> dict[str, Any]:
     """
     try:
         content: dict[str, Any] = json.loads(path.read_bytes())
-        if content["format"] != FORMAT:
-            raise InvalidInput(f"{path} has format {content['format']!r}, not {FORMAT}")
+        version = content["format"]
         signature, key = (bytes.fromhex(content[name]) for name in (SIGNATURE, PUBLIC_KEY))
         intact = is_signed(_signed(content), signature, key)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, IsthmusError):
-            raise
         raise InvalidInput(f"{path} is no certificate of erasure: {error}") from error
+    if version != FORMAT:
+        raise InvalidInput(f"{path} has format {version!r}, not {FORMAT}")
     if not intact:
         raise InvalidInput(f"{path} was changed since it was signed; take the original")
     return content
